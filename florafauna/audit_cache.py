@@ -1,0 +1,176 @@
+"""What earlier audits found, by content, in one SQLite file; where it cannot be used nothing is remembered.
+
+SQLite commits whole transactions or nothing, so a killed audit keeps what it had done, and it is read row by row:
+memory does not grow with the number of photos remembered.
+"""
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from florafauna.examine import Content
+
+FILE_NAME = "audit.sqlite"
+KEPT_DAYS = 90  # content that no audit met for so long is dropped; until then a branch switch or an undo costs nothing
+REFRESHED_DAYS = 7  # how stale the day of last use may be, so that an audit of known photos hardly writes
+SECONDS_BETWEEN_COMMITS = 2.0
+
+# A file changed within this time of being read may change again without a new modification time (git's "racy" rule).
+RACY_NANOSECONDS = 2_000_000_000
+
+_FACTS = tuple(field.name for field in fields(Content))
+_SCHEMA = f"""
+CREATE TABLE version (text TEXT NOT NULL);
+CREATE TABLE content (sha256 TEXT PRIMARY KEY, {", ".join(_FACTS)}, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen (
+    origin TEXT, path TEXT, size INTEGER, modified INTEGER, sha256 TEXT, PRIMARY KEY (origin, path)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as it was read: SHA-256 ("" where it could not be), bytes, times in ns since the epoch, and its content."""
+
+    path: str
+    sha256: str
+    size: int
+    modified: int
+    read_at: int
+    content: Content
+
+
+class AuditCache:
+    """Facts by content (`content`), and by name, size and time (`recall`). `folder` None remembers nothing after close.
+
+    `version` names what facts depend on besides the content; entries of another version are dropped.
+    """
+
+    def __init__(self, folder: Path | None, version: str, today: int | None = None) -> None:
+        self.folder = folder
+        self._version = version
+        self._today = int(time.time() // 86_400) if today is None else today
+        self._committed = time.monotonic()
+        self._connection = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.commit()
+        self._connection.close()
+
+    def content(self, sha256: str) -> Content | None:
+        """The facts of the content with this SHA-256."""
+        rows = self._run(f"SELECT {', '.join(_FACTS)} FROM content WHERE sha256 = ?", (sha256,))
+        return _content(rows[0]) if rows else None
+
+    def recall(self, origin: str, path: str, size: int, modified: int) -> File | None:
+        """The facts of a file that has not changed since it was remembered, told by its size and time."""
+        columns = ", ".join(f"content.{name}" for name in _FACTS)
+        rows = self._run(
+            f"SELECT seen.sha256, {columns} FROM seen JOIN content USING (sha256) "
+            "WHERE origin = ? AND path = ? AND size = ? AND modified = ?",
+            (origin, path, size, modified),
+        )
+        return File(path, rows[0][0], size, modified, 0, _content(rows[0][1:])) if rows else None
+
+    def remember(self, origin: str, files: Sequence[File]) -> None:
+        """Keep the facts of files that were read."""
+        marks = ", ".join("?" * (len(_FACTS) + 2))
+        self._run_many(
+            f"INSERT OR REPLACE INTO content VALUES ({marks})",
+            [(file.sha256, *astuple(file.content), self._today) for file in files],
+        )
+        self._run_many(
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
+            [
+                (origin, file.path, file.size, file.modified, file.sha256)
+                for file in files
+                if file.read_at - file.modified > RACY_NANOSECONDS
+            ],
+        )
+        if time.monotonic() - self._committed > SECONDS_BETWEEN_COMMITS:
+            with suppress(sqlite3.Error):
+                self._connection.commit()
+            self._committed = time.monotonic()
+
+    def prune(self, origin: str, paths: Sequence[str]) -> None:
+        """Forget files of `origin` that are not among `paths`, and content that has not been met for KEPT_DAYS."""
+        gone = {path for (path,) in self._run("SELECT path FROM seen WHERE origin = ?", (origin,))}.difference(paths)
+        self._run_many("DELETE FROM seen WHERE origin = ? AND path = ?", [(origin, path) for path in sorted(gone)])
+        self._run(
+            "UPDATE content SET used = ? WHERE used < ? AND sha256 IN (SELECT sha256 FROM seen WHERE origin = ?)",
+            (self._today, self._today - REFRESHED_DAYS, origin),
+        )
+        self._run("DELETE FROM content WHERE used < ?", (self._today - KEPT_DAYS,))
+        self._run("DELETE FROM seen WHERE sha256 NOT IN (SELECT sha256 FROM content)", ())
+
+    def _open(self) -> sqlite3.Connection:
+        """The cache file, made anew where it is missing, broken or of another version; else memory alone."""
+        if self.folder is not None:
+            file = self.folder / FILE_NAME
+            for _ in range(2):
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    return self._connect(str(file))
+                except sqlite3.DatabaseError as error:
+                    if isinstance(error, sqlite3.OperationalError):  # locked or read-only: not ours to remove
+                        break
+                    with suppress(OSError):
+                        file.unlink()
+                except OSError:
+                    break
+        return self._connect(":memory:")
+
+    def _connect(self, name: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(name, timeout=30)
+        try:
+            tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            current = "version" in tables and connection.execute("SELECT text FROM version").fetchall()
+            if current != [(self._version,)]:
+                for table in tables:
+                    connection.execute(f'DROP TABLE "{table}"')
+                connection.executescript(_SCHEMA)
+                connection.execute("INSERT INTO version VALUES (?)", (self._version,))
+                connection.commit()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _run(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            self._go_on_without(error)
+            return []
+
+    def _run_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        try:
+            self._connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            self._go_on_without(error)
+
+    def _go_on_without(self, error: sqlite3.Error) -> None:
+        """A damaged page, a lock or a full disk shows only when it is met. Only a damaged file is removed."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        if self.folder is not None and not isinstance(error, sqlite3.OperationalError):
+            with suppress(OSError):
+                (self.folder / FILE_NAME).unlink()
+        self.folder = None
+        self._connection = self._connect(":memory:")
+
+
+def _content(row: Sequence[Any]) -> Content:
+    facts = dict(zip(_FACTS, row, strict=True))
+    return Content(**facts | {"flat": bool(facts["flat"])})
