@@ -1,0 +1,23 @@
+"""Run benchmarks by name and write what they find to benchmarks/RESULTS.md."""
+
+import sys
+from importlib import import_module
+
+from benchmarks.results import RESULTS, Section, write_section
+
+NAMES = ("preprocess", "views")
+
+
+def main(names: list[str]) -> None:
+    """Run `names` one after another; each is a module here with `run() -> Section`."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown or not names:
+        sys.exit(f"usage: python -m benchmarks NAME...\nbenchmarks: {', '.join(NAMES)}")
+    for name in names:
+        section: Section = import_module(f"benchmarks.{name}").run()
+        write_section(RESULTS, name, section)
+        print(section.text(name))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

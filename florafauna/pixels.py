@@ -1,0 +1,94 @@
+"""From a file's bytes to upright 8-bit RGB at the stored size."""
+
+import io
+import warnings
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, features
+
+from florafauna.resize import resize
+
+VERSION = 1  # to be raised when `decode` gives other pixels: pixels of earlier versions are then not reused
+LONGEST = 4  # of the shorter side: of a longer panorama the middle is kept, or one photo could fill the memory
+# EXIF orientation → what makes the picture upright
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def stored_size(width: int, height: int, store_size: int) -> tuple[int, int]:
+    """(height, width) of the stored pixels of an upright photo: the shorter side `store_size`, the aspect kept.
+
+    The longer side is at most `LONGEST` times as long.
+    """
+    shorter, longer = sorted((width, height))
+    longer = round(min(longer, LONGEST * shorter) * store_size / shorter)
+    return (longer, store_size) if height > width else (store_size, longer)
+
+
+def decode(data: bytes, store_size: int) -> np.ndarray:
+    """uint8 RGB of shape (*`stored_size`, 3), upright.
+
+    A JPEG is decoded at the smallest of libjpeg's scales (1, 1/2, 1/4, 1/8) that is no smaller than needed: the
+    inverse DCT of a fraction of the coefficients replaces most of the reduction. Raises what Pillow raises for an
+    unreadable file; the audit has sorted those out before.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata and large photos, which the audit has judged
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            drafted = image.draft(None, (store_size, store_size))
+            columns, rows = drafted[1][2:] if drafted else image.size
+            pixels = _middle(np.array(to_rgb(image)))
+            turn = TURNS.get(_orientation(image))  # asked for last: a TIFF is turned by Pillow when it is loaded
+    extent = min(rows, pixels.shape[0]), min(columns, pixels.shape[1])
+    pixels = resize(pixels, *stored_size(width, height, store_size), "bicubic", extent)
+    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of any mode: transparency over white, 16 bits and floats scaled, CMYK, palettes and grey converted."""
+    picture = _eight_bits(image)
+    return _over_white(picture) if picture.has_transparency_data else picture.convert("RGB")
+
+
+def decoder() -> str:
+    """What the decoded pixels depend on besides the file and the stored size."""
+    jpeg = features.version("libjpeg_turbo") or features.version("jpg")
+    return f"{VERSION}, Pillow {Image.__version__}, libjpeg {jpeg}, torch {torch.__version__}"
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey in 16 bits (held in 16 or 32) and in floats scaled to 8 bits, where `convert` would clip at 255."""
+    if image.mode == "F":  # 0 to 1, or to whatever the brightest pixel has
+        values = np.nan_to_num(np.asarray(image))
+        return Image.fromarray((values.clip(0) / max(1.0, values.max()) * 255).round().astype(np.uint8))
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    return image
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    picture = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken EXIF does not make a photo unusable, and Pillow raises a dozen classes for it
+        return 1
+
+
+def _middle(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    longest = LONGEST * min(height, width)
+    top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
+    return np.ascontiguousarray(pixels[top : top + longest, left : left + longest])

@@ -1,0 +1,43 @@
+"""The preprocess stage: the photos of a manifest, decoded once, into one pixel store a split."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from florafauna.kept_pixels import KeptPixels
+from florafauna.sources import open_source
+from florafauna.pixels import decoder
+from florafauna.store_writer import COLUMNS, build_store
+
+SPLITS = ("train", "val", "test")
+NUMBERS = dict.fromkeys(["target", "width", "height"], pa.int64())
+TYPES = dict.fromkeys([*COLUMNS, "split"], pa.string()) | NUMBERS
+
+
+def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Path, workers: int | None = None) -> int:
+    """Write `out`/train, val and test; returns how many photos had to be decoded.
+
+    `kept` outlives the stage's outs and holds the last stores, whose unchanged photos are not decoded again.
+    """
+    photos = _read(manifest)
+    labels = photos.group_by("target").aggregate([("label", "min")]).sort_by("target")["label_min"].to_pylist()
+    source, decoded = open_source(root), 0
+    with KeptPixels(kept, decoder(), store_size) as known:
+        for split in SPLITS:
+            rows = photos.filter(pc.field("split") == split).to_pandas()
+            decoded += build_store(rows, labels, source, out / split, store_size, known, workers)
+            known.keep(out / split)
+    print(f"preprocess: {len(photos)} photos, {decoded} decoded, {len(photos) - decoded} as before", flush=True)
+    return decoded
+
+
+def _read(manifest: Path) -> pa.Table:
+    """The columns needed. Arrow reads block by block: pandas would hold every cell as an object for a while."""
+    return csv.read_csv(
+        manifest,
+        read_options=csv.ReadOptions(use_threads=False),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=TYPES, include_columns=list(TYPES), strings_can_be_null=False),
+    )

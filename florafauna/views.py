@@ -1,0 +1,253 @@
+"""What a model sees of a stored photo: training views drawn by f(seed, epoch, photo); evaluation views draw nothing."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from florafauna.params import Augment
+from florafauna.randomness import global_random_state, rng_key
+from florafauna.resize import resize
+from florafauna.store import PixelStore
+
+CROP_ATTEMPTS = 10
+JITTERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """A random crop, flipped and augmented; equal (seed, epoch, photo) give equal views.
+
+    The crop is resized first; colour jitter and timm's policy then work on the small result.
+    """
+
+    size: int
+    interpolation: str
+    augment: Augment
+    mean: tuple[float, float, float]  # fills what the policy moves into the picture
+    seed: int
+
+    def __call__(self, photo: np.ndarray, epoch: int, name: str) -> torch.Tensor:
+        """uint8 (3, size, size), in channels_last, of a uint8 (height, width, 3) photo."""
+        rng = random.Random(rng_key(self.seed, epoch, name))
+        top, left, height, width = self._crop(rng, *photo.shape[:2])
+        crop = np.array(photo[top : top + height, left : left + width])
+        image = torch.from_numpy(resize(crop, self.size, self.size, self.interpolation))
+        if rng.random() < self.augment.horizontal_flip:
+            image = image.flip(1)
+        if rng.random() < self.augment.vertical_flip:
+            image = image.flip(0)
+        if self.augment.color_jitter or self._policy is not None:
+            picture = self._augmented(rng, Image.fromarray(image.numpy()))
+            image = torch.from_numpy(np.array(picture))
+        return image.permute(2, 0, 1)
+
+    def _crop(self, rng: random.Random, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height, width of Inception's random resized crop, as torchvision draws it."""
+        low, high = self.augment.scale
+        ratios = math.log(self.augment.ratio[0]), math.log(self.augment.ratio[1])
+        for _ in range(CROP_ATTEMPTS):
+            area = height * width * rng.uniform(low, high)
+            ratio = math.exp(rng.uniform(*ratios))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                return rng.randint(0, height - h), rng.randint(0, width - w), h, w
+        side = min(height, width)
+        return (height - side) // 2, (width - side) // 2, side, side
+
+    def _augmented(self, rng: random.Random, picture: Image.Image) -> Image.Image:
+        strength = self.augment.color_jitter
+        for jitter in rng.sample(JITTERS, len(JITTERS)) if strength else ():
+            picture = jitter(picture).enhance(rng.uniform(max(0.0, 1 - strength), 1 + strength))
+        if self._policy is not None:
+            with global_random_state(rng.getrandbits(63)):
+                picture = self._policy(picture)
+        return picture
+
+    @cached_property
+    def _policy(self) -> Any:
+        """timm's transform for the policy string, with the hyper-parameters that timm's `create_transform` gives it.
+
+        But for one: what is rotated, sheared or translated takes the nearest pixel, as in the published RandAugment
+        (Cubuk et al. 2020) and in torchvision's. At 224 px Pillow's bilinear takes 1.4 ms and its bicubic 4 ms, more
+        than all the rest of the view.
+        """
+        policy = self.augment.rand_augment
+        if policy is None:
+            return None
+        options = {
+            "translate_const": int(self.size * 0.45),
+            "img_mean": tuple(min(255, round(255 * value)) for value in self.mean),
+            "interpolation": Image.Resampling.NEAREST,
+        }
+        if policy.startswith("augmix"):
+            return augment_and_mix_transform(policy, options | {"translate_pct": 0.3})
+        return (rand_augment_transform if policy.startswith("rand") else auto_augment_transform)(policy, options)
+
+
+@dataclass(frozen=True)
+class EvalView:
+    """The centre of the photo as timm evaluates: shorter side to size / crop_pct, then the centre square."""
+
+    size: int
+    crop_pct: float
+    interpolation: str
+
+    def __call__(self, photo: np.ndarray, epoch: int = 0, name: str = "") -> torch.Tensor:
+        """uint8 (3, size, size), in channels_last, of a uint8 (height, width, 3) photo, at all times the same."""
+        height, width = photo.shape[:2]
+        shorter = math.floor(self.size / self.crop_pct)
+        longer = int(shorter * max(height, width) / min(height, width))
+        height, width = (longer, shorter) if height > width else (shorter, longer)
+        pixels = resize(np.array(photo), height, width, self.interpolation)
+        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
+        return torch.from_numpy(pixels[top : top + self.size, left : left + self.size]).permute(2, 0, 1)
+
+
+View = TrainView | EvalView
+Rows = Sequence[int] | np.ndarray  # of a store
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """uint8 images (photos, 3, size, size) in channels_last, class indices (photos,), and the photos' names."""
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    names: tuple[str, ...]
+
+    def pin_memory(self) -> "PixelBatch":
+        """What DataLoader calls so that copies to the GPU need not wait."""
+        return PixelBatch(self.images.pin_memory(), self.targets.pin_memory(), self.names)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A batch to be drawn. It carries the epoch, so that worker processes need no news of it."""
+
+    epoch: int
+    rows: np.ndarray
+
+
+class _Batches(Dataset[PixelBatch]):
+    def __init__(self, store: PixelStore, view: View) -> None:
+        self.store, self.view = store, view
+
+    def __getitem__(self, request: _Request) -> PixelBatch:
+        names = tuple(self.store.names[row] for row in request.rows)
+        images = torch.empty(len(names), self.view.size, self.view.size, 3, dtype=torch.uint8)
+        for image, row, name in zip(images, request.rows, names, strict=True):
+            image.copy_(self.view(self.store.photo(row), request.epoch, name).permute(1, 2, 0))
+        return PixelBatch(images.permute(0, 3, 1, 2), torch.from_numpy(self.store.targets[request.rows]), names)
+
+
+class _Requests(Sampler[_Request]):
+    """The batches of the coming epoch."""
+
+    def __init__(self) -> None:
+        self.coming: list[_Request] = []
+
+    def __iter__(self) -> Iterator[_Request]:
+        return iter(self.coming)
+
+    def __len__(self) -> int:
+        return len(self.coming)
+
+
+class Loader:
+    """Draws batches of views of a store, in `workers` processes that live as long as the loader (0: in this one).
+
+    Batches do not depend on the number of workers, nor on what was drawn before.
+    """
+
+    def __init__(self, store: PixelStore, view: View, size: int, workers: int = 0, pin: bool = False) -> None:
+        """`size` photos a batch; `pin` puts them into page-locked memory for asynchronous copies to a GPU."""
+        self.size = size
+        self._requests = _Requests()
+        self._loader = DataLoader(
+            _Batches(store, view),
+            sampler=self._requests,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin,
+            generator=torch.Generator(),  # its own, for DataLoader draws a seed in every epoch
+        )
+
+    def batches(self, order: Rows, epoch: int = 0) -> Iterator[PixelBatch]:
+        """The photos of `order` (rows of the store) as `epoch` shows them; the last batch may be smaller.
+
+        With worker processes a new call ends the iteration of the call before.
+        """
+        rows = np.asarray(order, dtype=np.int64)
+        self._requests.coming = [
+            _Request(epoch, rows[start : start + self.size]) for start in range(0, len(rows), self.size)
+        ]
+        return iter(self._loader)
+
+
+def batches(
+    store: PixelStore, view: View, order: Rows, size: int, epoch: int = 0, workers: int = 0, pin: bool = False
+) -> Iterator[PixelBatch]:
+    """The batches of a `Loader` that is needed once."""
+    return Loader(store, view, size, workers, pin).batches(order, epoch)
+
+
+def epoch_order(photos: int, seed: int, epoch: int) -> np.ndarray:
+    """The rows of a store in the order in which an epoch visits them."""
+    return np.random.default_rng(rng_key(seed, epoch, "order")).permutation(photos)
+
+
+def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """float32 (x / 255 - mean) / std of a uint8 batch (photos, 3, height, width), on its device, in channels_last."""
+    scale, shift = _scale_and_shift(tuple(mean), tuple(std), images.device)
+    return images.contiguous(memory_format=torch.channels_last).float().mul_(scale).add_(shift)
+
+
+@lru_cache
+@torch.inference_mode(False)  # or the first caller could leave tensors that autograd refuses
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Remembered, because a copy to the GPU in every step would wait for the GPU."""
+    deviation = torch.tensor(std, device=device).view(1, 3, 1, 1)
+    return 1 / (255 * deviation), -torch.tensor(mean, device=device).view(1, 3, 1, 1) / deviation
+
+
+def random_erasing(
+    images: torch.Tensor, probability: float, seed: int, epoch: int, names: Sequence[str]
+) -> torch.Tensor:
+    """Random erasing of a normalised batch, in place: in each photo, by its own draw, a box becomes noise.
+
+    Zhong et al. 2020 with timm's defaults: a box of 2 % to 1/3 of the area, aspect 0.3 to 1/0.3, filled with normal
+    noise a pixel. (timm's own draws from global state, also torch's, on which dropout depends.)
+    """
+    for image, name in zip(images, names, strict=True):
+        key = rng_key(seed, epoch, f"erase {name}")
+        box = _erased_box(random.Random(key), probability, *image.shape[1:])
+        if box is not None:
+            top, left, height, width = box
+            generator = torch.Generator(images.device).manual_seed(key)
+            noise = torch.randn(3, height, width, generator=generator, device=images.device)
+            image[:, top : top + height, left : left + width] = noise
+    return images
+
+
+def _erased_box(rng: random.Random, probability: float, height: int, width: int) -> tuple[int, int, int, int] | None:
+    if rng.random() >= probability:
+        return None
+    for _ in range(CROP_ATTEMPTS):
+        area = height * width * rng.uniform(0.02, 1 / 3)
+        ratio = math.exp(rng.uniform(math.log(0.3), math.log(1 / 0.3)))
+        h, w = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if h < height and w < width:
+            return rng.randint(0, height - h), rng.randint(0, width - w), h, w
+    return None
