@@ -1,0 +1,103 @@
+"""A trained model on disk, `models/M/`, and `predict_logits`: the one way to score photos with it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from florafauna.compute import Compute
+from florafauna.errors import UserError
+from florafauna.files import sha256_bytes, sha256_file, write_atomic, write_json
+from florafauna.models import DataConfig, create
+from florafauna.params import Architecture
+from florafauna.store import PixelStore
+from florafauna.views import EvalView, batches, normalise
+
+FORMAT = 1
+PREDICTION_BATCH = 64  # one size everywhere: a batch's size decides how a matrix product is summed
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model with all that is needed to apply it."""
+
+    model: nn.Module
+    info: dict[str, Any]  # bundle.json
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes in the order of the logits."""
+        return list(self.info["labels"])
+
+    @property
+    def data(self) -> DataConfig:
+        """Normalisation, interpolation, crop and sizes."""
+        saved = self.info["data"]
+        return DataConfig(**saved | {"mean": tuple(saved["mean"]), "std": tuple(saved["std"])})
+
+
+def save_bundle(folder: Path, model: nn.Module, info: dict[str, Any]) -> None:
+    """Write model.safetensors and, last, bundle.json with its sha256: a folder without the latter is incomplete."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    write_atomic(folder / "model.safetensors", data)
+    write_json(folder / "bundle.json", {"format": FORMAT, **info, "sha256": sha256_bytes(data)})
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle; one that is incomplete, changed, or of another format is refused with the reason."""
+    info = read_info(folder)
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise UserError(f"{file} is missing; run `dvc pull {folder}` or `dvc repro`.")
+    if sha256_file(file) != info["sha256"]:
+        raise UserError(f"{file} is not the file that bundle.json describes (sha256 differs); fetch the bundle again.")
+    model = create(Architecture(**info["architecture"]), len(info["labels"]), info["overlay"])
+    model.load_state_dict(load_file(file))
+    return Bundle(model.eval(), info)
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """bundle.json alone, without loading the model."""
+    file = folder / "bundle.json"
+    try:
+        info: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no bundle.json, so it is no complete bundle; run `dvc repro`.") from None
+    except ValueError as error:
+        raise UserError(f"{file} is no valid JSON ({error}); fetch the bundle again.") from None
+    if info.get("format") != FORMAT:
+        raise UserError(f"{file} has format {info.get('format')}, this version reads {FORMAT}; update florafauna.")
+    return info
+
+
+def predict_logits(bundle: Bundle, store: PixelStore, compute: Compute, workers: int = 0) -> np.ndarray:
+    """Logits, float32 (photos, classes), of all photos of a store in its order."""
+    if list(store.labels) != bundle.labels:
+        raise UserError(f"the photos in {store.folder} have other classes than the model; run `dvc repro`.")
+    model = compute.place(bundle.model).eval()
+    data = bundle.data
+    view = EvalView(data.test_size, data.crop_pct, data.interpolation)
+    pixels = (batch.images for batch in batches(store, view, range(len(store)), PREDICTION_BATCH, workers=workers))
+    return np.concatenate([logits.float().cpu().numpy() for logits in forward(model, pixels, data, compute)])
+
+
+@torch.inference_mode()
+def forward(
+    model: nn.Module, pixels: Iterable[torch.Tensor], data: DataConfig, compute: Compute
+) -> Iterable[torch.Tensor]:
+    """Logits batch by batch; `pixels` are uint8 (photos, 3, height, width)."""
+    for batch in pixels:
+        images = normalise(batch.to(compute.device, non_blocking=True), data.mean, data.std)
+        with compute.autocast():
+            yield model(images)
+
+
+def describe_data(data: DataConfig) -> dict[str, Any]:
+    """The data config as bundle.json holds it."""
+    return asdict(data)

@@ -1,0 +1,81 @@
+"""Where the arithmetic runs and in which precision."""
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from florafauna.errors import UserError
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and a precision (bf16 | fp16 | fp32)."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Mixed precision for the forward pass; a no-op for fp32."""
+        return torch.autocast(self.device.type, dtype=DTYPES[self.precision], enabled=self.precision != "fp32")
+
+    def place(self, model: Module) -> Module:
+        """The model on the device, convolutions in channels_last."""
+        return model.to(self.device).to(memory_format=torch.channels_last)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a CUDA GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def default_workers(self) -> int:
+        """Processes that draw views: a GPU wants to be fed; on a CPU they would compete with the training itself."""
+        return min(8, os.cpu_count() or 1) if self.on_gpu else 0
+
+
+def choose(precision: str) -> Compute:
+    """A GPU where there is one. `auto`: bf16 where the hardware computes in it, else fp16 on a GPU, fp32 on a CPU."""
+    if torch.cuda.is_available():
+        if precision == "auto":
+            precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return Compute(torch.device("cuda"), precision)
+    if precision == "fp16":
+        raise UserError("precision: fp16 needs a GPU and there is none here; use auto, bf16 or fp32.")
+    if precision == "auto":
+        # Emulated bf16 is slower than fp32. oneDNN's own check covers avx512_bf16, amx and Arm's bf16.
+        precision = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    return Compute(torch.device("cpu"), precision)
+
+
+def for_inference(precision: str) -> Compute:
+    """As `choose`, but fp16 weights are run in fp32 where there is no GPU."""
+    return choose("fp32" if precision == "fp16" and not torch.cuda.is_available() else precision)
+
+
+def hardware() -> str:
+    """The device's name, as a person would write it under a table."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+@contextmanager
+def memory_advice(advice: Callable[[], str]) -> Iterator[None]:
+    """Turn running out of memory (GPU or CPU) into a `UserError` that ends with `advice()`."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise UserError(f"out of memory ({str(error).partition('.')[0] or 'host'}); {advice()}") from None
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch's CPU allocator says it
+            raise
+        raise UserError(f"out of memory (host); {advice()}") from None

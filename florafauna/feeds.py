@@ -1,0 +1,272 @@
+"""What the training loop is fed: pixels through the whole model, or remembered features through its open part."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from timm.data import Mixup
+from torch import nn
+
+from florafauna.bundle import PREDICTION_BATCH
+from florafauna.compute import Compute
+from florafauna.features import Features, TooLargeError, remember
+from florafauna.files import fingerprint
+from florafauna.models import DataConfig, set_training_modes
+from florafauna.params import ModelParams
+from florafauna.prefix import NoPrefixError, SplitModel, split
+from florafauna.progress import track
+from florafauna.randomness import global_random_state, rng_key
+from florafauna.store import PixelStore
+from florafauna.views import EvalView, PixelBatch, Rows, TrainView, batches, epoch_order, normalise, random_erasing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and targets on the device; targets are class indices, or class probabilities where photos are mixed."""
+
+    inputs: tuple[torch.Tensor, ...]
+    targets: torch.Tensor
+
+
+class Feed(Protocol):
+    """Batches of both kinds, and the forward pass that fits them."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Training batches in every epoch."""
+
+    def training(self, epoch: int, first: int) -> Iterator[Batch]:
+        """The batches of an epoch (from 0) from number `first` on: the same whatever was fed before."""
+
+    def validation(self) -> Iterator[Batch]:
+        """The validation photos in the order of their store."""
+
+    def logits(self, batch: Batch, training: bool) -> torch.Tensor:
+        """The forward pass: (photos, classes)."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of one training, how they are seen, and where they are computed on."""
+
+    train: PixelStore
+    val: PixelStore
+    params: ModelParams
+    data: DataConfig
+    compute: Compute
+
+    @property
+    def train_view(self) -> TrainView:
+        """How a training photo is seen."""
+        data, params = self.data, self.params
+        return TrainView(data.train_size, data.interpolation, params.augment, data.mean, params.seed)
+
+    @property
+    def eval_view(self) -> EvalView:
+        """How a validation photo is seen."""
+        return EvalView(self.data.test_size, self.data.crop_pct, self.data.interpolation)
+
+    def view_number(self, epoch: int) -> int:
+        """Which draw of the training view an epoch shows: its own, or one of `views` in turn."""
+        return epoch % self.params.views if self.params.views else epoch
+
+    @property
+    def batch_size(self) -> int:
+        """Photos in a training batch; never more than there are."""
+        return min(self.params.batch_size, len(self.train))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches only: a last batch of one photo breaks batch norm, a small one has a loud gradient."""
+        return len(self.train) // self.batch_size
+
+    def order(self, epoch: int, first: int) -> np.ndarray:
+        """The rows of an epoch's batches from number `first` on."""
+        order = epoch_order(len(self.train), self.params.seed, epoch)
+        return order[first * self.batch_size : self.batches_per_epoch * self.batch_size]
+
+    def training_images(self, order: Rows, size: int, number: int) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+        """Normalised images of training photos in their draw `number`, on the device."""
+        probability, seed = self.params.augment.random_erasing, self.params.seed
+        for images, batch in self._images(self.train, self.train_view, order, size, number):
+            if probability:
+                images = random_erasing(images, probability, seed, number, batch.names)
+            yield images, batch
+
+    def validation_images(self) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+        """Normalised images of the validation photos, on the device."""
+        return self._images(self.val, self.eval_view, range(len(self.val)), PREDICTION_BATCH, 0)
+
+    def _images(
+        self, store: PixelStore, view: TrainView | EvalView, order: Rows, size: int, number: int
+    ) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+        workers = self.params.workers if self.params.workers is not None else self.compute.default_workers
+        for batch in batches(store, view, order, size, number, workers, pin=self.compute.on_gpu):
+            images = batch.images.to(self.compute.device, non_blocking=True)
+            yield normalise(images, self.data.mean, self.data.std), batch
+
+
+@dataclass(frozen=True)
+class PixelFeed:
+    """Photos through the whole model."""
+
+    photos: Photos
+    model: nn.Module
+    forward: Callable[[torch.Tensor], torch.Tensor]  # the model, or its compiled form
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """See `Feed`."""
+        return self.photos.batches_per_epoch
+
+    def training(self, epoch: int, first: int) -> Iterator[Batch]:
+        """See `Feed`."""
+        photos, device = self.photos, self.photos.compute.device
+        mixup = _mixup(photos)
+        order = photos.order(epoch, first)
+        views = photos.training_images(order, photos.batch_size, photos.view_number(epoch))
+        for number, (images, batch) in enumerate(views, start=first):
+            targets = batch.targets.to(device, non_blocking=True)
+            if mixup is not None:
+                with global_random_state(rng_key(photos.params.seed, epoch, f"mix {number}")):
+                    images, targets = mixup(images, targets)
+            yield Batch((images,), targets)
+
+    def validation(self) -> Iterator[Batch]:
+        """See `Feed`."""
+        for images, batch in self.photos.validation_images():
+            yield Batch((images,), batch.targets)
+
+    def logits(self, batch: Batch, training: bool) -> torch.Tensor:
+        """See `Feed`."""
+        return (self.forward if training else self.model)(*batch.inputs)
+
+
+@dataclass(frozen=True)
+class FeatureFeed:
+    """Remembered features of the frozen prefix through the model's tail."""
+
+    photos: Photos
+    halves: SplitModel
+    train: tuple[Features, ...]  # one a view
+    val: Features
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """See `Feed`."""
+        return self.photos.batches_per_epoch
+
+    def training(self, epoch: int, first: int) -> Iterator[Batch]:
+        """See `Feed`."""
+        features = self.train[self.photos.view_number(epoch)]
+        order, size = self.photos.order(epoch, first), self.photos.batch_size
+        for start in range(0, len(order), size):
+            yield self._batch(features, self.photos.train, order[start : start + size])
+
+    def validation(self) -> Iterator[Batch]:
+        """See `Feed`."""
+        for start in range(0, len(self.photos.val), PREDICTION_BATCH):
+            rows = np.arange(start, min(start + PREDICTION_BATCH, len(self.photos.val)))
+            yield self._batch(self.val, self.photos.val, rows)
+
+    def logits(self, batch: Batch, training: bool) -> torch.Tensor:
+        """See `Feed`."""
+        return self.halves.tail(*batch.inputs, training=training)
+
+    def _batch(self, features: Features, store: PixelStore, rows: np.ndarray) -> Batch:
+        device = self.photos.compute.device
+        inputs = tuple(value.to(device, non_blocking=True) for value in features.rows(rows))
+        return Batch(inputs, torch.from_numpy(store.targets[rows]).to(device, non_blocking=True))
+
+
+def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Path) -> tuple[Feed, str]:
+    """The feed for this model, and a remark for the log that says which and why.
+
+    Features are remembered where `views` are cycled and something is frozen ahead of what is trained; `cache` holds
+    them by weights, cut, views and photos, so that a changed rate or epoch count finds them again.
+    """
+    params = photos.params
+    try:
+        if not params.views:
+            raise NoPrefixError("views: 0 shows a new view in every epoch")
+        if photos.data.train_size != photos.data.test_size:
+            raise NoPrefixError("train_size and test_size differ")
+        halves = split(model, photos.data.train_size, set_training_modes)
+        train, val = _features(photos, halves, weights_sha256, cache)
+    except (NoPrefixError, TooLargeError) as reason:
+        return PixelFeed(photos, model, _compiled(model) if params.compile else model), f"no frozen prefix: {reason}"
+    size = sum(value.row_bytes for value in val.values)
+    shapes = ", ".join("×".join(map(str, value.shape)) for value in val.values)
+    remark = f"frozen prefix run once for each of {params.views} views, {size / 1e3:.1f} kB a photo ({shapes})"
+    return FeatureFeed(photos, halves, train, val), remark
+
+
+def _features(
+    photos: Photos, halves: SplitModel, weights_sha256: str, cache: Path
+) -> tuple[tuple[Features, ...], Features]:
+    """The features of every training view and of the validation photos, computed where they are not remembered."""
+
+    @torch.inference_mode()
+    def run(views: Iterator[tuple[torch.Tensor, PixelBatch]]) -> Iterator[tuple[torch.Tensor, ...]]:
+        for images, _ in views:
+            with photos.compute.autocast():
+                yield halves.prefix(images)
+
+    sample = next(run(photos.validation_images()))
+    model = [weights_sha256, halves.crossing, photos.compute.precision, photos.compute.device.type, torch.__version__]
+    data = asdict(photos.data)
+
+    def features(store: PixelStore, what: list[Any], views: Callable[[], Iterator[Any]], title: str) -> Features:
+        shown = [list(store.names), list(store.index["sha256"]), store.store_size]
+        key = fingerprint([model, data, shown, what])
+        batch_count = -(-len(store) // PREDICTION_BATCH)
+        return remember(cache / key[:24], len(store), sample, lambda: track(run(views()), title, batch_count))
+
+    augment, seed = photos.params.augment.model_dump(mode="json"), photos.params.seed
+    rows = range(len(photos.train))
+    train = tuple(
+        features(
+            photos.train,
+            ["train", augment, seed, number],
+            partial(photos.training_images, rows, PREDICTION_BATCH, number),
+            f"frozen prefix, view {number + 1} of {photos.params.views}",
+        )
+        for number in range(photos.params.views)
+    )
+    return train, features(photos.val, ["val"], photos.validation_images, "frozen prefix, validation")
+
+
+def _mixup(photos: Photos) -> Mixup | None:
+    augment = photos.params.augment
+    if not (augment.mixup or augment.cutmix):
+        return None
+    return Mixup(
+        mixup_alpha=augment.mixup,
+        cutmix_alpha=augment.cutmix,
+        label_smoothing=0.0,
+        num_classes=len(photos.train.labels),
+    )  # smoothing is the loss's
+
+
+def _compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """torch.compile, tried on the first batch: where it fails, a message says so and the model runs as it is."""
+    fast = torch.compile(model)
+    chosen: list[Callable[[torch.Tensor], torch.Tensor]] = []
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        if chosen:
+            return chosen[0](images)
+        try:
+            logits: torch.Tensor = fast(images)
+            chosen.append(fast)
+        except Exception as error:  # the compiler's backends raise their own errors
+            print(f"compile: true has no effect here ({type(error).__name__}); the model runs uncompiled", flush=True)
+            chosen.append(model)
+            logits = model(images)
+        return logits
+
+    return forward

@@ -1,0 +1,346 @@
+"""Training: one loop for every model. What differs between models is data in params.yaml."""
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from florafauna import __version__
+from florafauna.bundle import describe_data, load_bundle, predict_logits, save_bundle
+from florafauna.compute import Compute, choose, hardware, memory_advice
+from florafauna.errors import UserError
+from florafauna.feeds import Feed, Photos, choose_feed
+from florafauna.files import sha256_file, write_atomic, write_json
+from florafauna.models import (
+    build,
+    count_parameters,
+    data_config,
+    format_policy,
+    freeze,
+    parameter_groups,
+    policy_table,
+    set_training_modes,
+)
+from florafauna.params import ModelParams
+from florafauna.progress import track
+from florafauna.randomness import rng_key
+from florafauna.resume import Epoch, State, load_state, run_key, save_state
+from florafauna.schedule import rate_at, should_stop
+from florafauna.scores.metrics import accuracy, weighted_f1
+from florafauna.store import PixelStore
+from florafauna.weights import InitialWeights, load_initial_weights
+
+SECONDS_BETWEEN_SAVES = 300.0
+STEPS_BETWEEN_CHECKS = 50  # of the loss: reading it makes a GPU wait
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run: what goes in, and where its bundle and timing go.
+
+    `scratch` outlives the stage's outs: it holds what lets a killed run go on, and remembered features.
+    """
+
+    name: str
+    params: ModelParams
+    initial: Path
+    train: Path
+    val: Path
+    scratch: Path
+    out: Path
+    timing: Path
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The moving parts of one run. `average` is the moving average of the weights, empty without EMA."""
+
+    job: Job
+    model: nn.Module
+    feed: Feed
+    compute: Compute
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: dict[str, torch.Tensor]
+    class_weights: torch.Tensor | None
+    folder: Path  # of the saved state and the best checkpoint
+
+
+def train(job: Job) -> None:
+    """Train a model as its params say; leave its bundle with learning curve, and its timing.
+
+    A run killed at any moment goes on from its last saved state and, on a CPU, ends with the weights it would have
+    ended with. Raises `UserError` when the loss is no number or the memory does not suffice.
+    """
+    params, compute = job.params, choose(job.params.precision)
+    initial = load_initial_weights(job.initial)
+    train_store, val_store = PixelStore(job.train), PixelStore(job.val)
+    model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
+    freeze(model, params.trainable, params.norms)
+    groups = parameter_groups(model, params)
+    _say(job, f"{params.architecture.name}, {compute.precision} on {hardware()}, {len(train_store)} photos")
+    print(format_policy(policy_table(model, groups, params.rate)), flush=True)
+
+    compute.place(model)
+    photos = Photos(train_store, val_store, params, data_config(model, params), compute)
+    key = run_key(params.model_dump(mode="json"), job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
+    folder = job.scratch / "training" / f"{job.name}-{key[:16]}"
+    with memory_advice(
+        lambda: f"lower models.{job.name}.batch_size ({params.batch_size}) and raise accumulate, or lower train_size."
+    ):
+        feed, remark = choose_feed(photos, model, sha256_file(job.initial), job.scratch / "features")
+        _say(job, remark)
+        parts = Parts(
+            job=job,
+            model=model,
+            feed=feed,
+            compute=compute,
+            optimizer=_optimizer(groups, params, compute),
+            scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16"),
+            average={name: tensor.clone() for name, tensor in _moving(model).items()} if params.ema else {},
+            class_weights=_class_weights(train_store, params, compute),
+            folder=folder,
+        )
+        state = fit(parts)
+        _finish(parts, state, initial, photos)
+
+
+def fit(parts: Parts) -> State:
+    """The loop. Returns the final state; the best checkpoint lies in `parts.folder`."""
+    job, params, model = parts.job, parts.job.params, parts.model
+    state = load_state(parts.folder / "state.safetensors", model, parts.average, parts.optimizer, parts.scaler)
+    if state.step:
+        _say(job, f"goes on after step {state.step} of a run that was interrupted")
+    while state.epoch < params.epochs and not should_stop(state.scores, params.patience):
+        train_loss = train_epoch(parts, state)
+        start = time.monotonic()
+        with _averaged(model, parts.average):
+            logits, targets = validate(parts)
+            predictions = logits.argmax(1)
+            row = Epoch(
+                epoch=state.epoch + 1,
+                step=state.step,
+                lr=parts.optimizer.param_groups[0]["lr"] / parts.optimizer.param_groups[0]["lr_scale"],
+                train_loss=train_loss,
+                val_loss=float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))),
+                val_accuracy=accuracy(targets, predictions),
+                val_weighted_f1=weighted_f1(targets, predictions),
+            )
+            best = not state.scores or row.val_weighted_f1 > max(state.scores)
+            if best:  # to disk: a state_dict kept in memory would go on changing with the model
+                moving = {name: tensor.detach().cpu().clone() for name, tensor in _moving(model).items()}
+                write_atomic(parts.folder / "best.safetensors", save(moving))
+        state.history.append(row)
+        state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.seconds += time.monotonic() - start
+        _save(parts, state)
+        _say(
+            job,
+            f"epoch {row.epoch} of {params.epochs}: rate {row.lr:.2e}, loss {row.train_loss:.4f}, val loss "
+            f"{row.val_loss:.4f}, val weighted F1 {row.val_weighted_f1:.4f}{' (best)' if best else ''}",
+        )
+    return state
+
+
+def train_epoch(parts: Parts, state: State) -> float:
+    """Train from where `state` stands to the end of its epoch; returns the mean loss of the epoch's batches."""
+    job, params, compute, optimizer = parts.job, parts.job.params, parts.compute, parts.optimizer
+    total = parts.feed.batches_per_epoch
+    steps_per_epoch = -(-total // params.accumulate)
+    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=compute.device)
+    broken_at = torch.tensor(-1, device=compute.device)
+    start = saved = time.monotonic()
+    set_training_modes(parts.model)
+    batches = parts.feed.training(state.epoch, state.batch)
+    for batch in track(batches, f"{job.name} epoch {state.epoch + 1}", total - state.batch):
+        torch.manual_seed(rng_key(params.seed, state.epoch, f"batch {state.batch}"))  # dropout and drop path
+        rate = rate_at(state.step, steps_per_epoch, state.scores, params)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+        with compute.autocast():
+            logits = parts.feed.logits(batch, training=True)
+        loss = cross_entropy(
+            logits.float(), batch.targets, weight=parts.class_weights, label_smoothing=params.label_smoothing
+        )
+        parts.scaler.scale(loss / params.accumulate).backward()
+        loss_sum += loss.detach()
+        broken_at = torch.where((broken_at < 0) & ~loss.detach().isfinite(), state.step, broken_at)
+        state.batch += 1
+        if state.batch % params.accumulate == 0 or state.batch == total:
+            if params.clip_gradient:
+                parts.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(parts.model.parameters(), params.clip_gradient)
+            parts.scaler.step(optimizer)
+            parts.scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            _update_average(parts)
+            state.step += 1
+            if state.step % STEPS_BETWEEN_CHECKS == 0:
+                _refuse_nan(job, int(broken_at), rate)
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                now = time.monotonic()
+                state.loss_sum, state.seconds = float(loss_sum), state.seconds + now - start
+                _save(parts, state)
+                start = saved = now
+    _refuse_nan(job, int(broken_at), rate_at(max(0, state.step - 1), steps_per_epoch, state.scores, params))
+    state.seconds += time.monotonic() - start
+    return float(loss_sum) / total
+
+
+@torch.inference_mode()
+def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, float32 (photos, classes), and targets of the validation photos."""
+    parts.model.eval()
+    logits, targets = [], []
+    for batch in parts.feed.validation():
+        with parts.compute.autocast():
+            logits.append(parts.feed.logits(batch, training=False).float().cpu())
+        targets.append(batch.targets.cpu())
+    return torch.cat(logits).numpy(), torch.cat(targets).numpy()
+
+
+def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
+    """Write the bundle from the best checkpoint on disk, and hold its score against the one that was logged."""
+    job, model = parts.job, parts.model
+    model.load_state_dict(load_file(parts.folder / "best.safetensors"), strict=False)
+    best = max(state.history, key=lambda row: row.val_weighted_f1)
+    parameters, trainable = count_parameters(model)
+    save_bundle(
+        job.out,
+        model,
+        {
+            "name": job.name,
+            "architecture": job.params.architecture.model_dump(),
+            "overlay": initial.overlay,
+            "labels": list(photos.train.labels),
+            "data": describe_data(photos.data),
+            "store_size": photos.train.store_size,
+            "precision": parts.compute.precision,
+            "parameters": parameters,
+            "trainable_parameters": trainable,
+            "weights": initial.origin | {"initial_sha256": sha256_file(job.initial)},
+            "photos": {
+                "train": len(photos.train),
+                "val": len(photos.val),
+                "index": sha256_file(job.train / "index.parquet"),
+            },
+            "best_epoch": best.epoch,
+            "val": {"weighted_f1": best.val_weighted_f1, "accuracy": best.val_accuracy},
+            "params": job.params.model_dump(mode="json"),
+            "versions": versions(),
+        },
+    )
+    bundle = load_bundle(job.out)
+    score = weighted_f1(photos.val.targets, predict_logits(bundle, photos.val, parts.compute).argmax(1))
+    if abs(score - best.val_weighted_f1) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
+        raise RuntimeError(
+            f"the bundle scores {score} on the validation photos, training logged {best.val_weighted_f1}"
+        )
+    pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
+    write_json(job.timing, _timing(parts, state, photos))
+    _say(job, f"best epoch {best.epoch}: val weighted F1 {score:.4f}, as logged; {state.seconds:.1f} s in training")
+    for file in parts.folder.iterdir():
+        file.unlink()
+    parts.folder.rmdir()
+
+
+def versions() -> dict[str, str]:
+    """The versions that can change a result."""
+    return {
+        "florafauna": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
+    if parts.compute.on_gpu:
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "seconds": round(state.seconds, 2),
+        "photos_per_second": round(len(photos.train) * state.epoch / state.seconds, 1),
+        "peak_memory_mb": round(peak / 2**20),
+        "device": parts.compute.device.type,
+        "hardware": hardware(),
+        "precision": parts.compute.precision,
+    }
+
+
+def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compute) -> torch.optim.Optimizer:
+    groups = [{key: value for key, value in group.items() if key != "names"} for group in groups]
+    options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
+    return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
+
+
+def _class_weights(store: PixelStore, params: ModelParams, compute: Compute) -> torch.Tensor | None:
+    """`balanced` as in scikit-learn: photos / (classes * photos of the class)."""
+    if params.class_weighting == "none":
+        return None
+    counts = np.bincount(store.targets, minlength=len(store.labels))
+    weights = len(store) / (len(counts) * np.maximum(counts, 1))
+    return torch.tensor(weights, dtype=torch.float32, device=compute.device)
+
+
+def _moving(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What training can change: trainable parameters, and buffers (the statistics of open batch norms)."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+@torch.no_grad()
+def _update_average(parts: Parts) -> None:
+    for name, tensor in _moving(parts.model).items() if parts.average else ():
+        if tensor.is_floating_point():
+            parts.average[name].lerp_(tensor, 1 - parts.job.params.ema)
+        else:
+            parts.average[name].copy_(tensor)
+
+
+@contextmanager
+def _averaged(model: nn.Module, average: dict[str, torch.Tensor]) -> Iterator[None]:
+    """The model with its averaged weights, if there are any, for as long as the block lasts."""
+    if not average:
+        yield
+        return
+    own = {name: tensor.clone() for name, tensor in _moving(model).items()}
+    model.load_state_dict(average, strict=False)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own, strict=False)
+
+
+def _save(parts: Parts, state: State) -> None:
+    path = parts.folder / "state.safetensors"
+    save_state(path, state, _moving(parts.model), parts.average, parts.optimizer, parts.scaler)
+
+
+def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:
+    if broken_at >= 0:
+        raise UserError(
+            f"the loss is no number at step {broken_at} (rate {rate:.2e}); lower models.{job.name}.rate, raise "
+            "warmup_epochs, set clip_gradient: 1.0, or use precision: fp32."
+        )
+
+
+def _say(job: Job, text: str) -> None:
+    print(f"{job.name}: {text}", flush=True)
