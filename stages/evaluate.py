@@ -1,0 +1,22 @@
+"""Score one model on validation and test photos: python -m stages.evaluate MODEL."""
+
+import sys
+from pathlib import Path
+
+from florafauna.evaluate import evaluate
+
+from florafauna.errors import one_sentence_on_error
+from florafauna.params import load_params
+
+if __name__ == "__main__":
+    with one_sentence_on_error():
+        name = sys.argv[1]
+        evaluate(
+            name,
+            Path(f"models/{name}"),
+            val=Path("data/processed/val"),
+            test=Path("data/processed/test"),
+            params=load_params().evaluate,
+            predictions=Path(f"predictions/{name}.parquet"),
+            metrics=Path(f"metrics/{name}.json"),
+        )

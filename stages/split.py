@@ -1,0 +1,14 @@
+"""Audit the labelled photos, group them and split them: manifest, quarantine, counts."""
+
+from pathlib import Path
+
+from florafauna.dataset import prepare
+
+from florafauna.errors import one_sentence_on_error
+from florafauna.params import load_params
+
+if __name__ == "__main__":
+    with one_sentence_on_error():
+        params = load_params()
+        dataset = prepare(params.data, params.split, Path("data/corrections.csv"), cache=Path(".florafauna/audit"))
+        dataset.write(Path("data/manifest.csv"), Path("data/quarantine.csv"), Path("metrics/data.json"))

@@ -1,0 +1,24 @@
+"""Train one model: python -m stages.train MODEL."""
+
+import sys
+from pathlib import Path
+
+from florafauna.errors import one_sentence_on_error
+from florafauna.params import load_params
+from florafauna.training import Job, train
+
+if __name__ == "__main__":
+    with one_sentence_on_error():
+        name = sys.argv[1]
+        train(
+            Job(
+                name,
+                load_params().model(name),
+                initial=Path(f"models/initial/{name}.safetensors"),
+                train=Path("data/processed/train"),
+                val=Path("data/processed/val"),
+                scratch=Path(".florafauna"),
+                out=Path(f"models/{name}"),
+                timing=Path(f"metrics/timing/{name}.json"),
+            )
+        )

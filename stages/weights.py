@@ -1,0 +1,14 @@
+"""Resolve a model's initial weights into a tracked file: python -m stages.weights MODEL."""
+
+import sys
+from pathlib import Path
+
+from florafauna.errors import one_sentence_on_error
+from florafauna.params import load_params
+from florafauna.weights import make_initial_weights
+
+if __name__ == "__main__":
+    with one_sentence_on_error():
+        name = sys.argv[1]
+        model = load_params().model(name)
+        make_initial_weights(model.architecture, model.weights, Path(f"models/initial/{name}.safetensors"))

@@ -1,0 +1,22 @@
+"""What every test shares: where the repository is, and the real photos and weights that may lie beside it."""
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The root of the checkout under test."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real photos and real weights beside the checkout; the test skips where it is absent."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "photos").is_dir() or not (folder / "weights").is_dir():
+        pytest.skip("the real photos and weights (../shared) are not on this machine")
+    return folder
