@@ -1,0 +1,1 @@
+"""The embedded sample, drawn by a seeded renderer, and the small backbones pretrained on other drawn species."""

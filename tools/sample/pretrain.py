@@ -1,0 +1,90 @@
+"""Pretrain the small backbones in data/weights on drawn species that are not in the sample.
+
+python -m tools.sample.pretrain: draws the pictures, then runs the library's own split, preprocess and training as
+pretrain.yaml says. Writes data/weights/*.safetensors and data/weights/README.md. On two cores about 25 minutes.
+"""
+
+import json
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save
+
+from florafauna.bundle import load_bundle, predict_logits
+from florafauna.compute import choose
+from florafauna.dataset import prepare
+from florafauna.files import sha256_file, write_atomic
+from florafauna.models import backbone_state
+from florafauna.params import load_params
+from florafauna.preprocess import preprocess
+from florafauna.scores.metrics import weighted_f1
+from florafauna.store import PixelStore
+from florafauna.training import Job, train
+from florafauna.weights import make_initial_weights
+from tools.sample.scene import photograph
+from tools.sample.species import Species, others
+
+BUILD = Path("build/pretrain")
+OUT = Path("data/weights")
+SEED, SPECIES, PHOTOS, SIDES = 7, 60, 60, (144, 220)
+README = """# Small pretrained backbones
+
+Written by `python -m tools.sample.pretrain`: {species} drawn species that are not in the sample, {photos} pictures each,
+seed {seed}, trained from random weights as `tools/sample/pretrain.yaml` says. They know nothing of real photographs.
+
+| file | backbone parameters | test weighted F1 on the species pretrained on (n) | SHA-256 |
+|---|---|---|---|
+{rows}
+"""
+
+
+def main() -> None:
+    """Draw, train, write."""
+    params = load_params(Path(__file__).with_name("pretrain.yaml"))
+    draw(Path(params.data.root))
+    corrections = BUILD / "corrections.csv"
+    corrections.write_text("path,label\n", encoding="utf-8")
+    dataset = prepare(params.data, params.split, corrections)
+    dataset.write(BUILD / "manifest.csv", BUILD / "quarantine.csv", BUILD / "data.json")
+    store = BUILD / "processed"
+    preprocess(BUILD / "manifest.csv", Path(params.data.root), store, params.image.store_size, BUILD / "kept")
+    rows = []
+    for name, model in params.models.items():
+        initial = BUILD / f"{name}.safetensors"
+        make_initial_weights(model.architecture, model.weights, initial)
+        bundle_folder = BUILD / "models" / name
+        train(
+            Job(name, model, initial, store / "train", store / "val", BUILD, bundle_folder, BUILD / f"{name}.json")
+        )
+        bundle = load_bundle(bundle_folder)
+        backbone = backbone_state(bundle.model)
+        write_atomic(OUT / f"{name}.safetensors", save(backbone, {"made_by": "tools.sample.pretrain"}))
+        test = PixelStore(store / "test")
+        score = weighted_f1(test.targets, predict_logits(bundle, test, choose("fp32")).argmax(1))
+        count = sum(tensor.numel() for tensor in backbone.values())
+        digest = sha256_file(OUT / f"{name}.safetensors")
+        rows.append(f"| `{name}.safetensors` | {count:,} | {score:.3f} ({len(test)}) | `{digest[:16]}…` |")
+        print(json.dumps({"model": name, "test_weighted_f1": score}), flush=True)
+    text = README.format(species=SPECIES, photos=PHOTOS, seed=SEED, rows="\n".join(rows))
+    write_atomic(OUT / "README.md", text)
+
+
+def draw(out: Path) -> None:
+    """One folder a species."""
+    shutil.rmtree(out, ignore_errors=True)
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(_draw_species, others(SPECIES, SEED), [out] * SPECIES))
+
+
+def _draw_species(species: Species, out: Path) -> None:
+    rng = np.random.default_rng([SEED, *species.name.encode()])
+    (out / species.name).mkdir(parents=True)
+    for number in range(PHOTOS):
+        picture = photograph(species, number, 0, SEED, *SIDES)
+        picture.save(out / species.name / f"{number:03d}.jpg", quality=int(rng.integers(60, 92)))
+
+
+if __name__ == "__main__":
+    main()
