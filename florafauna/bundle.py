@@ -58,7 +58,13 @@ def load_bundle(folder: Path) -> Bundle:
     if sha256_file(file) != info["sha256"]:
         raise UserError(f"{file} is not the file that bundle.json describes (sha256 differs); fetch the bundle again.")
     model = create(Architecture(**info["architecture"]), len(info["labels"]), info["overlay"])
-    model.load_state_dict(load_file(file))
+    try:
+        model.load_state_dict(load_file(file))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(
+            f"{file} does not fit the architecture in bundle.json: {reason} Fetch the bundle again."
+        ) from None
     return Bundle(model.eval(), info)
 
 
@@ -71,8 +77,9 @@ def read_info(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no bundle.json, so it is no complete bundle; run `dvc repro`.") from None
     except ValueError as error:
         raise UserError(f"{file} is no valid JSON ({error}); fetch the bundle again.") from None
-    if info.get("format") != FORMAT:
-        raise UserError(f"{file} has format {info.get('format')}, this version reads {FORMAT}; update florafauna.")
+    found = info.get("format") if isinstance(info, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{file} has format {found}, this version reads {FORMAT}; update florafauna.")
     return info
 
 

@@ -226,7 +226,7 @@ def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
     counts = table["label"].value_counts()
     if len(counts) < 2:
         raise UserError(
-            f"all {len(table)} photos have the label '{table['label'].iloc[0]}'; a classifier needs two classes or more."
+            f"all {len(table)} photos have the label '{table['label'].iloc[0]}'; classifying takes two classes."
         )
     small = sorted(label for label in rest["label"].unique() if counts[label] < FEWEST_PHOTOS)
     if small:

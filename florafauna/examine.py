@@ -11,9 +11,10 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from florafauna import perceptual
+from florafauna.orientation import ON_THE_SIDE, TURNS, orientation
 
 # Raise when the facts of a file would change: what was remembered of earlier versions is then dropped.
 VERSION = 1
@@ -42,18 +43,6 @@ FORMATS = tuple(name for name in EXTENSIONS if name != "MPO")  # an MPO is opene
 # Refused by name: most raw formats are TIFF files, of which Pillow would show the 160-pixel preview as the photo.
 RAW = re.compile(r"\.(3fr|arw|cr[23w]|dng|erf|iiq|kdc|n[er][fw]|orf|pef|ra[fw]|rw2|sr[2fw]|x3f)")
 VIDEO = re.compile(r"\.(3gp|asf|avi|flv|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|webm|wmv)")
-
-# EXIF orientation → what makes the picture upright
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ON_THE_SIDE = (5, 6, 7, 8)
 
 
 class Reason(StrEnum):
@@ -179,10 +168,10 @@ def decoder_versions() -> str:
 
 
 def _decode(image: Image.Image, data: bytes) -> Content:
-    orientation = _orientation(image)
+    turned = orientation(image)
     mode, (width, height) = image.mode, image.size
-    turn = None if image.format == "TIFF" else _TURNS.get(orientation)  # Pillow turns TIFFs itself
-    if turn and orientation in _ON_THE_SIDE:
+    turn = None if image.format == "TIFF" else TURNS.get(turned)  # Pillow turns TIFFs itself
+    if turn and turned in ON_THE_SIDE:
         width, height = height, width
     image.draft("L", (DECODED_SIDE, DECODED_SIDE))
     image.load()
@@ -195,21 +184,13 @@ def _decode(image: Image.Image, data: bytes) -> Content:
     return Content(
         format=form,
         mode=mode,
-        orientation=orientation,
+        orientation=turned,
         width=width,
         height=height,
         flat=perceptual.is_flat(square),
         hashes=perceptual.view_hashes(square).astype("<u8").tobytes(),
         thumbnail=perceptual.thumbnail(square).tobytes(),
     )
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # broken EXIF does not make a photo unusable
-        return 1
-    return value if value in range(1, 9) else 1
 
 
 def _ends_in_zeros(data: bytes) -> bool:

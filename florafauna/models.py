@@ -55,13 +55,14 @@ def create(
     drop_path: float = 0.0,
     weights: Path | None = None,
 ) -> nn.Module:
-    """Build a timm model; `weights` is a safetensors file (then every backbone tensor must be in it)."""
+    """Build a timm model; `weights` is a safetensors file that must hold exactly its tensors."""
     arguments = architecture.arguments
     if drop_path:
         arguments["drop_path_rate"] = drop_path
     if weights is not None:
-        # num_classes=0 in the overlay: the file may hold a backbone alone
-        overlay = overlay | {"file": str(weights), "num_classes": 0, "hf_hub_id": None, "url": ""}
+        # Equal numbers of classes make timm load strictly; custom_load is for .npz files, which this is not.
+        overlay = overlay | {"file": str(weights), "hf_hub_id": None, "url": "", "custom_load": False}
+        overlay = overlay | {"num_classes": num_classes, "label_offset": 0}
     try:
         return timm.create_model(
             architecture.name,

@@ -49,7 +49,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 class Strict(BaseModel):
     """A frozen section that refuses unknown keys and does not convert types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataParams(Strict):
@@ -341,7 +341,7 @@ def _sentence(error: ValidationError) -> str:
     """The first complaint of pydantic as one sentence with the key's full path."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    if "trainable" in path:  # a union: pydantic would complain about its first member only
+    if "trainable" in path and first["type"] != "missing":  # a union: pydantic names its first member only
         key = ".".join(path[: path.index("trainable") + 1])
         return f"'{key}' must be all, head or a list of module paths such as [blocks.11, norm, head]."
     key = ".".join(path)
@@ -400,3 +400,5 @@ def _read_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path} is no valid YAML{line}: {error.problem}.") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # an odd character, 2024-13-01, a list as a key
+        raise UserError(f"{path} is no valid YAML: {str(error).splitlines()[0]}.") from None

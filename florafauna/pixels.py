@@ -5,22 +5,13 @@ import warnings
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, features
+from PIL import Image, features
 
+from florafauna.orientation import TURNS, orientation
 from florafauna.resize import resize
 
 VERSION = 1  # to be raised when `decode` gives other pixels: pixels of earlier versions are then not reused
 LONGEST = 4  # of the shorter side: of a longer panorama the middle is kept, or one photo could fill the memory
-# EXIF orientation → what makes the picture upright
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def stored_size(width: int, height: int, store_size: int) -> tuple[int, int]:
@@ -47,7 +38,7 @@ def decode(data: bytes, store_size: int) -> np.ndarray:
             drafted = image.draft(None, (store_size, store_size))
             columns, rows = drafted[1][2:] if drafted else image.size
             pixels = _middle(np.array(to_rgb(image)))
-            turn = TURNS.get(_orientation(image))  # asked for last: a TIFF is turned by Pillow when it is loaded
+            turn = TURNS.get(orientation(image))  # asked for last: a TIFF is turned by Pillow when it is loaded
     extent = min(rows, pixels.shape[0]), min(columns, pixels.shape[1])
     pixels = resize(pixels, *stored_size(width, height, store_size), "bicubic", extent)
     return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
@@ -78,13 +69,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _over_white(image: Image.Image) -> Image.Image:
     picture = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # broken EXIF does not make a photo unusable, and Pillow raises a dozen classes for it
-        return 1
 
 
 def _middle(pixels: np.ndarray) -> np.ndarray:

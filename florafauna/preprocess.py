@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from florafauna.kept_pixels import KeptPixels
-from florafauna.sources import open_source
 from florafauna.pixels import decoder
+from florafauna.sources import open_source
 from florafauna.store_writer import COLUMNS, build_store
 
 SPLITS = ("train", "val", "test")

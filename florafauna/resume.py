@@ -70,7 +70,7 @@ def save_state(
     for number, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in values.items() if value is not None}
     metadata = {"state": json.dumps(asdict(state)), "scaler": json.dumps(scaler.state_dict())}
-    write_atomic(path, save({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, metadata))
+    write_atomic(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
 
 
 def load_state(

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from florafauna.errors import UserError
 from florafauna.archives import ARCHIVE, Refused, is_hidden, open_archive
+from florafauna.errors import UserError
 
 
 class Source(Protocol):

@@ -21,9 +21,9 @@ import torch
 from florafauna.errors import UserError
 from florafauna.files import atomic_path
 from florafauna.kept_pixels import KeptPixels
-from florafauna.sources import Source
 from florafauna.pixels import decode, stored_size
 from florafauna.progress import track
+from florafauna.sources import Source
 
 COLUMNS = ["path", "label", "target", "held_out", "group", "cluster", "sha256"]
 CHUNK = 32  # photos handed to a process at a time

@@ -131,6 +131,8 @@ def fit(parts: Parts) -> State:
         start = time.monotonic()
         with _averaged(model, parts.average):
             logits, targets = validate(parts)
+            if not np.isfinite(logits).all():  # the last step broke the weights, after its loss was computed
+                _refuse_nan(job, state.step, parts.optimizer.param_groups[0]["lr"])
             predictions = logits.argmax(1)
             row = Epoch(
                 epoch=state.epoch + 1,
@@ -143,7 +145,7 @@ def fit(parts: Parts) -> State:
             )
             best = not state.scores or row.val_weighted_f1 > max(state.scores)
             if best:  # to disk: a state_dict kept in memory would go on changing with the model
-                moving = {name: tensor.detach().cpu().clone() for name, tensor in _moving(model).items()}
+                moving = {name: tensor.detach().cpu().contiguous() for name, tensor in _moving(model).items()}
                 write_atomic(parts.folder / "best.safetensors", save(moving))
         state.history.append(row)
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
@@ -177,7 +179,9 @@ def train_epoch(parts: Parts, state: State) -> float:
         loss = cross_entropy(
             logits.float(), batch.targets, weight=parts.class_weights, label_smoothing=params.label_smoothing
         )
-        parts.scaler.scale(loss / params.accumulate).backward()
+        # the batches of one optimizer step: fewer than `accumulate` where the epoch ends
+        together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)
+        parts.scaler.scale(loss / together).backward()
         loss_sum += loss.detach()
         broken_at = torch.where((broken_at < 0) & ~loss.detach().isfinite(), state.step, broken_at)
         state.batch += 1

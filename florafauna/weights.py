@@ -44,7 +44,7 @@ def make_initial_weights(architecture: Architecture, weights: Weights, out: Path
         _check_safetensors(file)
         origin |= {"name": architecture.name if weights.source == "hub" else file.name, "sha256": sha256_file(file)}
         try:
-            model = create(architecture, num_classes=0, overlay=overlay, weights=file)
+            model = create(architecture, _classes_in(file, architecture), overlay, weights=file)
         except (RuntimeError, KeyError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(f"{file} does not fit {architecture.name}: {reason}.") from None
@@ -75,6 +75,17 @@ def _check_safetensors(file: Path) -> None:
             pass
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file} is no readable safetensors file ({error}); download it again.") from None
+
+
+def _classes_in(file: Path, architecture: Architecture) -> int:
+    """How many classes the classifier in `file` tells apart; 0 for a backbone alone."""
+    paths = getattr(timm.get_pretrained_cfg(architecture.name), "classifier", None) or ()
+    with safe_open(file, framework="pt") as tensors:
+        names = set(tensors.keys())
+        for path in (paths,) if isinstance(paths, str) else paths:
+            if f"{path}.weight" in names:
+                return int(tensors.get_slice(f"{path}.weight").get_shape()[0])
+    return 0
 
 
 def _hub_file(architecture: Architecture) -> Path:

@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from florafauna.evaluate import evaluate
-
 from florafauna.errors import one_sentence_on_error
+from florafauna.evaluate import evaluate
 from florafauna.params import load_params
 
 if __name__ == "__main__":
@@ -19,4 +18,5 @@ if __name__ == "__main__":
             params=load_params().evaluate,
             predictions=Path(f"predictions/{name}.parquet"),
             metrics=Path(f"metrics/{name}.json"),
+            timing=Path(f"metrics/timing/{name}_prediction.json"),
         )

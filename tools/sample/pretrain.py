@@ -1,7 +1,7 @@
 """Pretrain the small backbones in data/weights on drawn species that are not in the sample.
 
 python -m tools.sample.pretrain: draws the pictures, then runs the library's own split, preprocess and training as
-pretrain.yaml says. Writes data/weights/*.safetensors and data/weights/README.md. On two cores about 25 minutes.
+pretrain.yaml says. Writes data/weights/*.safetensors and data/weights/README.md. On two cores about 15 minutes.
 """
 
 import json
@@ -28,7 +28,7 @@ from tools.sample.species import Species, others
 
 BUILD = Path("build/pretrain")
 OUT = Path("data/weights")
-SEED, SPECIES, PHOTOS, SIDES = 7, 60, 60, (144, 220)
+SEED, SPECIES, PHOTOS, SIDES = 7, 48, 50, (144, 220)
 README = """# Small pretrained backbones
 
 Written by `python -m tools.sample.pretrain`: {species} drawn species that are not in the sample, {photos} pictures each,
@@ -55,9 +55,7 @@ def main() -> None:
         initial = BUILD / f"{name}.safetensors"
         make_initial_weights(model.architecture, model.weights, initial)
         bundle_folder = BUILD / "models" / name
-        train(
-            Job(name, model, initial, store / "train", store / "val", BUILD, bundle_folder, BUILD / f"{name}.json")
-        )
+        train(Job(name, model, initial, store / "train", store / "val", BUILD, bundle_folder, BUILD / f"{name}.json"))
         bundle = load_bundle(bundle_folder)
         backbone = backbone_state(bundle.model)
         write_atomic(OUT / f"{name}.safetensors", save(backbone, {"made_by": "tools.sample.pretrain"}))

@@ -21,7 +21,7 @@ def photograph(species: Species, individual: int, shot: int, seed: int, smallest
     shorter = int(scene.integers(smallest, smallest + (largest - smallest) // 3))
     longer = min(largest, round(shorter * scene.choice([1.0, 1.2, 4 / 3, 1.5])))
     size = (longer, shorter) if scene.random() < 0.7 else (shorter, longer)
-    canvas = tuple(side * OVERSAMPLING for side in size)
+    canvas = (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING)
     background = _background(canvas, scene)
     layer = Image.new("RGBA", canvas, (0, 0, 0, 0))
     extent = min(canvas) / 2
@@ -47,9 +47,7 @@ def _background(size: tuple[int, ...], rng: np.random.Generator) -> Image.Image:
         [colour(hue + grid[0, y, x], saturation + grid[1, y, x], value + grid[2, y, x]) for x in range(6)]
         for y in range(6)
     ]
-    picture = Image.fromarray(np.array(cells, dtype=np.uint8)).resize(
-        (size[0], size[1]), Image.Resampling.BICUBIC
-    )
+    picture = Image.fromarray(np.array(cells, dtype=np.uint8)).resize((size[0], size[1]), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
     for _ in range(int(rng.integers(5, 40))):
         x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
@@ -69,9 +67,9 @@ def _textured(layer: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _with_shadow(background: Image.Image, layer: Image.Image, rng: np.random.Generator) -> Image.Image:
-    shift = tuple(int(value) for value in rng.integers(-12, 13, 2))
+    across, down = (int(value) for value in rng.integers(-12, 13, 2))
     shadow = Image.new("L", layer.size, 0)
-    shadow.paste(layer.getchannel("A").point(lambda alpha: alpha * 0.45), shift)
+    shadow.paste(layer.getchannel("A").point(lambda alpha: alpha * 0.45), (across, down))
     shadow = shadow.filter(ImageFilter.GaussianBlur(6))
     picture = Image.composite(Image.new("RGB", layer.size, (10, 12, 10)), background, shadow)
     picture.paste(layer, (0, 0), layer)

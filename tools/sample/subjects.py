@@ -58,7 +58,8 @@ def leaf(pen: Pen, traits: Traits, rng: np.random.Generator) -> None:
         pen.line([(0, 0.12), (np.sin(angle) * reach, -np.cos(angle) * reach * traits["aspect"])], 0.022, vein)
     for _ in range(rng.poisson(1.2)):
         x, y = rng.uniform(-0.5, 0.5, 2)
-        pen.ellipse(x, y, *rng.uniform(0.02, 0.07, 2), colour(0.09, 0.6, 0.3))
+        across, down = rng.uniform(0.02, 0.07, 2)
+        pen.ellipse(x, y, across, down, colour(0.09, 0.6, 0.3))
 
 
 def fern(pen: Pen, traits: Traits, rng: np.random.Generator) -> None:

@@ -1,0 +1,67 @@
+"""How good predictions are: the usual scores, and those of each class. The formulas are scikit-learn's."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
+
+from florafauna.scores.metrics import accuracy, weighted_f1
+
+TOP = 3
+
+
+def scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Weighted F1, macro F1 (over the classes that have photos), accuracy, balanced accuracy and top-3 accuracy.
+
+    `logits` (photos, classes), `targets` (photos,).
+    """
+    predicted = logits.argmax(axis=1)
+    present = np.unique(targets)
+    result = {
+        "weighted_f1": weighted_f1(targets, predicted),
+        "macro_f1": float(f1_score(targets, predicted, labels=present, average="macro", zero_division=0)),
+        "accuracy": accuracy(targets, predicted),
+        "balanced_accuracy": float(balanced_accuracy_score(targets, _among(predicted, present))),
+    }
+    classes = logits.shape[1]
+    if classes > TOP:
+        top = top_k_accuracy_score(targets, logits, k=TOP, labels=np.arange(classes))
+        result[f"top{TOP}_accuracy"] = float(top)
+    return result
+
+
+def per_class(targets: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict[str, dict[str, float | int]]:
+    """Precision, recall, F1 and the number of photos of every class, in the order of `labels`."""
+    precision, recall, f1, photos = precision_recall_fscore_support(
+        targets, predicted, labels=np.arange(len(labels)), zero_division=0
+    )
+    return {
+        label: {
+            "precision": float(precision[number]),
+            "recall": float(recall[number]),
+            "f1": float(f1[number]),
+            "n": int(photos[number]),
+        }
+        for number, label in enumerate(labels)
+    }
+
+
+def confusion(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts, int64 (true class, predicted class)."""
+    return np.bincount(targets * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def rounded(value: Any, digits: int = 6) -> Any:
+    """Floats in a nested structure rounded, so that a metrics file reads and compares well."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value
+
+
+def _among(predicted: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Predictions of classes without a photo as one more wrong class: scikit-learn would warn of them."""
+    return np.where(np.isin(predicted, present), predicted, -1)
