@@ -1,0 +1,234 @@
+"""Confidence intervals of scores, by resampling groups of photos: photos of one animal or one walk are not independent.
+
+Every score here is a function of three counts a class: photos of it, photos predicted as it, and photos of it
+predicted as it. A group adds its own counts to them, so a resample is a weight for each group and all resamples of all
+scores are one product of weights and counts (the cluster bootstrap; Davison & Hinkley 1997, "Bootstrap Methods and
+their Application", 3.8).
+
+Percentile intervals of so few photos are too narrow (88 % instead of 95 % for 100 photos at an accuracy of 0.96, and
+resamples lose rare classes), BCa intervals less so. The intervals here cover best in simulation: Wilson's (1927), which
+stay within 0 and 1 and say something even where every photo is right, for as many photos as would give the score its
+resampled variance (the effective sample size of Korn & Graubard 1998), with Student's t for few or unequal groups.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.stats import t as student
+
+from florafauna.errors import UserError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SCORES = ("weighted_f1", "macro_f1", "accuracy", "balanced_accuracy")
+
+_CHUNK = 8_000_000  # weights held at a time (64 MB)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a score lies with the stated confidence: shares of 1, or points of 1 for a difference."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassIntervals:
+    """Intervals of one class's precision, recall and F1; 0 to 1, all that can be said, where no photo bears on it."""
+
+    precision: Interval
+    recall: Interval
+    f1: Interval
+
+
+def group_codes(groups: np.ndarray | None, photos: int) -> Ints:
+    """Groups as numbers from 0 (photos,); without groups each photo is its own."""
+    if groups is None:
+        return np.arange(photos)
+    if len(groups) != photos:
+        raise UserError(f"There are {len(groups)} groups for {photos} photos; give one for each photo.")
+    return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def resample_weights(groups: np.ndarray | None, n: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each group is drawn in each resample, as chunks (resamples of the chunk, groups).
+
+    A resample draws as many groups, with replacement, as there are among the n photos. Which chunk a resample comes in
+    depends on the number of groups alone, so the same seed gives every model the same resamples.
+    """
+    rng = np.random.default_rng(seed)
+    count = int(group_codes(groups, n).max(initial=-1)) + 1
+    if count == 0:
+        raise UserError("There are no photos to resample.")
+    chunk = max(1, _CHUNK // count)
+    for start in range(0, resamples, chunk):
+        rows = min(chunk, resamples - start)
+        drawn = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
+
+
+def group_counts(targets: np.ndarray, predictions: np.ndarray, classes: int, codes: Ints) -> sparse.csr_array:
+    """What each group adds to the counts of each class, (3 · classes, groups): right, of the class, predicted as it."""
+    targets, predictions = np.asarray(targets), np.asarray(predictions)
+    if len(targets) != len(predictions):
+        raise UserError(f"There are {len(predictions)} predictions for {len(targets)} photos; give one for each photo.")
+    right = targets == predictions
+    rows = np.concatenate([targets[right], classes + targets, 2 * classes + predictions])
+    columns = np.concatenate([codes[right], codes, codes])
+    shape = (3 * classes, int(codes.max(initial=-1)) + 1)
+    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
+
+
+def scores_of(counts: np.ndarray) -> Floats:
+    """The scores named by `SCORES`, (4, columns), of counts (3 · classes, columns), as scikit-learn defines them.
+
+    As there, a class that is neither true nor predicted does not count in the macro F1, nor one without photos in the
+    balanced accuracy, so that a resample that misses a rare class is not punished for it.
+    """
+    right, true, predicted = np.split(np.asarray(counts, dtype=np.float64), 3)
+    f1 = _share(2 * right, true + predicted)
+    photos = true.sum(axis=0)
+    return np.stack(
+        [
+            _share((f1 * true).sum(axis=0), photos),
+            _share(f1.sum(axis=0), (true + predicted > 0).sum(axis=0)),
+            _share(right.sum(axis=0), photos),
+            _share(_share(right, true).sum(axis=0), (true > 0).sum(axis=0)),
+        ]
+    )
+
+
+def resampled_scores(
+    targets: np.ndarray, predictions: np.ndarray, classes: int, groups: np.ndarray | None, resamples: int, seed: int
+) -> Floats:
+    """The scores named by `SCORES` of each resample, (4, resamples)."""
+    counts = group_counts(targets, predictions, classes, group_codes(groups, len(targets)))
+    chunks = resample_weights(groups, len(targets), resamples, seed)
+    return np.concatenate([scores_of(counts @ weights.T) for weights in chunks], axis=1)
+
+
+def bootstrap_scores(
+    targets: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    groups: np.ndarray | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, Interval]:
+    """The interval of each score named by `SCORES`.
+
+    Targets and predictions are class numbers (n,), groups anything that names a photo's group (n,). See the module
+    for how they are made.
+    """
+    codes = group_codes(groups, len(targets))
+    counts = group_counts(targets, predictions, classes, codes)
+    resampled = resampled_scores(targets, predictions, classes, groups, resamples, seed)
+    point, left_out = _point_and_jackknife(counts)
+    units, equal = counts.shape[1], _equal_groups(codes)
+    deviations = left_out - left_out.mean(axis=1, keepdims=True)
+    # Resamples lose rare classes and vary too little for it; leaving out one group at a time shows them.
+    bootstrapped = resampled.var(axis=1) * units / max(units - 1, 1)
+    variance = np.maximum(bootstrapped, (units - 1) / units * (deviations**2).sum(axis=1))
+    effective = np.where(variance > 0, point * (1 - point) / np.maximum(variance, 1e-300), equal)
+    freedom = equal - 1 if units == len(codes) else _freedom(deviations, equal, units)
+    low, high = _wilson(point, effective, _quantile(freedom, confidence))
+    return {name: Interval(float(low[at]), float(high[at])) for at, name in enumerate(SCORES)}
+
+
+def per_class_intervals(
+    targets: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    groups: np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> list[ClassIntervals]:
+    """Intervals of precision, recall and F1 of each class, in closed form: nothing is drawn.
+
+    Each is Wilson's interval for a share of few photos, as if of so many as give it the variance that leaving out one
+    group at a time shows (Korn & Graubard 1998). F1 = 2J / (1 + J), where J is the share of right ones among
+    the photos that are of the class or predicted as it, so its interval is that of J, carried over.
+    """
+    codes = group_codes(groups, len(targets))
+    counts = group_counts(targets, predictions, classes, codes)
+    chunk = max(1, _CHUNK // counts.shape[1])  # of classes: all at once may not fit in memory
+    found = []
+    for start in range(0, classes, chunk):
+        stop = min(start + chunk, classes)
+        right, true, predicted = (counts[row + start : row + stop].toarray() for row in (0, classes, 2 * classes))
+        precision = _shares_of_groups(right, predicted, confidence)
+        recall = _shares_of_groups(right, true, confidence)
+        jaccard = _shares_of_groups(right, true + predicted - right, confidence)
+        f1 = [Interval(2 * each.low / (1 + each.low), 2 * each.high / (1 + each.high)) for each in jaccard]
+        found += [ClassIntervals(*each) for each in zip(precision, recall, f1, strict=True)]
+    return found
+
+
+def _shares_of_groups(right: Floats, of: Floats, confidence: float) -> list[Interval]:
+    """Intervals of right / of, given both for each class and group, (classes, groups)."""
+    photos, groups = of.sum(axis=1), (of > 0).sum(axis=1)
+    equal = _share(photos**2, (of**2).sum(axis=1))
+    share = _share(right.sum(axis=1), photos)
+    # What leaving each group out does to the share: the jackknife, in closed form.
+    deviations = _share(right - share[:, None] * of, photos[:, None] - of)
+    variance = (deviations**2).sum(axis=1) * _share(groups - 1, groups)
+    # A class that is always (or never) right shows no variance: then its groups are what can be counted on.
+    effective = np.where(variance > 0, share * (1 - share) / np.maximum(variance, 1e-300), equal)
+    freedom = np.where(equal == photos, np.inf, _freedom(deviations, equal, groups))
+    low, high = _wilson(share, np.clip(effective, np.minimum(groups, 1), photos), _quantile(freedom, confidence))
+    return [
+        Interval(float(low[at]), float(high[at])) if photos[at] else Interval(0.0, 1.0) for at in range(len(photos))
+    ]
+
+
+def _point_and_jackknife(counts: sparse.csr_array) -> tuple[Floats, Floats]:
+    """The scores (4,) and the scores without each group (4, groups), a chunk of groups at a time."""
+    total = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
+    columns, chunk = counts.tocsc(), max(1, _CHUNK // counts.shape[0])
+    parts = [
+        scores_of(total - columns[:, start : start + chunk].toarray()) for start in range(0, counts.shape[1], chunk)
+    ]
+    return scores_of(total)[:, 0], np.concatenate(parts, axis=1)
+
+
+def _equal_groups(codes: Ints) -> float:
+    """As many groups of equal size as say as much as these (Kish 1965, "Survey Sampling")."""
+    sizes = np.bincount(codes)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def _freedom(deviations: Floats, equal: npt.ArrayLike, groups: npt.ArrayLike) -> Floats:
+    """Degrees of freedom of a variance summed from the deviations of few groups, (scores, groups) → (scores,).
+
+    As many as give a chi-square the same relative spread (Satterthwaite 1946): few where few groups make the variance,
+    never more than equal groups would give.
+    """
+    squares, most = deviations**2, np.maximum(np.asarray(equal) - 1, 1)
+    spread = _share((squares**2).sum(axis=1), squares.sum(axis=1) ** 2) - 1 / np.maximum(groups, 1)
+    return np.clip(2 / np.maximum(spread, 1e-9), np.minimum(4.0, most), most)
+
+
+def _quantile(freedom: npt.ArrayLike, confidence: float) -> Floats:
+    if not 0 < confidence < 1:
+        raise UserError(f"A confidence must lie between 0 and 1, not {confidence}.")
+    return np.asarray(student.ppf((1 + confidence) / 2, np.maximum(freedom, 1)))
+
+
+def _wilson(share: Floats, photos: Floats, quantile: Floats) -> tuple[Floats, Floats]:
+    """Bounds of Wilson's (1927) score interval for shares of so many photos."""
+    square = quantile**2
+    centre = (share * photos + square / 2) / (photos + square)
+    half = quantile / (photos + square) * np.sqrt(share * (1 - share) * photos + square / 4)
+    # Rounding must not push a bound past the share itself, nor past 0 or 1.
+    return np.clip(np.minimum(centre - half, share), 0, 1), np.clip(np.maximum(centre + half, share), 0, 1)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> Floats:
+    """part / whole, 0 where there is nothing to divide by."""
+    whole = np.asarray(whole, dtype=np.float64)
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

@@ -1,0 +1,111 @@
+"""Whether confidences mean what they say: temperature scaling, and how far confidence and accuracy lie apart.
+
+Temperature scaling and the expected calibration error are those of Guo et al. (2017, "On Calibration of Modern Neural
+Networks"); the adaptive error is that of Nixon et al. (2019, "Measuring Calibration in Deep Learning").
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from scipy.special import softmax as _softmax
+
+from florafauna.errors import UserError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+BINS = 15  # as in Guo et al. (2017)
+TEMPERATURES = (
+    0.02,
+    50.0,
+)  # no temperature outside is sought: a perfect model's would be 0, a useless model's infinite
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Photos of like confidence: their mean confidence and accuracy (0 to 1), and how many there are."""
+
+    confidence: float
+    accuracy: float
+    photos: int
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> Floats:
+    """Probabilities (n, classes) of logits (n, classes) divided by a temperature."""
+    if not temperature > 0:
+        raise UserError(f"A temperature must be above 0, not {temperature}.")
+    return np.asarray(_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
+
+
+def nll(logits: np.ndarray, targets: np.ndarray, temperature: float = 1.0) -> float:
+    """Mean negative log-likelihood of the targets in nats: lower is better, log(classes) is guessing."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    return float(-log_softmax(scaled, axis=1)[np.arange(len(targets)), targets].mean())
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature that makes validation targets likeliest (Guo et al. 2017): above 1 for an overconfident model.
+
+    Logits are (n, classes), targets (n,); they must not be of the photos that the model is scored on.
+    """
+    if len(targets) == 0:
+        raise UserError("There are no validation photos to fit a temperature on.")
+    low, high = np.log(TEMPERATURES)
+    found = minimize_scalar(
+        lambda log: nll(logits, targets, float(np.exp(log))),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(np.exp(found.x))
+
+
+def reliability(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> list[Bin]:
+    """Photos binned by the confidence of their prediction in bins of equal width; empty bins are left out."""
+    confidences, correct = _confidences(probabilities, targets)
+    numbers = np.minimum((confidences * bins).astype(np.int64), bins - 1)
+    return [_bin(confidences, correct, numbers == number) for number in np.unique(numbers)]
+
+
+def adaptive_reliability(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> list[Bin]:
+    """Photos binned by the confidence of their prediction in bins of equally many photos (to within one)."""
+    confidences, correct = _confidences(probabilities, targets)
+    order = np.argsort(confidences, kind="stable")
+    return [_bin(confidences, correct, part) for part in np.array_split(order, bins) if len(part)]
+
+
+def ece(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error: mean gap between confidence and accuracy over bins of equal width, 0 to 1."""
+    return _gap(reliability(probabilities, targets, bins))
+
+
+def adaptive_ece(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error over bins of equally many photos, 0 to 1 (Nixon et al. 2019)."""
+    return _gap(adaptive_reliability(probabilities, targets, bins))
+
+
+def brier(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Multiclass Brier score: squared distance of probabilities from the truth, summed over classes, 0 to 2."""
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    of_target = probabilities[np.arange(len(targets)), targets]
+    return float(((probabilities**2).sum(axis=1) - 2 * of_target + 1).mean())
+
+
+def _confidences(probabilities: np.ndarray, targets: np.ndarray) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    if len(targets) == 0:
+        raise UserError("There are no photos to measure calibration on.")
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+
+
+def _bin(confidences: Floats, correct: npt.NDArray[np.bool_], chosen: npt.NDArray) -> Bin:
+    confidence = float(confidences[chosen].mean())
+    return Bin(confidence, float(correct[chosen].mean()), len(confidences[chosen]))
+
+
+def _gap(bins: list[Bin]) -> float:
+    photos = sum(each.photos for each in bins)
+    return sum(each.photos * abs(each.confidence - each.accuracy) for each in bins) / photos

@@ -1,0 +1,41 @@
+"""What a run found, as a table for the terminal: python -m florafauna.summary."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from florafauna.errors import UserError, one_sentence_on_error
+
+COLUMNS = ("model", "test weighted F1", "95 %", "accuracy", "parameters", "trained", "training")
+
+
+def table(root: Path = Path()) -> tuple[Table, str]:
+    """The models from best to worst, and the verdict; `UserError` before the first run."""
+    try:
+        comparison = json.loads((root / "metrics/comparison.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("metrics/comparison.json is missing; run `dvc repro` first.") from None
+    result = Table(*COLUMNS, title=f"{comparison['n']} test photos in {comparison['groups']} groups")
+    for name, scores in comparison["models"].items():
+        timing = json.loads((root / f"metrics/timing/{name}.json").read_text(encoding="utf-8"))
+        result.add_row(
+            name,
+            f"{scores['weighted_f1']:.3f}",
+            f"{scores['weighted_f1_low']:.3f} to {scores['weighted_f1_high']:.3f}",
+            f"{scores['accuracy']:.3f}",
+            f"{scores['parameters']:,}",
+            f"{scores['trainable_parameters']:,}",
+            f"{timing['seconds']:.0f} s",
+        )
+    return result, comparison["verdict"]
+
+
+if __name__ == "__main__":
+    with one_sentence_on_error():
+        models, verdict = table()
+        console = Console()
+        console.print(models)
+        console.print(verdict, highlight=False, markup=False)
+        console.print("report: reports/index.html", markup=False)

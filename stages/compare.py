@@ -1,0 +1,11 @@
+"""Compare models that were scored on the same photos: python -m stages.compare MODEL..."""
+
+import sys
+
+from florafauna.compare import compare
+from florafauna.errors import one_sentence_on_error
+from florafauna.params import load_params
+
+if __name__ == "__main__":
+    with one_sentence_on_error():
+        compare(sys.argv[1:], load_params().evaluate)
