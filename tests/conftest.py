@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failure; the same examples every time, so that CI fails for changes alone.
+settings.register_profile("florafauna", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("florafauna")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

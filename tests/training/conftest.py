@@ -1,0 +1,19 @@
+"""Photos drawn once for all trainings."""
+
+import pytest
+from tiny import LABELS, SIDE, TRAIN, VAL, Place, draw_photos
+
+from florafauna.sources import open_source
+from florafauna.store_writer import build_store
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Two pixel stores of drawn photos."""
+    root = tmp_path_factory.mktemp("training")
+    for name, count, first_seed in (("train", TRAIN, 0), ("val", VAL, 1000)):
+        photos = root / "photos" / name
+        photos.mkdir(parents=True)
+        rows = draw_photos(photos, count, first_seed)
+        build_store(rows, LABELS, open_source(photos), root / name, SIDE, workers=1)
+    return Place(root)

@@ -1,0 +1,88 @@
+"""Every model of every preset is built as large as it is and takes one training step, from random weights.
+
+The largest (ViT-L, 304 million parameters) needs 5 GB: weights, gradients and AdamW's two moments.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import CPU, LABELS, SIDE, Place
+
+from florafauna.feeds import Photos, PixelFeed
+from florafauna.models import count_parameters, create, data_config, freeze, parameter_groups
+from florafauna.params import Architecture, ModelParams, load_params
+from florafauna.resume import State
+from florafauna.sources import open_source
+from florafauna.store import PixelStore
+from florafauna.store_writer import build_store
+from florafauna.training import OPTIMIZERS, Job, Parts, train_epoch
+
+PRESETS = Path(__file__).resolve().parents[2] / "presets"
+MODELS = [
+    pytest.param(model, id=f"{path.stem}, {name}")
+    for path in sorted(PRESETS.glob("*.yaml"))
+    for name, model in load_params(path).models.items()
+]
+
+
+@pytest.fixture(scope="module")
+def two(place: Place, tmp_path_factory: pytest.TempPathFactory) -> PixelStore:
+    """A store of two photos of two classes."""
+    folder = tmp_path_factory.mktemp("two")
+    rows = PixelStore(place.train).index.drop_duplicates("label").head(2)
+    rows = rows.assign(width=SIDE + 8, height=SIDE).drop(columns="offset")
+    build_store(rows, LABELS, open_source(place.root / "photos" / "train"), folder, SIDE, workers=1)
+    return PixelStore(folder)
+
+
+def with_small_photos(model_params: ModelParams) -> ModelParams:
+    """64 pixels where the architecture takes them without another window or another stage; it saves a minute."""
+    name = model_params.architecture.name
+    if name.startswith(("swin", "maxvit")):
+        return model_params
+    size = {"train_size": 64, "test_size": 64}
+    if name.startswith("vit"):
+        architecture = {"name": name, **model_params.architecture.arguments, "img_size": 64}
+        return model_params.model_copy(update=size | {"architecture": Architecture.model_validate(architecture)})
+    return model_params.model_copy(update=size)
+
+
+@pytest.mark.parametrize("model_params", MODELS)
+def test_it_is_built_and_takes_a_step(two: PixelStore, tmp_path: Path, model_params: ModelParams) -> None:
+    once = {"batch_size": 2, "accumulate": 1, "precision": "fp32"}
+    short = with_small_photos(model_params).model_copy(update=once)
+    torch.manual_seed(0)
+    model = create(short.architecture, len(LABELS), {}, short.drop_path)
+    freeze(model, short.trainable, short.norms)
+    groups = [{k: v for k, v in group.items() if k != "names"} for group in parameter_groups(model, short)]
+    total, open_ = count_parameters(model)
+    assert 0 < open_ <= total
+    CPU.place(model)
+    photos = Photos(two, two, short, data_config(model, short), CPU)
+    name, parameter = [(n, p) for n, p in model.named_parameters() if p.requires_grad and p.ndim > 1][-1]
+    before = parameter.detach().clone()
+    parts = Parts(
+        job=Job(
+            "newts",
+            short,
+            initial=tmp_path,
+            train=tmp_path,
+            val=tmp_path,
+            scratch=tmp_path,
+            out=tmp_path,
+            timing=tmp_path,
+        ),
+        model=model,
+        feed=PixelFeed(photos, model, model),
+        compute=CPU,
+        optimizer=OPTIMIZERS[short.optimizer](groups, lr=short.rate),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        average={},
+        class_weights=None,
+        folder=tmp_path,
+    )
+    state = State()
+    assert 0 < train_epoch(parts, state) < 10
+    assert state.step == 1
+    assert not torch.equal(parameter, before), name

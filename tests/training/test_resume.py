@@ -1,0 +1,79 @@
+"""A training that was killed at any moment ends with the bytes it would have ended with."""
+
+import multiprocessing
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from tiny import Place, params, train_until_killed
+
+from florafauna.bundle import load_bundle
+from florafauna.params import ModelParams
+from florafauna.training import Job
+
+NEVER = 1e9  # seconds between saves within an epoch
+
+CASES: dict[str, tuple[dict[str, Any], float]] = {
+    "between epochs": ({"trainable": "all", "ema": 0.5, "accumulate": 2, "epochs": 3}, NEVER),
+    "within epochs": ({"trainable": "all", "ema": 0.5, "accumulate": 2, "augment": {"mixup": 0.2}}, 0.0),
+    "behind a prefix": (
+        {"architecture": "test_vit", "trainable": ("blocks.5", "norm", "head"), "optimizer": "sgd", "views": 2}
+        | {"schedule": "plateau", "plateau_patience": 1, "drop_path": 0.2},
+        0.0,
+    ),
+}
+
+
+def run(job: Job, saves: int | None, between_saves: float) -> int | None:
+    """Train in a process of its own, into an empty folder as DVC leaves it; returns the exit code."""
+    shutil.rmtree(job.out, ignore_errors=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["florafauna.training"])
+    process = context.Process(target=train_until_killed, args=(job, saves, between_saves, log(job)))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def log(job: Job) -> Path:
+    return job.timing.with_name("log.txt")
+
+
+def files(job: Job) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(job.out.iterdir())}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_again_and_again_it_ends_with_the_same_bytes(place: Place, tmp_path: Path, case: str) -> None:
+    values, between_saves = CASES[case]
+    model: ModelParams = params(**values)
+    unkilled, killed = place.job(tmp_path / "a", model), place.job(tmp_path / "b", model)
+    assert run(unkilled, None, between_saves) == 0
+    assert "goes on after step" not in log(unkilled).read_text()
+    kills = 0
+    while (code := run(killed, kills + 1, between_saves)) != 0:  # each lives for one more save than the one before
+        assert code == -signal.SIGKILL
+        if (killed.out / "bundle.json").exists():
+            load_bundle(killed.out)
+        for saved in killed.scratch.glob("training/*/[!.]*.safetensors"):
+            with safe_open(saved, framework="pt") as whole:  # written whole or not at all
+                assert list(whole.keys())
+        kills += 1
+    assert kills >= 3
+    assert log(killed).read_text().count("goes on after step") >= 2
+    assert files(killed) == files(unkilled)
+    assert not list((killed.scratch / "training").iterdir()), "what was kept for resuming is gone"
+
+
+def test_a_changed_rate_does_not_go_on_from_the_state_of_another_run(place: Place, tmp_path: Path) -> None:
+    first, second = (place.job(tmp_path / "a", params(rate=rate)) for rate in (1e-3, 2e-3))
+    fresh = place.job(tmp_path / "b", params(rate=2e-3))
+    assert run(first, 3, NEVER) == -signal.SIGKILL
+    assert list(first.scratch.glob("training/*/state.safetensors"))
+    assert run(second, None, NEVER) == 0
+    assert run(fresh, None, NEVER) == 0
+    assert "goes on after step" not in log(second).read_text()
+    assert files(second) == files(fresh)
