@@ -15,8 +15,8 @@ from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import pairs, per_second
 from florafauna.kept_pixels import KeptPixels
-from florafauna.sources import open_source
 from florafauna.pixels import decoder
+from florafauna.sources import open_source
 from florafauna.store_writer import build_store
 
 STORE_SIZE = 256

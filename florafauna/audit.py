@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from florafauna.examine import (
     decoder_versions,
     examine,
     extension_matches,
+    printable,
     refuse_name,
     refuse_size,
     unreadable,
@@ -52,9 +54,10 @@ class PhotoSource(Protocol):
 class Audit:
     """The facts of every file asked for, in the order asked.
 
-    `table` has the columns path, reason ("" where usable), detail, sha256 ("" where not read), bytes, format,
-    extension_matches, mode, orientation, width, height, flat, as `examine.Content` defines them. `hashes` is uint64
-    (files, views), `thumbnails` uint8 (files, THUMBNAIL, THUMBNAIL); both are zero where there is no picture.
+    `table` has the columns path (as `examine.printable` gives it), reason ("" where usable), detail, sha256 ("" where
+    not read), bytes, format, extension_matches, mode, orientation, width, height, flat, as `examine.Content` defines
+    them. `hashes` is uint64 (files, views), `thumbnails` uint8 (files, THUMBNAIL, THUMBNAIL); both are zero where there
+    is no picture.
     """
 
     table: pd.DataFrame
@@ -75,6 +78,7 @@ def audit(
     which nothing is remembered. `workers` is the number of processes, by default one a core; the result does not
     depend on it.
     """
+    origin = printable(origin)  # a folder's name need not be UTF-8, and SQLite takes nothing else
     files: dict[str, File] = {}
     unknown: list[str] = []
     with AuditCache(cache, _version()) as memory:
@@ -133,10 +137,9 @@ def _in_processes(
     source: PhotoSource, chunks: Sequence[Sequence[str]], cache: Path | None, workers: int
 ) -> Iterator[list[File]]:
     """Chunks examined by several processes. A file that ends its process (a decoder's crash) is found by halving."""
-    done = 0
+    done, context = 0, _context()
     while done < len(chunks):
-        # spawn, because forking a process that has threads (a progress bar, BLAS) can deadlock
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
             try:
                 futures = [pool.submit(_examine_chunk, source, chunk, cache) for chunk in chunks[done:]]
                 for future in futures:
@@ -151,8 +154,15 @@ def _in_processes(
             done += 1
 
 
+def _context() -> BaseContext:
+    # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def _examine_by_halves(source: PhotoSource, paths: Sequence[str], cache: Path | None) -> list[File]:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=_context()) as pool:
         try:
             return pool.submit(_examine_chunk, source, paths, cache).result()
         except BrokenProcessPool:
@@ -184,7 +194,7 @@ def _tabulate(files: Sequence[File]) -> Audit:
     contents = [file.content for file in files]
     table = pd.DataFrame(
         {
-            "path": [file.path for file in files],
+            "path": [printable(file.path) for file in files],
             "reason": [str(content.reason) for content in contents],
             "detail": [content.detail for content in contents],
             "sha256": [file.sha256 for file in files],

@@ -6,6 +6,7 @@ memory does not grow with the number of photos remembered.
 
 import sqlite3
 import time
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
@@ -26,7 +27,8 @@ RACY_NANOSECONDS = 2_000_000_000
 _FACTS = tuple(field.name for field in fields(Content))
 _SCHEMA = f"""
 CREATE TABLE version (text TEXT NOT NULL);
-CREATE TABLE content (sha256 TEXT PRIMARY KEY, {", ".join(_FACTS)}, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE content (sha256 TEXT PRIMARY KEY, {", ".join(_FACTS)}, checksum, used INTEGER NOT NULL)
+WITHOUT ROWID;
 CREATE TABLE seen (
     origin TEXT, path TEXT, size INTEGER, modified INTEGER, sha256 TEXT, PRIMARY KEY (origin, path)
 ) WITHOUT ROWID;
@@ -35,7 +37,7 @@ CREATE TABLE seen (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it was read: SHA-256 ("" where it could not be), bytes, times in ns since the epoch, and its content."""
+    """A file as it was read: SHA-256 ("" where it could not be), bytes, times in ns since the epoch, its content."""
 
     path: str
     sha256: str
@@ -70,25 +72,26 @@ class AuditCache:
 
     def content(self, sha256: str) -> Content | None:
         """The facts of the content with this SHA-256."""
-        rows = self._run(f"SELECT {', '.join(_FACTS)} FROM content WHERE sha256 = ?", (sha256,))
-        return _content(rows[0]) if rows else None
+        rows = self._run(f"SELECT {', '.join(_FACTS)}, checksum FROM content WHERE sha256 = ?", (sha256,))
+        return _content(sha256, rows[0]) if rows else None
 
     def recall(self, origin: str, path: str, size: int, modified: int) -> File | None:
         """The facts of a file that has not changed since it was remembered, told by its size and time."""
         columns = ", ".join(f"content.{name}" for name in _FACTS)
         rows = self._run(
-            f"SELECT seen.sha256, {columns} FROM seen JOIN content USING (sha256) "
+            f"SELECT seen.sha256, {columns}, checksum FROM seen JOIN content USING (sha256) "
             "WHERE origin = ? AND path = ? AND size = ? AND modified = ?",
             (origin, path, size, modified),
         )
-        return File(path, rows[0][0], size, modified, 0, _content(rows[0][1:])) if rows else None
+        content = _content(rows[0][0], rows[0][1:]) if rows else None
+        return File(path, rows[0][0], size, modified, 0, content) if content is not None else None
 
     def remember(self, origin: str, files: Sequence[File]) -> None:
         """Keep the facts of files that were read."""
-        marks = ", ".join("?" * (len(_FACTS) + 2))
+        marks = ", ".join("?" * (len(_FACTS) + 3))
         self._run_many(
             f"INSERT OR REPLACE INTO content VALUES ({marks})",
-            [(file.sha256, *astuple(file.content), self._today) for file in files],
+            [(file.sha256, *_row(file), self._today) for file in files],
         )
         self._run_many(
             "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
@@ -125,8 +128,7 @@ class AuditCache:
                 except sqlite3.DatabaseError as error:
                     if isinstance(error, sqlite3.OperationalError):  # locked or read-only: not ours to remove
                         break
-                    with suppress(OSError):
-                        file.unlink()
+                    _remove(self.folder)
                 except OSError:
                     break
         return self._connect(":memory:")
@@ -165,12 +167,30 @@ class AuditCache:
         with suppress(sqlite3.Error):
             self._connection.close()
         if self.folder is not None and not isinstance(error, sqlite3.OperationalError):
-            with suppress(OSError):
-                (self.folder / FILE_NAME).unlink()
+            _remove(self.folder)
         self.folder = None
         self._connection = self._connect(":memory:")
 
 
-def _content(row: Sequence[Any]) -> Content:
-    facts = dict(zip(_FACTS, row, strict=True))
-    return Content(**facts | {"flat": bool(facts["flat"])})
+def _remove(folder: Path) -> None:
+    """The file and the journal of an unfinished transaction, which would be played back into the next file."""
+    for name in (FILE_NAME, f"{FILE_NAME}-journal"):
+        with suppress(OSError):
+            (folder / name).unlink()
+
+
+def _row(file: File) -> tuple[Any, ...]:
+    facts = tuple(str(fact) if isinstance(fact, str) else fact for fact in astuple(file.content))  # a Reason as text
+    return *facts, _checksum(file.sha256, facts)
+
+
+def _content(sha256: str, row: Sequence[Any]) -> Content | None:
+    """The facts of a row as `_row` made it; None where the disk has changed it, which SQLite does not check."""
+    *values, checksum = row
+    facts = dict(zip(_FACTS, values, strict=True))
+    facts["flat"] = bool(facts["flat"])
+    return Content(**facts) if checksum == _checksum(sha256, tuple(facts.values())) else None
+
+
+def _checksum(sha256: str, facts: tuple[Any, ...]) -> int:
+    return zlib.crc32(repr((sha256, facts)).encode("utf-8", "backslashreplace"))

@@ -43,6 +43,8 @@ FORMATS = tuple(name for name in EXTENSIONS if name != "MPO")  # an MPO is opene
 # Refused by name: most raw formats are TIFF files, of which Pillow would show the 160-pixel preview as the photo.
 RAW = re.compile(r"\.(3fr|arw|cr[23w]|dng|erf|iiq|kdc|n[er][fw]|orf|pef|ra[fw]|rw2|sr[2fw]|x3f)")
 VIDEO = re.compile(r"\.(3gp|asf|avi|flv|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|webm|wmv)")
+# How decoders say that a file ends too early
+CUT = re.compile(r"truncated|end of|not enough|too short|EOF", re.IGNORECASE)
 
 
 class Reason(StrEnum):
@@ -96,7 +98,7 @@ def examine(data: bytes) -> Content:
         except UnidentifiedImageError:
             return _unidentified(data)
         except Exception as error:  # a plugin raises whatever its parser stumbles over
-            return Content(Reason.CORRUPT, one_line(error))
+            return _broken(error)
         form, mode = image.format or "", image.mode
         if image.width * image.height > LARGEST_PIXELS:
             return Content(Reason.TOO_LARGE, f"{image.width} × {image.height} pixels", form, mode)
@@ -104,12 +106,8 @@ def examine(data: bytes) -> Content:
             return _decode(image, data)
         except MemoryError:
             return Content(Reason.TOO_LARGE, "it does not fit into memory", form, mode)
-        except (OSError, EOFError, struct.error) as error:
-            text = one_line(error)
-            cut = any(word in text for word in ("truncated", "end of", "not enough", "too short", "EOF"))
-            return Content(Reason.TRUNCATED if cut else Reason.CORRUPT, text, form, mode)
         except Exception as error:
-            return Content(Reason.CORRUPT, one_line(error), form, mode)
+            return _broken(error, form, mode)
 
 
 def refuse_name(path: str) -> Content | None:
@@ -136,6 +134,7 @@ def unreadable(error: Exception) -> Content:
         errno.ENOTDIR: (Reason.MISSING_FILE, "there is no such file"),
         errno.ELOOP: (Reason.SYMLINK_LOOP, "its symbolic links lead in a circle"),
         errno.EISDIR: (Reason.NOT_A_FILE, "it is a folder"),
+        errno.ENXIO: (Reason.NOT_A_FILE, "it is a folder, pipe, socket or device"),
         errno.ENAMETOOLONG: (Reason.BAD_NAME, "the name is too long"),
         errno.EACCES: (Reason.UNREADABLE, "permission denied"),
     }
@@ -171,15 +170,17 @@ def _decode(image: Image.Image, data: bytes) -> Content:
     turned = orientation(image)
     mode, (width, height) = image.mode, image.size
     turn = None if image.format == "TIFF" else TURNS.get(turned)  # Pillow turns TIFFs itself
-    if turn and turned in ON_THE_SIDE:
+    if turn is not None and turned in ON_THE_SIDE:
         width, height = height, width
     image.draft("L", (DECODED_SIDE, DECODED_SIDE))
     image.load()
     form = image.format or ""
     if form in ("JPEG", "MPO") and _ends_in_zeros(data):
         return Content(Reason.TRUNCATED, "its end is filled with zeros", form, mode)
+    if form == "PNG":
+        Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding passes over the checksums
     square = perceptual.grey_square(image)
-    if turn:
+    if turn is not None:
         square = np.asarray(Image.fromarray(square).transpose(turn))
     return Content(
         format=form,
@@ -191,6 +192,12 @@ def _decode(image: Image.Image, data: bytes) -> Content:
         hashes=perceptual.view_hashes(square).astype("<u8").tobytes(),
         thumbnail=perceptual.thumbnail(square).tobytes(),
     )
+
+
+def _broken(error: Exception, form: str = "", mode: str = "") -> Content:
+    text = one_line(error)
+    cut = isinstance(error, (OSError, EOFError, struct.error)) and CUT.search(text)
+    return Content(Reason.TRUNCATED if cut else Reason.CORRUPT, text, form, mode)
 
 
 def _ends_in_zeros(data: bytes) -> bool:

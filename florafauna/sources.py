@@ -64,7 +64,7 @@ class FolderSource:
             return archive.read(member)
         file = self._inside(path)
         if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for ever
-            raise OSError(f"{path} is no regular file")
+            raise OSError(errno.ENXIO, "no regular file", path)  # what opening a socket gives
         return file.read_bytes()
 
     def stat(self, path: str) -> tuple[int, int]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from florafauna.errors import UserError
 from florafauna.archives import inner_path
+from florafauna.errors import UserError
 from florafauna.photos.labels import LabelFiles, Labels
 from florafauna.photos.matching import locate
 from florafauna.photos.tabular import read_table

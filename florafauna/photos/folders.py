@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from florafauna.errors import UserError
 from florafauna.archives import ARCHIVE
+from florafauna.errors import UserError
 from florafauna.photos.labels import Labels
 from florafauna.photos.photos import SPLITS
 

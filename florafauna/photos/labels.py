@@ -8,8 +8,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from florafauna.errors import UserError
 from florafauna.archives import ARCHIVE
+from florafauna.errors import UserError
 from florafauna.sources import FolderSource, Source, open_source
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from florafauna.archives import inner_path
 from florafauna.errors import UserError
 from florafauna.examine import printable
-from florafauna.archives import inner_path
 from florafauna.photos.found import Found
 from florafauna.photos.tabular import among
 

@@ -1,6 +1,9 @@
 """Photos drawn once for all trainings."""
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 from tiny import LABELS, SIDE, TRAIN, VAL, Place, draw_photos
 
 from florafauna.sources import open_source
@@ -17,3 +20,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         rows = draw_photos(photos, count, first_seed)
         build_store(rows, LABELS, open_source(photos), root / name, SIDE, workers=1)
     return Place(root)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other over such small models are slower than one, much so beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

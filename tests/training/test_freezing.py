@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -135,8 +136,8 @@ def test_dropout_is_on_where_it_feeds_what_is_trained() -> None:
     model = timm.create_model("test_vit", num_classes=3, img_size=32, drop_rate=0.5, pos_drop_rate=0.5)
     freeze(model, "head", "tail")
     set_training_modes(model)
-    assert model.head_drop.training
-    assert not model.pos_drop.training
+    assert model.get_submodule("head_drop").training
+    assert not model.get_submodule("pos_drop").training
     freeze(model, "all", "tail")
     set_training_modes(model)
     assert all(module.training for module in model.modules())
@@ -163,7 +164,7 @@ def test_norms_biases_and_positions_do_not_decay(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_layer_decay_gives_lower_rates_the_closer_to_the_photo(architecture: str) -> None:
-    model = timm.create_model(architecture, num_classes=3)
+    model: Any = timm.create_model(architecture, num_classes=3)
     scales = {
         name: group["lr_scale"]
         for group in parameter_groups(model, params(architecture, layer_decay=0.5))
@@ -248,7 +249,7 @@ def test_an_unknown_creation_argument_is_refused() -> None:
 
 def test_drop_path_is_handed_to_the_model() -> None:
     model = create(Architecture(name="test_vit"), 3, {}, drop_path=0.3)
-    rates = [module.drop_prob for module in model.modules() if type(module).__name__ == "DropPath"]
+    rates: list[Any] = [module.drop_prob for module in model.modules() if type(module).__name__ == "DropPath"]
     assert max(rates) == pytest.approx(0.3)
 
 

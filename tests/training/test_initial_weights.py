@@ -13,7 +13,6 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import ARCHITECTURES
-from torch import nn
 
 from florafauna.errors import UserError
 from florafauna.files import sha256_file
@@ -23,7 +22,7 @@ from florafauna.weights import InitialWeights, load_initial_weights, make_initia
 NONE = Weights(source="none")
 
 # The models of the presets under the same tags, only smaller.
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "tf_efficientnetv2_b0.in1k": {},
     "convnext_base.fb_in22k_ft_in1k": {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)},
     "vit_base_patch16_224.augreg2_in21k_ft_in1k": {"depth": 2, "embed_dim": 24, "num_heads": 2},
@@ -41,9 +40,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def seeded(name: str, classes: int = 7, seed: int = 5, **arguments: Any) -> nn.Module:
+def seeded(name: str, classes: int = 7, seed: int = 5, **arguments: Any) -> Any:
     torch.manual_seed(seed)
-    model: nn.Module = timm.create_model(name, num_classes=classes, **arguments)
+    model: Any = timm.create_model(name, num_classes=classes, **arguments)
     return model
 
 
@@ -52,7 +51,7 @@ def from_file(name: str, file: str = "data/weights/w.safetensors", **arguments: 
     return make_initial_weights(architecture, Weights(source="file", file=file), Path("initial.safetensors"))
 
 
-def assert_backbone_of(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+def assert_backbone_of(model: Any, tensors: dict[str, torch.Tensor]) -> None:
     expected = model.state_dict()
     classifier = {name for name in expected if name.startswith(str(model.pretrained_cfg["classifier"]) + ".")}
     assert classifier

@@ -132,10 +132,8 @@ def test_two_trainings_give_the_same_bytes(place: Place, tmp_path: Path, archite
 
 def test_workers_change_nothing_but_a_seed_does(place: Place, tmp_path: Path) -> None:
     values: dict[str, Any] = {"augment": {"rand_augment": "rand-m9-mstd0.5-inc1", "random_erasing": 0.3}}
-    alone, helped, other = (
-        place.trained(tmp_path / name, params(**values, **more))
-        for name, more in (("a", {"workers": 0}), ("b", {"workers": 2}), ("c", {"workers": 0, "seed": 1}))
-    )
+    runs: dict[str, dict[str, Any]] = {"a": {"workers": 0}, "b": {"workers": 2}, "c": {"workers": 0, "seed": 1}}
+    alone, helped, other = (place.trained(tmp_path / name, params(**values, **more)) for name, more in runs.items())
     assert (alone / "model.safetensors").read_bytes() == (helped / "model.safetensors").read_bytes()
     assert (alone / "history.csv").read_bytes() == (helped / "history.csv").read_bytes()
     assert not equal(weights(alone), weights(other))
@@ -219,7 +217,7 @@ def test_balanced_classes_weigh_the_same_in_the_loss(place: Place, tmp_path: Pat
     build_store(rows, LABELS, open_source(place.root / "photos" / "train"), uneven, SIDE, workers=1)
     losses, logits, targets = {}, torch.empty(0), torch.empty(0)
     for way in ("none", "balanced"):
-        values = {"epochs": 1, "warmup_epochs": 0, "rate": 1e-12, "batch_size": len(rows)}
+        values: dict[str, Any] = {"epochs": 1, "warmup_epochs": 0, "rate": 1e-12, "batch_size": len(rows)}
         model_params = params("test_vit", class_weighting=way, **values)
         job = replace(place.job(tmp_path / way, model_params), train=uneven)
         train(job)

@@ -143,6 +143,7 @@ class Place:
 
 def train_until_killed(job: Job, saves: int | None, between_saves: float, log: Path) -> None:
     """Train, but die by SIGKILL at the moment when file number `saves` + 1 would take its final name."""
+    torch.set_num_threads(1)
     training.SECONDS_BETWEEN_SAVES = between_saves
     if saves is not None:
         sys.addaudithook(_killer(saves))
@@ -152,7 +153,7 @@ def train_until_killed(job: Job, saves: int | None, between_saves: float, log: P
 
 
 def _killer(saves: int) -> Callable[[str, tuple[object, ...]], None]:
-    done = []
+    done: list[tuple[object, ...]] = []
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "os.rename":

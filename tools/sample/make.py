@@ -62,7 +62,7 @@ def _add_oddities(out: Path) -> Iterator[tuple[str, str, str, str, str]]:
     """Path, label, group, what it is, and what becomes of it."""
     used = "used"
     aster, fern, beetle, fish = "violet_aster", "ladder_fern", "four_spot_leaf_beetle", "three_bar_darter"
-    maple, duskwing = "creek_maple", "pearl_duskwing"
+    maple, duskwing = "creek_maple", "barred_duskwing"
 
     def picture(label: str, individual: int) -> Image.Image:
         species = next(species for species in SAMPLE if species.name == label)
@@ -104,7 +104,7 @@ def _add_oddities(out: Path) -> Iterator[tuple[str, str, str, str, str]]:
     yield f"{fish}/012_web.jpg", fish, "", "012.jpg scaled to 80 % and saved again", "used, same side as 012.jpg"
     yield f"{fish}/012_mirrored.jpg", fish, "", "012.jpg mirrored and saved again", "used, same side as 012.jpg"
     twice = _jpeg(picture("ringed_duskwing", 100))
-    for label in ("ringed_duskwing", "pearl_duskwing"):
+    for label in ("ringed_duskwing", "barred_duskwing"):
         path(label, "disputed.jpg").write_bytes(twice)
         yield f"{label}/disputed.jpg", label, "", "the same picture under two labels", "quarantined: label_conflict"
 

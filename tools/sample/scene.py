@@ -25,7 +25,7 @@ def photograph(species: Species, individual: int, shot: int, seed: int, smallest
     background = _background(canvas, scene)
     layer = Image.new("RGBA", canvas, (0, 0, 0, 0))
     extent = min(canvas) / 2
-    scale = extent * pose.uniform(0.5, 0.92) * camera.normal(1, 0.04)
+    scale = extent * pose.uniform(0.6, 0.95) * camera.normal(1, 0.04)
     lean = np.array([[1.0, pose.normal(0, 0.12) + camera.normal(0, 0.04)], [0.0, pose.uniform(0.78, 1.0)]])
     angle = pose.uniform(-0.7, 0.7) if species.kind in ("flower", "fern", "fish") else pose.uniform(-np.pi, np.pi)
     matrix = rotation(angle + camera.normal(0, 0.08)) @ lean * scale
@@ -87,7 +87,7 @@ def _cover(picture: Image.Image, rng: np.random.Generator) -> None:
 
 def _developed(picture: Image.Image, scene: np.random.Generator, camera: np.random.Generator) -> Image.Image:
     """Light, colour cast, blur and noise."""
-    pixels = np.asarray(picture.filter(ImageFilter.GaussianBlur(camera.gamma(1.2, 0.5))), dtype=np.float32) / 255
+    pixels = np.asarray(picture.filter(ImageFilter.GaussianBlur(camera.gamma(1.0, 0.4))), dtype=np.float32) / 255
     pixels = pixels ** np.float32(scene.uniform(0.7, 1.5)) * np.float32(scene.uniform(0.65, 1.15))
     pixels *= np.array([1 + scene.normal(0, 0.07), 1, 1 + scene.normal(0, 0.07)], dtype=np.float32)
     pixels = (pixels - 0.45) * np.float32(scene.uniform(0.65, 1.1)) + np.float32(0.45)

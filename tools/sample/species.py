@@ -15,21 +15,21 @@ class Species:
     traits: dict[str, Any] = field(default_factory=dict)
 
 
-# Hard pairs: two butterflies that differ in the mark on the forewing, two beetles with four or six spots, two fish with
-# three or four bars, two flowers with overlapping colours and one petal more.
+# Hard pairs: two butterflies that differ in the mark on the forewing and a little in hue, two beetles by spots, two fish
+# by bars, two flowers by petals, two maples by lobes. Hues within a pair differ by about two standard deviations.
 SAMPLE = (
-    Species("amber_fivestar", "flower", {"petals": 5, "width": 0.34, "hue": 0.11, "inner": 0.07, "centre": 0.25}),
-    Species("amber_sixstar", "flower", {"petals": 6, "width": 0.34, "hue": 0.12, "inner": 0.08, "centre": 0.25}),
+    Species("amber_fivestar", "flower", {"petals": 5, "width": 0.34, "hue": 0.10, "inner": 0.06, "centre": 0.25}),
+    Species("amber_sevenstar", "flower", {"petals": 7, "width": 0.28, "hue": 0.14, "inner": 0.10, "centre": 0.27}),
     Species("violet_aster", "flower", {"petals": 15, "width": 0.13, "hue": 0.77, "inner": 0.80, "centre": 0.30}),
-    Species("creek_maple", "leaf", {"lobes": 5, "depth": 0.5, "aspect": 1.0, "hue": 0.24, "veins": 5}),
-    Species("ridge_maple", "leaf", {"lobes": 7, "depth": 0.5, "aspect": 1.0, "hue": 0.22, "veins": 7}),
+    Species("creek_maple", "leaf", {"lobes": 5, "depth": 0.55, "aspect": 1.0, "hue": 0.26, "veins": 5}),
+    Species("ridge_maple", "leaf", {"lobes": 9, "depth": 0.45, "aspect": 1.15, "hue": 0.21, "veins": 9}),
     Species("ladder_fern", "fern", {"leaflets": 15, "length": 0.36, "taper": 0.8, "hue": 0.31}),
-    Species("ringed_duskwing", "butterfly", {"hue": 0.06, "border": 0.03, "mark": "ring", "tail": 0.1}),
-    Species("pearl_duskwing", "butterfly", {"hue": 0.07, "border": 0.03, "mark": "spot", "tail": 0.1}),
-    Species("four_spot_leaf_beetle", "beetle", {"hue": 0.02, "spots": 4, "length": 1.25, "stripes": 0}),
-    Species("six_spot_leaf_beetle", "beetle", {"hue": 0.02, "spots": 6, "length": 1.25, "stripes": 0}),
-    Species("three_bar_darter", "fish", {"hue": 0.55, "bars": 3, "depth": 0.42, "fork": 0.3}),
-    Species("four_bar_darter", "fish", {"hue": 0.53, "bars": 4, "depth": 0.40, "fork": 0.3}),
+    Species("ringed_duskwing", "butterfly", {"hue": 0.04, "border": 0.03, "mark": "ring", "tail": 0.0}),
+    Species("barred_duskwing", "butterfly", {"hue": 0.08, "border": 0.03, "mark": "bar", "tail": 0.1}),
+    Species("four_spot_leaf_beetle", "beetle", {"hue": 0.00, "spots": 4, "length": 1.15, "stripes": 0}),
+    Species("six_spot_leaf_beetle", "beetle", {"hue": 0.04, "spots": 6, "length": 1.35, "stripes": 0}),
+    Species("three_bar_darter", "fish", {"hue": 0.56, "bars": 3, "depth": 0.44, "fork": 0.3}),
+    Species("five_bar_darter", "fish", {"hue": 0.52, "bars": 5, "depth": 0.37, "fork": 0.3}),
 )
 
 
@@ -77,7 +77,7 @@ def _random(name: str, kind: str, rng: np.random.Generator) -> Species:
         },
         "fish": {
             "hue": hue,
-            "bars": int(rng.choice([0, 1, 2, 5, 6, 8])),
+            "bars": int(rng.choice([0, 1, 2, 4, 6, 8])),
             "depth": float(rng.uniform(0.25, 0.65)),
             "fork": float(rng.uniform(0.05, 0.5)),
         },

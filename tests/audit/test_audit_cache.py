@@ -1,0 +1,217 @@
+"""What the audit remembers: nothing known is read again, nothing changed is missed, no damage to the cache matters."""
+
+import os
+import shutil
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import LONG_AGO, CountingSource, saved, scene, write
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from florafauna.audit import Audit, audit
+from florafauna.audit_cache import FILE_NAME, KEPT_DAYS, AuditCache, File
+from florafauna.examine import examine
+from florafauna.sources import FolderSource
+
+SMALL = [saved(scene(seed, 64, 48)) for seed in range(6)]
+PATHS = [f"{number}.jpg" for number in range(6)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path, content in zip(PATHS, SMALL, strict=True):
+        write(tmp_path / "photos", path, content)
+    return tmp_path
+
+
+def look(folder: Path, paths: list[str] | None = None, origin: str = "here") -> tuple[Audit, list[str]]:
+    """An audit with the cache of `folder`, and what it read."""
+    source = CountingSource(folder / "photos")
+    found = audit(source, PATHS if paths is None else paths, origin, folder / "cache", workers=1)
+    return found, source.was_read
+
+
+def assert_same(one: Audit, other: Audit) -> None:
+    pd.testing.assert_frame_equal(one.table, other.table)
+    np.testing.assert_array_equal(one.hashes, other.hashes)
+    np.testing.assert_array_equal(one.thumbnails, other.thumbnails)
+
+
+def test_known_files_are_not_read_again(folder: Path) -> None:
+    first, read_first = look(folder)
+    again, read_again = look(folder)
+    assert sorted(read_first) == PATHS
+    assert read_again == []
+    assert_same(first, again)
+
+
+def test_files_that_cannot_be_used_are_known_too(folder: Path) -> None:
+    paths = [write(folder / "photos", "cut.jpg", SMALL[0][:700]), write(folder / "photos", "empty.jpg", b"")]
+    first, _ = look(folder, paths)
+    again, was_read = look(folder, paths)
+    assert was_read == []
+    assert list(again.table["reason"]) == ["truncated", "empty"]
+    assert_same(first, again)
+
+
+def test_only_new_files_are_read(folder: Path) -> None:
+    look(folder)
+    new = write(folder / "photos", "a/new.jpg", saved(scene(9, 64, 48)))
+    found, was_read = look(folder, [new, *PATHS])
+    assert was_read == [new]
+    assert_same(found, audit(CountingSource(folder / "photos"), [new, *PATHS]))
+
+
+def test_without_a_cache_everything_is_read(folder: Path) -> None:
+    for _ in range(2):
+        source = CountingSource(folder / "photos")
+        audit(source, PATHS, workers=1)
+        assert sorted(source.was_read) == PATHS
+    assert [path.name for path in folder.iterdir()] == ["photos"]
+
+
+def test_a_changed_file_is_seen(folder: Path) -> None:
+    look(folder)
+    write(folder / "photos", "2.jpg", saved(scene(9, 80, 60)), changed=LONG_AGO + 5)
+    found, was_read = look(folder)
+    assert was_read == ["2.jpg"]
+    assert found.table.loc[2, "width"] == 80
+
+
+def test_a_file_changed_within_the_clock_of_the_file_system_is_seen(folder: Path) -> None:
+    """Same size and time of change as when it was read: git's racy case."""
+    now = time.time_ns()
+    file = folder / "photos" / "2.jpg"
+    one, other = SMALL[2] + b"1", SMALL[2] + b"2"
+    file.write_bytes(one)
+    os.utime(file, ns=(now, now))
+    before, _ = look(folder)
+    file.write_bytes(other)
+    os.utime(file, ns=(now, now))
+    after, _ = look(folder)
+    assert before.table.loc[2, "sha256"] != after.table.loc[2, "sha256"]
+
+
+def test_a_moved_file_is_known_by_its_content(folder: Path) -> None:
+    first, _ = look(folder)
+    (folder / "photos" / "0.jpg").rename(folder / "photos" / "moved.jpg")
+    moved, was_read = look(folder, ["moved.jpg", *PATHS[1:]])
+    assert was_read == ["moved.jpg"]
+    pd.testing.assert_frame_equal(first.table.drop(columns="path"), moved.table.drop(columns="path"))
+
+
+def test_known_content_is_not_decoded_again(folder: Path) -> None:
+    """A cache that claims something else of the content is believed."""
+    write(folder / "photos", "a/copy.jpg", SMALL[0])
+    sha256 = look(folder)[0].table.loc[0, "sha256"]
+    with sqlite3.connect(folder / "cache" / FILE_NAME) as connection:
+        ((version,),) = connection.execute("SELECT text FROM version").fetchall()
+    with AuditCache(folder / "cache", version) as cache:
+        claimed = replace(examine(SMALL[0]), width=4711)
+        cache.remember("elsewhere", [File("x.jpg", sha256, len(SMALL[0]), LONG_AGO, time.time_ns(), claimed)])
+    assert look(folder, ["a/copy.jpg"])[0].table.loc[0, "width"] == 4711
+
+
+def test_two_folders_with_the_same_names_are_not_confused(folder: Path, tmp_path: Path) -> None:
+    look(folder)
+    shutil.copytree(folder / "photos", tmp_path / "other" / "photos")
+    write(tmp_path / "other" / "photos", "2.jpg", SMALL[2][:-1] + b"\xd8")  # of the same size and time
+    source = CountingSource(tmp_path / "other" / "photos")
+    other = audit(source, PATHS, "there", folder / "cache", workers=1)
+    assert other.table.loc[2, "sha256"] != look(folder)[0].table.loc[2, "sha256"]
+
+
+def test_a_folder_whose_name_is_not_utf_8(folder: Path) -> None:
+    look(folder, origin=os.fsdecode(b"/photos/\xe9t\xe9"))
+    _, was_read = look(folder, origin=os.fsdecode(b"/photos/\xe9t\xe9"))
+    assert was_read == []
+
+
+def test_several_workers_share_what_is_known(folder: Path) -> None:
+    contents = [SMALL[0] + number.to_bytes(2, "big") for number in range(70)]
+    paths = [write(folder / "photos", f"many/{number}.jpg", content) for number, content in enumerate(contents)]
+    first = audit(FolderSource(folder / "photos"), paths, "here", folder / "cache", workers=2)
+    assert (first.table["reason"] == "").all()
+    again, was_read = look(folder, paths)
+    assert was_read == []
+    assert_same(first, again)
+
+
+# ---- a cache that is damaged, or cannot be written
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=200),
+    st.floats(0, 1),
+    st.integers(1, 3000),
+)
+def test_no_damage_to_the_cache_matters(folder: Path, changes: list[tuple[float, int]], kept: float, hole: int) -> None:
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    expected, _ = look(folder)
+    content = bytearray((folder / "cache" / FILE_NAME).read_bytes())
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    start = int(kept * len(content))
+    content[start : start + hole] = os.urandom(len(content[start : start + hole]))
+    (folder / "cache" / FILE_NAME).write_bytes(content)
+    assert_same(expected, look(folder)[0])
+    assert_same(expected, look(folder)[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(5000)])
+def test_a_file_that_is_no_cache_is_replaced(folder: Path, content: bytes) -> None:
+    (folder / "cache").mkdir()
+    (folder / "cache" / FILE_NAME).write_bytes(content)
+    first, _ = look(folder)
+    again, was_read = look(folder)
+    assert was_read == []
+    assert_same(first, again)
+
+
+def test_a_cache_cut_in_half_is_replaced(folder: Path) -> None:
+    first, _ = look(folder)
+    file = folder / "cache" / FILE_NAME
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert_same(first, look(folder)[0])
+    look(folder)
+    assert look(folder)[1] == []
+
+
+def test_where_no_cache_can_be_made_nothing_is_remembered(folder: Path) -> None:
+    (folder / "cache").write_bytes(b"a file where the folder should be")
+    found, was_read = look(folder)
+    assert sorted(was_read) == PATHS
+    assert (found.table["reason"] == "").all()
+
+
+def test_facts_of_another_version_are_forgotten(tmp_path: Path) -> None:
+    file = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
+    with AuditCache(tmp_path, "1") as cache:
+        cache.remember("here", [file])
+    with AuditCache(tmp_path, "1") as cache:
+        assert cache.content(file.sha256) == file.content
+    with AuditCache(tmp_path, "2") as cache:
+        assert cache.content(file.sha256) is None
+        assert cache.recall("here", "a.jpg", file.size, file.modified) is None
+
+
+def test_content_not_met_for_long_is_forgotten(tmp_path: Path) -> None:
+    met = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
+    gone = File("b.jpg", "cd" * 32, len(SMALL[1]), LONG_AGO, time.time_ns(), examine(SMALL[1]))
+    with AuditCache(tmp_path, "1", today=1000) as cache:
+        cache.remember("here", [met, gone])
+    with AuditCache(tmp_path, "1", today=1000 + KEPT_DAYS) as cache:
+        cache.prune("here", ["a.jpg"])
+        assert cache.content(gone.sha256) == gone.content  # a branch switch brings it back
+        assert cache.recall("here", "b.jpg", gone.size, gone.modified) is None
+    with AuditCache(tmp_path, "1", today=1001 + KEPT_DAYS) as cache:
+        cache.prune("here", ["a.jpg"])
+        assert cache.content(gone.sha256) is None
+        assert cache.recall("here", "a.jpg", met.size, met.modified) is not None

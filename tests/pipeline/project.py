@@ -1,0 +1,131 @@
+"""A small project in a folder of its own: this checkout's code under real git and real dvc, with few, small photos."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CODE = ["florafauna", "stages", "dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore", "data/corrections.csv"]
+SPECIES = ("violet_aster", "ladder_fern", "creek_maple")
+PHOTOS = 14  # of each species
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def stages(self) -> set[str]:
+        """The stages that dvc ran."""
+        return set(re.findall(r"Running stage '([^']+)'", self.out))
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a git repository and a dvc project."""
+
+    root: Path
+
+    def run(self, *command: str, check: bool = True) -> Run:
+        """Run a command in the project, with this environment's python first on the path."""
+        home = Path(sys.executable).parent
+        environment = os.environ | {
+            "PATH": f"{home}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache"),
+            "DVC_NO_ANALYTICS": "1",
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "500",
+        }
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def repro(self, *arguments: str, check: bool = True) -> Run:
+        """`dvc repro`."""
+        return self.run("dvc", "repro", *arguments, check=check)
+
+    def commit(self, message: str = "change") -> None:
+        """Commit everything that git tracks or finds."""
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", message)
+
+    def params(self) -> dict[str, Any]:
+        """params.yaml."""
+        return yaml.safe_load((self.root / "params.yaml").read_text())
+
+    def change_params(self, **changes: Any) -> None:
+        """Set values in params.yaml by dotted path, dots written as `__`."""
+        params = self.params()
+        for path, value in changes.items():
+            *parents, last = path.split("__")
+            section = params
+            for parent in parents:
+                section = section.setdefault(parent, {})
+            section[last] = value
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def append(self, path: str, text: str) -> None:
+        """Add text to a file."""
+        with (self.root / path).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def copy_to(self, root: Path) -> "Project":
+        """An independent copy with its own cache."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
+
+
+def small_params() -> dict[str, Any]:
+    """The sample's params, cut down to what shows the flow: small photos, one epoch."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["data"] |= {"root": "photos", "labels": "photos/labels.csv", "max_unreadable": 0.2}
+    params["image"]["store_size"] = 64
+    params["training"] |= {"epochs": 1, "warmup_epochs": 0, "train_size": 64, "batch_size": 16, "patience": 5}
+    params["evaluate"]["resamples"] = 200
+    for name, architecture in (("efficientnet", "test_efficientnet"), ("convnext", "test_convnext")):
+        params["models"][name] |= {"architecture": architecture, "weights": "none", "views": 0}
+    params["models"]["vit"] |= {
+        "architecture": {"name": "test_vit", "img_size": 64}, "weights": "none", "views": 0,
+    }  # fmt: skip
+    return params
+
+
+def new_project(root: Path) -> Project:
+    """Code, params and some photos of the embedded sample, committed; nothing has run."""
+    for name in CODE:
+        source, target = REPOSITORY / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    (root / "data/weights").mkdir(parents=True)
+    (root / "data/weights/README.md").write_text("none\n")
+    labels = pd.read_csv(REPOSITORY / "data/sample/labels.csv", keep_default_na=False)
+    readable = ~labels["path"].str.contains("truncated|empty|notes|disputed")
+    chosen = labels[labels["species"].isin(SPECIES) & readable].groupby("species").head(PHOTOS)
+    for path in chosen["path"]:
+        (root / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / "data/sample" / path, root / "photos" / path)
+    chosen.to_csv(root / "photos/labels.csv", index=False)
+    project = Project(root)
+    (root / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
+    project.run("git", "init", "-q", "-b", "main")
+    project.run("git", "config", "user.email", "test@example.org")
+    project.run("git", "config", "user.name", "Test")
+    project.run("dvc", "init", "-q")
+    project.commit("start")
+    return project
