@@ -52,7 +52,7 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
         bins = reliability(softmax(test.logits, result.metrics["calibration"]["temperature"]), test.targets)
         curve = pd.DataFrame([asdict(each) for each in bins if each.photos]).round(6)
         write_atomic(root / f"plots/reliability/{result.name}.csv", _csv(curve))
-    write_report(root / "reports/index.html", results, comparison)
+    write_report(root / "reports/index.html", results, comparison, root)
     print(comparison.verdict, flush=True)
 
 

@@ -23,6 +23,7 @@ from florafauna.suspects import canonical, mixed_clusters, seen_once, variants
 FEWEST_PHOTOS = 3  # of a class: one to learn from, one to choose by, one to be tested on
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
+RESERVED = ["target", "held_out", "cluster", "sha256", "width", "height", "key"]
 NAMED = 5  # examples in a sentence or a list of names
 
 
@@ -60,7 +61,8 @@ def prepare(
     _refuse_many(pd.concat([unreadable, out[missing]]), len(table) + len(unreadable) + int(missing.sum()), data)
     table, conflicts = _without_conflicts(table)
     labels_as_read = table["label"]
-    table = table.join(join(table, data.groups, table["cluster"]))
+    groups = join(table, data.groups, table["cluster"])
+    table = table.assign(group=groups["group"], key=groups["key"])
     table, waivers, notes = _split(table, split)
     table, leaks = _without_leaks(table)
     table, untrained = _without_untrained(table)
@@ -105,6 +107,8 @@ def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) 
     if split.held_out_locations:
         wanted["split.held_out_locations"] = "location"
     for setting, name in wanted.items():
+        if name in RESERVED:
+            raise UserError(f"{setting}: the manifest has a column '{name}' of its own; rename yours in {data.labels}.")
         if name not in table.columns:
             known = ", ".join(column for column in table.columns if column not in ("path", "label"))
             raise UserError(

@@ -11,9 +11,10 @@ TOP = 3
 
 
 def scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Weighted F1, macro F1 (over the classes that occur or are predicted), accuracy, balanced accuracy and top-3 accuracy.
+    """Weighted F1, macro F1, accuracy, balanced accuracy and top-3 accuracy.
 
-    `logits` (photos, classes), `targets` (photos,).
+    Macro F1 is over the classes that occur or are predicted, balanced accuracy over those that
+    occur. `logits` (photos, classes), `targets` (photos,).
     """
     predicted = logits.argmax(axis=1)
     present = np.unique(targets)

@@ -31,8 +31,8 @@ OUT = Path("data/weights")
 SEED, SPECIES, PHOTOS, SIDES = 7, 48, 50, (144, 220)
 README = """# Small pretrained backbones
 
-Written by `python -m tools.sample.pretrain`: {species} drawn species that are not in the sample, {photos} pictures each,
-seed {seed}, trained from random weights as `tools/sample/pretrain.yaml` says. They know nothing of real photographs.
+Written by `python -m tools.sample.pretrain`: {species} drawn species that are not in the sample, {photos} pictures
+each, seed {seed}, trained from random weights as `tools/sample/pretrain.yaml` says. They know nothing of real photos.
 
 | file | backbone parameters | test weighted F1 on the species pretrained on (n) | SHA-256 |
 |---|---|---|---|

@@ -15,8 +15,8 @@ class Species:
     traits: dict[str, Any] = field(default_factory=dict)
 
 
-# Hard pairs: two butterflies that differ in the mark on the forewing and a little in hue, two beetles by spots, two fish
-# by bars, two flowers by petals, two maples by lobes. Hues within a pair differ by about two standard deviations.
+# Hard pairs: two butterflies that differ in the mark on the forewing and a little in hue, two beetles by spots, two
+# fish by bars, two flowers by petals, two maples by lobes. Hues in a pair differ by about two standard deviations.
 SAMPLE = (
     Species("amber_fivestar", "flower", {"petals": 5, "width": 0.34, "hue": 0.10, "inner": 0.06, "centre": 0.25}),
     Species("amber_sevenstar", "flower", {"petals": 7, "width": 0.28, "hue": 0.14, "inner": 0.10, "centre": 0.27}),

@@ -79,7 +79,7 @@ def fern(pen: Pen, traits: Traits, rng: np.random.Generator) -> None:
             normal = np.array([tip[1], -tip[0]]) * 0.16
             middle = np.array([x, y]) + tip * 0.45
             pen.polygon(
-                np.array([(x, y), middle + normal, (x, y) + tip, middle - normal]),
+                np.array([(x, y), middle + normal, np.array([x, y]) + tip, middle - normal]),
                 colour(hue + rng.normal(0, 0.008), 0.7, value * rng.normal(1, 0.08)),
             )
 

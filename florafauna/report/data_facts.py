@@ -1,0 +1,83 @@
+"""The data section: metrics/data.json and data/quarantine.csv, as rows to print."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from florafauna.errors import UserError
+
+EXAMPLES = 3  # files named for each reason
+COLUMNS = ("path", "label", "detail")
+MOST_NAMED = 20  # entries of a list; its length is always stated
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why files were left out, how many, and the first of them as (path, label, detail)."""
+
+    reason: str
+    files: int
+    examples: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A kind of suspicion: what it is, how many there are, and the first of them in words."""
+
+    title: str
+    total: int
+    entries: list[str]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """`facts` is metrics/data.json as it is, but for `per_class`: its rows that are shown, and their columns."""
+
+    facts: dict[str, Any]
+    splits: list[str]
+    columns: list[str]
+    per_class: list[tuple[str, dict[str, int]]]
+    reasons: list[Reason]
+    suspicions: list[Listed]
+
+
+def read_data_facts(root: Path, most_classes: int) -> DataFacts:
+    """Read both files below `root`, the `most_classes` classes with most photos; `UserError` where one is missing."""
+    file = root / "metrics/data.json"
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        quarantine = pd.read_csv(root / "data/quarantine.csv", dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing; run `dvc repro`.") from None
+    except ValueError as error:
+        raise UserError(f"{file} or data/quarantine.csv beside it cannot be read ({error}); run `dvc repro`.") from None
+    rows = sorted(facts["per_class"].items(), key=lambda item: -item[1]["used"])[:most_classes]
+    columns = list(rows[0][1]) if rows else []
+    reasons, suspicions = _reasons(quarantine), _suspicions(facts["suspects"])
+    return DataFacts(facts, list(facts["splits"]), columns, rows, reasons, suspicions)
+
+
+def _reasons(quarantine: pd.DataFrame) -> list[Reason]:
+    found = []
+    for reason, rows in quarantine.groupby("reason"):
+        first = rows.head(EXAMPLES)
+        examples = [(str(a), str(b), str(c)) for a, b, c in zip(*(first[n] for n in COLUMNS), strict=True)]
+        found.append(Reason(str(reason), len(rows), examples))
+    return sorted(found, key=lambda each: (-each.files, each.reason))
+
+
+def _suspicions(suspects: dict[str, Any]) -> list[Listed]:
+    mixed = [
+        ", ".join(f"{path} ({label})" for path, label in zip(each["paths"], each["labels"], strict=True))
+        for each in suspects["near_duplicates_with_other_labels"]
+    ]
+    listed = {
+        "Labels that a single photo has": suspects["seen_once"],
+        "Labels that differ by case or spaces alone": [" / ".join(names) for names in suspects["spelling"]],
+        "Near-duplicates with different labels": mixed,
+        "Files whose extension is not their format": suspects["extension_is_not_the_format"],
+    }
+    return [Listed(title, len(entries), entries[:MOST_NAMED]) for title, entries in listed.items()]

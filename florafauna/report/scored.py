@@ -1,0 +1,61 @@
+"""What a model said of each photo: its class and how sure it is, calibrated. The probabilities are not kept."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from florafauna.predictions import Predictions
+from florafauna.scores.calibration import softmax
+
+if TYPE_CHECKING:  # compare imports this package
+    from florafauna.compare import Result
+
+CHUNK = 4096  # photos at a time: probabilities of 20,000 photos and 1,000 classes would take 160 MB a model
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model's answers on some photos, all arrays (photos,) in the photos' order.
+
+    `confidence` is the calibrated probability of the predicted class, `of_label` that of the class on the label.
+    """
+
+    model: str
+    labels: list[str]
+    photos: pd.DataFrame
+    targets: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    of_label: npt.NDArray[np.float64]
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Where prediction and label agree."""
+        return np.asarray(self.predicted == self.targets)
+
+    @property
+    def errors(self) -> npt.NDArray[np.int64]:
+        """Rows of the photos where they do not, the most confident first."""
+        rows = np.flatnonzero(~self.correct)
+        return rows[np.argsort(-self.confidence[rows], kind="stable")]
+
+
+def scored(predictions: Predictions, temperature: float) -> Scored:
+    """Answers of saved logits; probabilities are softmax(logits / temperature)."""
+    predicted, targets = predictions.predicted.astype(np.int64), predictions.targets
+    confidence, of_label = np.empty(len(targets)), np.empty(len(targets))
+    for start in range(0, len(targets), CHUNK):
+        part = slice(start, start + CHUNK)
+        probabilities = softmax(predictions.logits[part], temperature)
+        rows = np.arange(len(probabilities))
+        confidence[part] = probabilities[rows, predicted[part]]
+        of_label[part] = probabilities[rows, targets[part]]
+    return Scored(predictions.model, predictions.labels, predictions.photos, targets, predicted, confidence, of_label)
+
+
+def temperature_of(result: "Result") -> float:
+    """The temperature fitted on the validation photos, as metrics/M.json has it."""
+    return float(result.metrics["calibration"]["temperature"])

@@ -1,0 +1,52 @@
+"""Thumbnails as data URIs. A photo is embedded once, however often it is shown; others refer to it by number."""
+
+import base64
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from florafauna.store import PixelStore
+
+SIDE = 96  # pixels of the longer side
+QUALITY = 60
+MOST = 1000  # photos in a report: about 2.5 MB
+
+
+class Album:
+    """The photos of a store that the page shows, in the order they were asked for, `most` at most."""
+
+    def __init__(self, store: PixelStore, most: int = MOST) -> None:
+        self._store, self._most = store, most
+        self._rows = {path: row for row, path in enumerate(store.names)}
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether a new photo would still be taken in."""
+        return len(self._numbers) >= self._most
+
+    def add(self, path: str) -> int | None:
+        """The number of a photo, taken in if there is room for it; None where there is none or no such photo."""
+        if path in self._numbers:
+            return self._numbers[path]
+        if self.full or path not in self._rows:
+            return None
+        return self._numbers.setdefault(path, len(self._numbers))
+
+    def number(self, path: str) -> int | None:
+        """The number of a photo that was taken in."""
+        return self._numbers.get(path)
+
+    def embedded(self) -> list[list[str]]:
+        """Path and data URI of every photo, by number."""
+        return [[path, thumbnail(self._store.photo(self._rows[path]))] for path in self._numbers]
+
+
+def thumbnail(pixels: np.ndarray) -> str:
+    """A data URI of uint8 (height, width, 3), scaled down to `SIDE`; never enlarged."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = BytesIO()
+    image.save(file, "WEBP", quality=QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
