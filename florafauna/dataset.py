@@ -94,7 +94,7 @@ def _correct(photos: Photos, corrections: Path) -> tuple[pd.DataFrame, pd.DataFr
     if len(unknown):
         raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
     labels = photos.table["path"].map(fixes.set_index("path")["label"])
-    table = photos.table.assign(label=labels.fillna(photos.table["label"]))
+    table = photos.table.assign(label=labels.where(labels.notna(), photos.table["label"]))
     removed = table["label"] == ""
     gone = photos.table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
     return table[~removed].reset_index(drop=True), pd.concat([photos.omitted, gone])

@@ -1,6 +1,8 @@
 """A frozen prefix's features on disk: one memory-mapped file a view and value, computed once, bounded in total."""
 
+import json
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ class Features:
 
     values: tuple[Value, ...]
     maps: tuple[np.ndarray, ...]  # uint8 (photos, bytes): numpy has no bfloat16
+    seconds: float  # what computing them took, now or when they were first needed
 
     def rows(self, photos: np.ndarray) -> tuple[torch.Tensor, ...]:
         """The features of some photos, as fresh tensors (photos, *shape)."""
@@ -60,14 +63,16 @@ def remember(
     if not (folder / "complete.json").is_file():
         needed = photos * sum(value.row_bytes for value in values)
         _make_room(folder.parent, needed)
+        start = time.monotonic()
         _write(paths, photos, compute())
-        write_json(folder / "complete.json", {"photos": photos, "shapes": [value.shape for value in values]})
+        write_json(folder / "complete.json", {"photos": photos, "seconds": time.monotonic() - start})
     (folder / "complete.json").touch()  # when it was last used
+    seconds = float(json.loads((folder / "complete.json").read_text(encoding="utf-8"))["seconds"])
     maps = [
         np.memmap(path, dtype=np.uint8, mode="r", shape=(photos, value.row_bytes))
         for path, value in zip(paths, values, strict=True)
     ]
-    return Features(values, tuple(maps))
+    return Features(values, tuple(maps), seconds)
 
 
 def _write(paths: list[Path], photos: int, batches: Iterable[Sequence[torch.Tensor]]) -> None:

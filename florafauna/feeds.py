@@ -39,6 +39,10 @@ class Feed(Protocol):
     def batches_per_epoch(self) -> int:
         """Training batches in every epoch."""
 
+    @property
+    def prefix_seconds(self) -> float:
+        """What running the frozen prefix took, now or in the run that it is remembered from."""
+
     def training(self, epoch: int, first: int) -> Iterator[Batch]:
         """The batches of an epoch (from 0) from number `first` on: the same whatever was fed before."""
 
@@ -123,6 +127,11 @@ class PixelFeed:
         """See `Feed`."""
         return self.photos.batches_per_epoch
 
+    @property
+    def prefix_seconds(self) -> float:
+        """See `Feed`."""
+        return 0.0
+
     def training(self, epoch: int, first: int) -> Iterator[Batch]:
         """See `Feed`."""
         photos, device = self.photos, self.photos.compute.device
@@ -159,6 +168,11 @@ class FeatureFeed:
     def batches_per_epoch(self) -> int:
         """See `Feed`."""
         return self.photos.batches_per_epoch
+
+    @property
+    def prefix_seconds(self) -> float:
+        """See `Feed`."""
+        return sum(features.seconds for features in (*self.train, self.val))
 
     def training(self, epoch: int, first: int) -> Iterator[Batch]:
         """See `Feed`."""

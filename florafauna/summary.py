@@ -8,7 +8,7 @@ from rich.table import Table
 
 from florafauna.errors import UserError, one_sentence_on_error
 
-COLUMNS = ("model", "test weighted F1", "95 %", "accuracy", "parameters", "trained", "training")
+COLUMNS = ("model", "weighted F1", "95 % interval", "accuracy", "parameters", "trained", "training")
 
 
 def table(root: Path = Path()) -> tuple[Table, str]:
@@ -17,7 +17,9 @@ def table(root: Path = Path()) -> tuple[Table, str]:
         comparison = json.loads((root / "metrics/comparison.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError("metrics/comparison.json is missing; run `dvc repro` first.") from None
-    result = Table(*COLUMNS, title=f"{comparison['n']} test photos in {comparison['groups']} groups")
+    result = Table(title=f"{comparison['n']} test photos in {comparison['groups']} groups")
+    for name in COLUMNS:
+        result.add_column(name, no_wrap=True)
     for name, scores in comparison["models"].items():
         timing = json.loads((root / f"metrics/timing/{name}.json").read_text(encoding="utf-8"))
         result.add_row(
@@ -35,7 +37,7 @@ def table(root: Path = Path()) -> tuple[Table, str]:
 if __name__ == "__main__":
     with one_sentence_on_error():
         models, verdict = table()
-        console = Console()
+        console = Console(width=max(100, Console().width))
         console.print(models)
         console.print(verdict, highlight=False, markup=False)
         console.print("report: reports/index.html", markup=False)

@@ -257,7 +257,11 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
         )
     pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
     write_json(job.timing, _timing(parts, state, photos))
-    _say(job, f"best epoch {best.epoch}: val weighted F1 {score:.4f}, as logged; {state.seconds:.1f} s in training")
+    _say(
+        job,
+        f"best epoch {best.epoch}: val weighted F1 {score:.4f}, as logged; {state.seconds:.1f} s in "
+        f"training, {parts.feed.prefix_seconds:.1f} s in the frozen prefix",
+    )
     for file in parts.folder.iterdir():
         file.unlink()
     parts.folder.rmdir()
@@ -279,9 +283,11 @@ def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
         peak = torch.cuda.max_memory_allocated()
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    prefix = parts.feed.prefix_seconds
     return {
-        "seconds": round(state.seconds, 2),
-        "photos_per_second": round(len(photos.train) * state.epoch / state.seconds, 1),
+        "seconds": round(state.seconds + prefix, 2),
+        "prefix_seconds": round(prefix, 2),
+        "photos_per_second": round(len(photos.train) * state.epoch / (state.seconds + prefix), 1),
         "peak_memory_mb": round(peak / 2**20),
         "device": parts.compute.device.type,
         "hardware": hardware(),

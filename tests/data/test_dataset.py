@@ -46,6 +46,10 @@ def table(root: Path, rows: pd.DataFrame) -> DataParams:
     return DataParams(root=str(root), labels=str(root / "labels.csv"))
 
 
+def folders(root: Path) -> DataParams:
+    return DataParams(root=str(root), labels=str(root))
+
+
 def assert_counts_add_up(dataset: Dataset) -> None:
     facts = dataset.facts
     assert facts["photos"]["input"] == facts["photos"]["used"] + facts["photos"]["quarantined"]
@@ -188,11 +192,8 @@ def test_a_background_that_betrays_the_camera_scores_under_a_random_split_alone(
     def score(groups: tuple[str, ...]) -> float:
         manifest = prepare(data.model_copy(update={"groups": groups}), SplitParams(test=0.3), corrections).manifest
         colours = np.stack([decode((root / path).read_bytes(), 64).mean((0, 1)) for path in manifest["path"]]) / 255
-        features = np.concatenate([colours[:, :, None] ** power for power in (1, 2, 3)], axis=2).reshape(
-            len(colours), -1
-        )
-        distances = ((colours[:, None] - colours[None, (manifest["split"] == "train").to_numpy()]) ** 2).sum(2)
-        features = np.concatenate([features, np.exp(-distances * 200)], axis=1)
+        known = colours[(manifest["split"] == "train").to_numpy()]
+        features = np.exp(-200 * ((colours[:, None] - known[None]) ** 2).sum(axis=2))
         train, test = manifest["split"] == "train", manifest["split"] == "test"
         model = LogisticRegression(C=100, max_iter=500).fit(features[train], manifest.loc[train, "label"])
         return float(model.score(features[test], manifest.loc[test, "label"]))

@@ -1,0 +1,115 @@
+"""The whole pipeline on real photographs, through DVC: MobileNetV2 in the three strategies, on this machine."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from benchmarks.results import Section
+from florafauna.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+CODE = ["florafauna", "stages", "dvc.yaml", "data/corrections.csv", ".dvcignore"]
+# TensorFlow's padding and epsilon, which belong to these weights
+TENSORFLOW = {"pad_type": "same", "bn_eps": 0.001}
+CONFIG = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "crop_pct": 0.875}
+STRATEGIES = {
+    "efficientnet": "mobilenetv2_035, all layers",
+    "convnext": "mobilenetv2_100, head only",
+    "vit": "mobilenetv2_100, last stage and head",
+}
+ABOUT = """`dvc repro` of all stages on the shared set of real photos (15 species, near-duplicates kept on one side
+of the split), weights pretrained on ImageNet. The test photos were used for nothing but these figures; the intervals
+are over photos, resampled by cluster of duplicates. Seconds are those of training, the prefix included."""
+
+
+def model(name: str, trainable: Any, **others: Any) -> dict[str, Any]:
+    """One model's section of params.yaml."""
+    weights = {"file": f"data/weights/{name}.safetensors", **CONFIG}
+    return {"architecture": {"name": name, **TENSORFLOW}, "weights": weights, "trainable": trainable, **others}
+
+
+def params() -> dict[str, Any]:
+    """params.yaml of this benchmark."""
+    photos = str(SHARED / "photos")
+    tail = ["blocks.6", "conv_head", "bn2", "head"]
+    return {
+        "data": {"root": photos, "labels": photos},
+        "split": {"val": 0.15, "test": 0.2, "seed": 0},
+        "image": {"store_size": 256},
+        "training": {
+            "epochs": 12,
+            "batch_size": 64,
+            "patience": 12,
+            "train_size": 224,
+            "optimizer": "adamw",
+            "precision": "fp32",
+            "augment": {"scale": [0.4, 1.0]},
+        },
+        "models": {
+            "efficientnet": model("mobilenetv2_035", "all", rate=1.0e-3, epochs=5, patience=5, train_size=160),
+            "convnext": model("mobilenetv2_100", "head", rate=5.0e-3, views=3),
+            "vit": model("mobilenetv2_100", tail, rate=1.0e-3, views=2, epochs=8, patience=8),
+        },
+    }
+
+
+def run() -> Section:
+    """Set a project up in a temporary folder, run it, read its metrics."""
+    if not (SHARED / "photos").is_dir():
+        raise UserError(f"{SHARED} is not on this machine; it holds the photos and weights of this benchmark.")
+    with TemporaryDirectory() as folder:
+        root = Path(folder) / "repository"
+        set_up(root)
+        start = time.monotonic()
+        _command(root, "dvc", "repro")
+        seconds = time.monotonic() - start
+        comparison = json.loads((root / "metrics/comparison.json").read_text())
+        rows = []
+        for name, scores in comparison["models"].items():
+            timing = json.loads((root / f"metrics/timing/{name}.json").read_text())
+            interval = f"{scores['weighted_f1_low']:.3f} to {scores['weighted_f1_high']:.3f}"
+            rows.append(
+                (
+                    STRATEGIES[name],
+                    f"**{scores['weighted_f1']:.3f}** ({interval})",
+                    f"{scores['accuracy']:.3f}",
+                    f"{scores['trainable_parameters']:,} of {scores['parameters']:,}",
+                    f"{timing['seconds']:.0f} s",
+                )
+            )
+    verdict = comparison["verdict"]
+    for slot, name in STRATEGIES.items():
+        verdict = verdict.replace(slot, f"'{name}'")
+    groups = f"{comparison['n']} test photos in {comparison['groups']} groups, {seconds:.0f} s in all. {verdict}."
+    columns = ("model and strategy", "test weighted F1 (95 %)", "accuracy", "trained parameters", "training")
+    return Section("Real photos", f"{ABOUT}\n\n{groups}", columns, rows)
+
+
+def set_up(root: Path) -> None:
+    """A repository with this checkout's code, the params above and the shared weights."""
+    for name in CODE:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(REPOSITORY / name, root / name)
+    (root / "data/weights").mkdir(parents=True)
+    for name in ("mobilenetv2_035", "mobilenetv2_100"):
+        shutil.copy(SHARED / f"weights/{name}.tf_in1k.safetensors", root / f"data/weights/{name}.safetensors")
+    (root / "params.yaml").write_text(yaml.safe_dump(params(), sort_keys=False))
+    _command(root, "git", "init", "-q")
+    _command(root, "dvc", "init", "-q")
+
+
+def _command(root: Path, *words: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(words, cwd=root, env=os.environ | {"PATH": path}, check=True)
