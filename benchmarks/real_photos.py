@@ -45,6 +45,7 @@ def params() -> dict[str, Any]:
         "data": {"root": photos, "labels": photos},
         "split": {"val": 0.15, "test": 0.2, "seed": 0},
         "image": {"store_size": 256},
+        "evaluate": {"resamples": 10_000},
         "training": {
             "epochs": 12,
             "batch_size": 64,
@@ -56,7 +57,7 @@ def params() -> dict[str, Any]:
         },
         "models": {
             "efficientnet": model("mobilenetv2_035", "all", rate=1.0e-3, epochs=5, patience=5, train_size=160),
-            "convnext": model("mobilenetv2_100", "head", rate=5.0e-3, views=3),
+            "convnext": model("mobilenetv2_100", "head", rate=5.0e-3, views=3, epochs=40, patience=40),
             "vit": model("mobilenetv2_100", tail, rate=1.0e-3, views=2, epochs=8, patience=8),
         },
     }

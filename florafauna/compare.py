@@ -1,77 +1,120 @@
 """The compare stage: which model is best on the same test photos, as figures, plots and a report."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from florafauna.cost import Cost, cost_of, together
 from florafauna.errors import UserError
 from florafauna.files import write_atomic, write_json
 from florafauna.params import EvaluateParams
 from florafauna.predictions import Predictions, read_predictions
 from florafauna.report import write_report
+from florafauna.report.figures import pareto
 from florafauna.scores.calibration import reliability, softmax
 from florafauna.scores.classification import rounded
 from florafauna.scores.comparison import Comparison, compare_all
+from florafauna.scores.ensemble import ensemble_logits
+from florafauna.scoring import score
 
 SCORES = ("weighted_f1", "macro_f1", "accuracy", "balanced_accuracy")
+ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of one model: its logits, metrics/M.json, learning curve, and what training and prediction took."""
+    """What is known of one model or of the ensemble: its logits, metrics/M.json, metrics/per_class/M.json, its cost."""
 
     name: str
     predictions: Predictions
     metrics: dict[str, Any]
-    history: pd.DataFrame
-    training: dict[str, Any]
-    prediction: dict[str, Any]
+    per_class: dict[str, Any]
+    cost: Cost
 
     @property
     def weighted_f1(self) -> float:
         """On the test photos: what models are ranked by."""
         return float(self.metrics["test"]["weighted_f1"])
 
+    @property
+    def temperature(self) -> float:
+        """That makes its probabilities calibrated, fitted on validation photos."""
+        return float(self.metrics["calibration"]["temperature"])
+
+
+@dataclass(frozen=True)
+class Trained(Result):
+    """A model that was trained: its learning curve, and what training and prediction took."""
+
+    history: pd.DataFrame
+    training: dict[str, Any]
+    prediction: dict[str, Any]
+
+
+Row = TypeVar("Row", bound=Result)
+
 
 def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> None:
-    """Read what training and evaluation left below `root`; write comparison.json, the plots' data and the report."""
-    results = sorted((read_result(name, root) for name in names), key=lambda result: -result.weighted_f1)
-    refuse_different_photos(results)
-    comparison = compare_models(results, params)
-    write_json(root / "metrics/comparison.json", summary(results, comparison))
-    for result in results:
+    """Read what training and evaluation left below `root`; write comparison.json, plots' data, and the report.
+
+    Two models or more also make an ensemble, whose scores are written where those of models are.
+    """
+    if ENSEMBLE in names:
+        raise UserError(f"'{ENSEMBLE}' is what all models together are called; name the model otherwise in params.yaml.")
+    models = ranked([read_result(name, root) for name in names])
+    refuse_different_photos(models)
+    combined = [ensemble(models, params)] if len(models) > 1 else []
+    rows = ranked([*models, *combined])
+    for each in combined:
+        write_json(root / f"metrics/{each.name}.json", each.metrics)
+        write_json(root / f"metrics/per_class/{each.name}.json", each.per_class)
+    comparison = compare_models(models, combined, params)
+    facts = summary(rows, comparison)
+    write_json(root / "metrics/comparison.json", facts)
+    for result in rows:
         test = result.predictions.part("test")
         names_of = np.array(test.labels)
         pairs = pd.DataFrame({"actual": names_of[test.targets], "predicted": names_of[test.predicted]})
         write_atomic(root / f"plots/confusion/{result.name}.csv", _csv(pairs))
-        bins = reliability(softmax(test.logits, result.metrics["calibration"]["temperature"]), test.targets)
+        bins = reliability(softmax(test.logits, result.temperature), test.targets)
         curve = pd.DataFrame([asdict(each) for each in bins if each.photos]).round(6)
         write_atomic(root / f"plots/reliability/{result.name}.csv", _csv(curve))
-    write_report(root / "reports/index.html", results, comparison, root)
+    write_report(root / "reports/index.html", models, rows, comparison, facts, root)
     print(comparison.verdict, flush=True)
 
 
-def read_result(name: str, root: Path = Path()) -> Result:
+def read_result(name: str, root: Path = Path()) -> Trained:
     """Everything about one model; `UserError` names the file that is missing."""
     history = root / f"models/{name}/history.csv"
     if not history.is_file():
         raise UserError(f"{history} is missing; run `dvc pull {history.parent}` or `dvc repro`.")
-    return Result(
+    metrics = _json(root / f"metrics/{name}.json")
+    training = _json(root / f"metrics/timing/{name}.json")
+    prediction = _json(root / f"metrics/timing/{name}_prediction.json")
+    return Trained(
         name,
         read_predictions(root / f"predictions/{name}.parquet"),
-        _json(root / f"metrics/{name}.json"),
+        metrics,
+        _json(root / f"metrics/per_class/{name}.json"),
+        cost_of(metrics["model"], training, prediction),
         pd.read_csv(history),
-        _json(root / f"metrics/timing/{name}.json"),
-        _json(root / f"metrics/timing/{name}_prediction.json"),
+        training,
+        prediction,
     )
 
 
-def refuse_different_photos(results: list[Result]) -> None:
+def ranked(results: Sequence[Row]) -> list[Row]:
+    """By weighted F1, best first; of equals the one given first."""
+    return sorted(results, key=lambda result: -result.weighted_f1)
+
+
+def refuse_different_photos(results: Sequence[Result]) -> None:
     """`UserError` unless all models were scored on the same photos with the same classes."""
     first = results[0]
     keys = ["path", "split", "held_out", "target"]
@@ -84,46 +127,68 @@ def refuse_different_photos(results: list[Result]) -> None:
             )
 
 
-def compare_models(results: list[Result], params: EvaluateParams) -> Comparison:
-    """All pairs of models on the test photos."""
-    tests = {result.name: result.predictions.part("test") for result in results}
+def ensemble(models: Sequence[Result], params: EvaluateParams) -> Result:
+    """All models as one: the mean of their probabilities, each at its own temperature, scored as every model is."""
+    logits = ensemble_logits([each.predictions.logits for each in models], [each.temperature for each in models])
+    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits.astype(np.float32))
+    scores, cost = score(predictions, params), together([each.cost for each in models])
+    size = {key: asdict(cost)[key] for key in ("parameters", "trainable_parameters", "megabytes")}
+    about = rounded({"members": sorted(each.name for each in models)} | size)
+    return Result(ENSEMBLE, predictions, scores.summary | {"model": about}, scores.per_class, cost)
+
+
+def compare_models(models: Sequence[Result], combined: Sequence[Result], params: EvaluateParams) -> Comparison:
+    """All pairs of models on the test photos, and the best of them against what combines them."""
+    tests = {result.name: result.predictions.part("test") for result in [*models, *combined]}
     first = next(iter(tests.values()))
-    predicted = {name: test.predicted for name, test in tests.items()}
     return compare_all(
-        predicted, first.targets, len(first.labels), first.groups, params.resamples, params.seed, params.confidence
+        {each.name: tests[each.name].predicted for each in models},
+        first.targets,
+        len(first.labels),
+        first.groups,
+        params.resamples,
+        params.seed,
+        params.confidence,
+        with_best={each.name: tests[each.name].predicted for each in combined},
     )
 
 
-def summary(results: list[Result], comparison: Comparison) -> dict[str, Any]:
-    """metrics/comparison.json: the verdict, the models from best to worst, the pairs."""
+def summary(rows: Sequence[Result], comparison: Comparison) -> dict[str, Any]:
+    """metrics/comparison.json: the verdict, models and ensemble from best to worst with their costs, the pairs.
+
+    `best` is a single model, what `predict` uses; `best_with_ensemble` is the first row. `pareto` says that no other
+    row predicts as fast and scores as well.
+    """
+    front = pareto([each.cost.seconds_per_photo for each in rows], [each.weighted_f1 for each in rows])
     models = {}
-    for rank, result in enumerate(results, start=1):
+    for at, result in enumerate(rows):
         test = result.metrics["test"]
         models[result.name] = {
-            "rank": rank,
+            "rank": at + 1,
             "weighted_f1": test["weighted_f1"],
             "weighted_f1_low": test["weighted_f1_low"],
             "weighted_f1_high": test["weighted_f1_high"],
             **{name: test[name] for name in SCORES[1:]},
-            "parameters": result.metrics["model"]["parameters"],
-            "trainable_parameters": result.metrics["model"]["trainable_parameters"],
+            **asdict(result.cost),
+            "pareto": at in front,
         }
+        models[result.name]["photos_per_second"] = round(result.cost.photos_per_second, 1)
     pairs = {}
     for pair in comparison.pairs:
         facts = asdict(pair)
         pairs[f"{facts.pop('first')} - {facts.pop('second')}"] = facts
-    test = results[0].metrics["test"]
-    return rounded(
-        {
-            "best": comparison.best,
-            "best_is_better": comparison.best_is_better,
-            "verdict": comparison.verdict,
-            "n": test["n"],
-            "groups": test["groups"],
-            "models": models,
-            "pairs": pairs,
-        }
-    )
+    test = rows[0].metrics["test"]
+    facts = {
+        "best": comparison.best,
+        "best_is_better": comparison.best_is_better,
+        "best_with_ensemble": rows[0].name,
+        "verdict": comparison.verdict,
+        "n": test["n"],
+        "groups": test["groups"],
+        "models": models,
+        "pairs": pairs,
+    }
+    return {key: rounded(value) for key, value in facts.items()}
 
 
 def _json(path: Path) -> dict[str, Any]:

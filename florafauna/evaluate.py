@@ -23,9 +23,10 @@ def evaluate(
     params: EvaluateParams,
     predictions: Path,
     metrics: Path,
+    per_class: Path,
     timing: Path,
 ) -> None:
-    """Write `predictions` (logits of val and test), `metrics` (scores made of them alone) and `timing`."""
+    """Write `predictions` (logits of val and test), `metrics` and `per_class` (made of them alone) and `timing`."""
     bundle = load_bundle(folder)
     compute = for_inference(bundle.info["precision"])
     start, parts = time.monotonic(), []
@@ -33,15 +34,17 @@ def evaluate(
         parts.append((_photos(store, split), _predict(name, bundle, store, compute)))
     seconds = time.monotonic() - start
     photos = pd.concat([photos for photos, _ in parts], ignore_index=True)
-    made = Predictions(name, bundle.labels, photos, np.concatenate([logits for _, logits in parts]))
+    logits = np.concatenate([each for _, each in parts])
+    made = Predictions(name, bundle.labels, photos, logits, tuple(PixelStore(test).ancestors))
     write_predictions(predictions, made)
     about = {key: bundle.info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
     size = (folder / "model.safetensors").stat().st_size
     scores = score(made, params)
-    write_json(metrics, scores | {"model": about | {"megabytes": round(size / 1e6, 3)}})
+    write_json(metrics, scores.summary | {"model": about | {"megabytes": round(size / 1e6, 3)}})
+    write_json(per_class, scores.per_class)
     rate = round(len(photos) / seconds, 1)
     write_json(timing, {"photos_per_second": rate, "device": compute.device.type, "hardware": hardware()})
-    result = scores["test"]
+    result = scores.summary["test"]
     print(
         f"{name}: test weighted F1 {result['weighted_f1']:.4f} ({result['weighted_f1_low']:.4f} to "
         f"{result['weighted_f1_high']:.4f}) on {result['n']} photos, accuracy {result['accuracy']:.4f}",

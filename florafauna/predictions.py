@@ -1,7 +1,7 @@
 """predictions/M.parquet: the logits of a model on every validation and test photo. All scores are made from it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,16 @@ PHOTO = ["path", "split", "held_out", "group", "cluster", "label", "target"]
 
 @dataclass(frozen=True)
 class Predictions:
-    """`photos` has the columns PHOTO, sorted by split and path; `logits` is float32 (photos, classes)."""
+    """`photos` has the columns PHOTO, sorted by split and path; `logits` is float32 (photos, classes).
+
+    `ancestors` holds the taxa of each class by rank in the order of `labels`; it is empty where none is known.
+    """
 
     model: str
     labels: list[str]
     photos: pd.DataFrame
     logits: np.ndarray
+    ancestors: tuple[dict[str, str], ...] = ()
 
     @property
     def targets(self) -> np.ndarray:
@@ -42,14 +46,15 @@ class Predictions:
     def part(self, split: str, held_out: bool = False) -> "Predictions":
         """The photos of one split; the second test set (`held_out`) is apart from the first."""
         chosen = ((self.photos["split"] == split) & ((self.photos["held_out"] != "") == held_out)).to_numpy()
-        return Predictions(self.model, self.labels, self.photos[chosen].reset_index(drop=True), self.logits[chosen])
+        return replace(self, photos=self.photos[chosen].reset_index(drop=True), logits=self.logits[chosen])
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the file, whole or not at all; equal predictions give equal bytes."""
     table = pa.Table.from_pandas(predictions.photos[PHOTO], preserve_index=False)
     table = table.append_column("logits", pa.array(list(predictions.logits), pa.list_(pa.float32())))
-    table = table.replace_schema_metadata({"model": predictions.model, "labels": json.dumps(predictions.labels)})
+    metadata = {"model": predictions.model, "labels": json.dumps(predictions.labels)}
+    table = table.replace_schema_metadata(metadata | {"ancestors": json.dumps(predictions.ancestors)})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -60,10 +65,10 @@ def read_predictions(path: Path) -> Predictions:
         table = pq.read_table(path)
         photos = table.select(PHOTO).to_pandas()
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        labels = json.loads(metadata["labels"])
+        labels, ancestors = json.loads(metadata["labels"]), json.loads(metadata.get("ancestors", "[]"))
         logits = np.asarray(table["logits"].combine_chunks().flatten()).reshape(len(photos), len(labels))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `dvc repro` or `dvc pull {path}`.") from None
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
         raise UserError(f"{path} holds no predictions ({error}); run `dvc checkout {path}` or `dvc repro`.") from None
-    return Predictions(metadata["model"], labels, photos, logits)
+    return Predictions(metadata["model"], labels, photos, logits, tuple(ancestors))

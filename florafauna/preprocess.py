@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
@@ -10,6 +11,7 @@ from florafauna.kept_pixels import KeptPixels
 from florafauna.pixels import decoder
 from florafauna.sources import open_source
 from florafauna.store_writer import COLUMNS, build_store
+from florafauna.taxonomy import ABOVE_SPECIES, ancestors_of
 
 SPLITS = ("train", "val", "test")
 NUMBERS = dict.fromkeys(["target", "width", "height"], pa.int64())
@@ -23,11 +25,14 @@ def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Pat
     """
     photos = _read(manifest)
     labels = photos.group_by("target").aggregate([("label", "min")]).sort_by("target")["label_min"].to_pylist()
+    taxa = ancestors_of(photos)
     source, decoded = open_source(root), 0
     with KeptPixels(kept, decoder(), store_size) as known:
         for split in SPLITS:
-            rows = photos.filter(pc.field("split") == split).to_pandas()
-            decoded += build_store(rows, labels, source, out / split, store_size, known, workers)
+            rows = photos.select(list(TYPES)).filter(pc.field("split") == split).to_pandas()
+            # in the test store alone: a corrected taxonomy must not train models anew
+            ancestors = [taxa[label] for label in labels] if split == "test" else None
+            decoded += build_store(rows, labels, source, out / split, store_size, known, workers, ancestors)
             known.keep(out / split)
     print(f"preprocess: {len(photos)} photos, {decoded} decoded, {len(photos) - decoded} as before", flush=True)
     return decoded
@@ -35,9 +40,16 @@ def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Pat
 
 def _read(manifest: Path) -> pa.Table:
     """The columns needed. Arrow reads block by block: pandas would hold every cell as an object for a while."""
+    columns = TYPES | {rank: pa.string() for rank in ABOVE_SPECIES if rank in _columns(manifest)}
     return csv.read_csv(
         manifest,
         read_options=csv.ReadOptions(use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(column_types=TYPES, include_columns=list(TYPES), strings_can_be_null=False),
+        convert_options=csv.ConvertOptions(
+            column_types=columns, include_columns=list(columns), strings_can_be_null=False
+        ),
     )
+
+
+def _columns(manifest: Path) -> list[str]:
+    return list(pd.read_csv(manifest, nrows=0).columns)

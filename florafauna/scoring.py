@@ -1,5 +1,6 @@
-"""Saved logits → metrics/M.json. No model and no photo is needed, so a machine without either can score again."""
+"""Saved logits → metrics/M.json and metrics/per_class/M.json. Neither a model nor a photo is needed to score again."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -7,34 +8,62 @@ import numpy as np
 from florafauna.errors import UserError
 from florafauna.params import EvaluateParams
 from florafauna.predictions import Predictions
-from florafauna.scores.bootstrap import bootstrap_scores
+from florafauna.scores.abstention import (
+    Realised,
+    Threshold,
+    class_thresholds,
+    global_threshold,
+    novelty,
+    realised,
+    realised_by_class,
+    risk_coverage,
+)
+from florafauna.scores.bootstrap import bootstrap_scores, per_class_intervals
 from florafauna.scores.calibration import adaptive_ece, brier, ece, fit_temperature, nll, softmax
 from florafauna.scores.classification import per_class, rounded, scores
+from florafauna.scores.ranks import choose_roll_up, realised_roll_up, scores_at, taxa_at
+from florafauna.taxonomy import ABOVE_SPECIES
+
+LABEL = "label"  # what a roll-up calls the classes themselves
+Facts = dict[str, Any]
 
 
-def score(predictions: Predictions, params: EvaluateParams) -> dict[str, Any]:
-    """All scores of one model: test first, then validation, a held-out test set where there is one, calibration.
+@dataclass(frozen=True)
+class Scores:
+    """All scores of one model: `summary` becomes metrics/M.json, `per_class` metrics/per_class/M.json."""
 
-    The temperature is fitted on validation photos alone.
+    summary: Facts
+    per_class: Facts
+
+
+def score(predictions: Predictions, params: EvaluateParams) -> Scores:
+    """Score one model: test first, then validation, a held-out test set where there is one, and its confidences.
+
+    Temperature and thresholds are chosen on validation photos alone; what they give is measured on test photos.
     """
     val, test, held_out = (predictions.part("val"), predictions.part("test"), predictions.part("test", held_out=True))
     for name, part in (("val", val), ("test", test)):
         if not len(part.photos):
             raise UserError(f"the predictions of {predictions.model} hold no {name} photos; run `dvc repro`.")
+    parts = {"test": test, "val": val} | ({"held_out": held_out} if len(held_out.photos) else {})
+    summary: Facts = {name: _part(part, params) for name, part in parts.items()}
+    by_class: Facts = {name: _classes(part, params) for name, part in parts.items()}
     temperature = fit_temperature(val.logits, val.targets)
-    result = {"test": _part(test, params), "val": _part(val, params)}
-    if len(held_out.photos):
-        result["held_out"] = _part(held_out, params)
-    result["calibration"] = {"temperature": temperature} | {
+    summary["calibration"] = {"temperature": temperature} | {
         name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
         for name, measure in CALIBRATION.items()
     }
-    return rounded(result)
+    summary["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
+    if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
+        summary["novelty"], by_class["novelty"] = _novelty(test, temperature)
+    ranks = _known_ranks(predictions)
+    if ranks:
+        summary["ranks"] = _ranks(val, test, ranks, temperature, params)
+    return Scores(rounded(summary), rounded(by_class))
 
 
-def _part(part: Predictions, params: EvaluateParams) -> dict[str, Any]:
-    """The scores of some photos, each followed by its interval, then those by class."""
-    points = scores(part.logits, part.targets)
+def _part(part: Predictions, params: EvaluateParams) -> Facts:
+    """The scores of some photos, each followed by its interval, and of how many photos in how many groups."""
     intervals = bootstrap_scores(
         part.targets,
         part.predicted,
@@ -44,17 +73,95 @@ def _part(part: Predictions, params: EvaluateParams) -> dict[str, Any]:
         params.seed,
         params.confidence,
     )
-    result: dict[str, Any] = {}
-    for name, value in points.items():
+    result: Facts = {}
+    for name, value in scores(part.logits, part.targets).items():
         result[name] = value
         if name in intervals:
             result |= {f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
-    groups = len(np.unique(part.groups))
-    return result | {
-        "n": len(part.photos),
-        "groups": groups,
-        "per_class": per_class(part.targets, part.predicted, part.labels),
+    return result | {"n": len(part.photos), "groups": len(np.unique(part.groups))}
+
+
+def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Facts]:
+    """Precision, recall, F1 with its interval, and number of photos of every class."""
+    intervals = per_class_intervals(part.targets, part.predicted, len(part.labels), part.groups, params.confidence)
+    points = per_class(part.targets, part.predicted, part.labels)
+    return {
+        label: {
+            "precision": point["precision"],
+            "recall": point["recall"],
+            "f1": point["f1"],
+            # Both come from sums in another order: a bound must not pass the figure it bounds.
+            "f1_low": min(interval.f1.low, point["f1"]),
+            "f1_high": max(interval.f1.high, point["f1"]),
+            "n": point["n"],
+        }
+        for (label, point), interval in zip(points.items(), intervals, strict=True)
     }
+
+
+def _abstention(val: Predictions, test: Predictions, temperature: float, params: EvaluateParams) -> tuple[Facts, Facts]:
+    """When to say "not sure": one threshold for all photos, one a class; and the latter by class."""
+    chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
+    one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
+    each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
+    facts = {
+        "requested_precision": params.precision,
+        "aurc": risk_coverage(tested_on.max(axis=1), test.predicted == test.targets).aurc,
+        "global": _threshold(one) | {"test": _realised(realised(tested_on, test.targets, one))},
+        "per_class": {
+            "classes": len(each),
+            "with_threshold": sum(of_class.threshold is not None for of_class in each),
+            "test": _realised(realised(tested_on, test.targets, each)),
+        },
+    }
+    given = realised_by_class(tested_on, test.targets, each)
+    by_class = {
+        label: _threshold(chosen) | {"test": _realised(what)}
+        for label, chosen, what in zip(test.labels, each, given, strict=True)
+    }
+    return facts, by_class
+
+
+def _threshold(chosen: Threshold) -> Facts:
+    """A threshold and what it gives on the validation photos it was chosen on."""
+    val = {"precision": chosen.precision, "precision_low": chosen.bound, "accepted": chosen.accepted}
+    return {"threshold": chosen.threshold, "val": val, "sentence": chosen.sentence}
+
+
+def _realised(given: Realised) -> Facts:
+    return {"precision": given.precision, "coverage": given.coverage, "accepted": given.accepted, "n": given.photos}
+
+
+def _novelty(test: Predictions, temperature: float) -> tuple[Facts, Facts]:
+    """How well confidence tells classes left out from the others; and by class."""
+    found = novelty(test.logits / temperature, test.targets)
+    by_class = {
+        test.labels[each.target]: {"auroc": each.auroc, "fpr95": each.fpr95, "n": each.photos}
+        for each in found.classes
+    }
+    return {"auroc": found.auroc, "fpr95": found.fpr95, "classes": len(found.classes)}, by_class
+
+
+def _known_ranks(predictions: Predictions) -> list[str]:
+    """The ranks, from the finest to the coarsest, that tell some classes apart: all are animals says nothing."""
+    if not predictions.ancestors:
+        return []
+    return [rank for rank in reversed(ABOVE_SPECIES) if len(set(taxa_at(predictions.ancestors, rank)[1])) > 1]
+
+
+def _ranks(
+    val: Predictions, test: Predictions, ranks: list[str], temperature: float, params: EvaluateParams
+) -> Facts:
+    """The scores at every rank, and what rolling up until the requested precision is reached gives."""
+    chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
+    ancestors = [{LABEL: label} | taxa for label, taxa in zip(test.labels, test.ancestors, strict=True)]
+    found = [scores_at(tested_on, test.targets, ancestors, rank) for rank in ranks]
+    by_rank = {each.rank: {key: value for key, value in asdict(each).items() if key != "rank"} for each in found if each}
+    order = [LABEL, *ranks]
+    chosen = choose_roll_up(chosen_on, val.targets, ancestors, order, params.precision, params.confidence)
+    given, answered = realised_roll_up(tested_on, test.targets, ancestors, order, chosen.threshold)
+    roll_up = {"requested_precision": params.precision} | _threshold(chosen)
+    return {"by_rank": by_rank, "roll_up": roll_up | {"test": _realised(given) | {"answered_at": answered}}}
 
 
 CALIBRATION = {

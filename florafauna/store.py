@@ -63,6 +63,12 @@ class PixelStore:
         return labels
 
     @property
+    def ancestors(self) -> list[dict[str, str]]:
+        """The taxa of each class by rank, {"genus": "Parus", …}, in the order of `labels`; empty if none is known."""
+        taxa: list[dict[str, str]] = json.loads(self._metadata.get(b"ancestors", b"[]"))
+        return taxa
+
+    @property
     def store_size(self) -> int:
         """Pixels along the shorter side."""
         return int(self._metadata[b"store_size"])

@@ -48,11 +48,13 @@ def build_store(
     store_size: int,
     kept: KeptPixels | None = None,
     workers: int | None = None,
+    ancestors: list[dict[str, str]] | None = None,
 ) -> int:
     """Write the store of `rows` (manifest rows of one split, sorted by path); returns how many photos were decoded.
 
     The pixels of photos that `kept` holds are copied, not decoded. Bytes do not depend on the number of workers,
     memory does not depend on the number of photos. A photo that is no longer what the manifest says is a `UserError`.
+    `ancestors` holds the taxa of each label by rank, where they are known.
     """
     index = _index(rows, store_size)
     total = int((index["height"] * index["width"]).sum()) * 3
@@ -67,7 +69,10 @@ def build_store(
             for _ in track(decoded, f"preprocess {folder.name}", int(new.sum())):
                 pass
         table = pa.Table.from_pandas(index, preserve_index=False)
-        table = table.replace_schema_metadata({"labels": json.dumps(labels), "store_size": str(store_size)})
+        metadata = {"labels": json.dumps(labels), "store_size": str(store_size)}
+        if ancestors is not None and any(ancestors):
+            metadata["ancestors"] = json.dumps(ancestors)
+        table = table.replace_schema_metadata(metadata)
         with atomic_path(folder / "index.parquet") as temporary:
             pq.write_table(table, temporary)
     except OSError as error:

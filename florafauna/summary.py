@@ -8,11 +8,11 @@ from rich.table import Table
 
 from florafauna.errors import UserError, one_sentence_on_error
 
-COLUMNS = ("model", "weighted F1", "95 % interval", "accuracy", "parameters", "trained", "training")
+COLUMNS = ("model", "weighted F1", "95 % interval", "accuracy", "parameters", "trained", "training", "photos/s")
 
 
 def table(root: Path = Path()) -> tuple[Table, str]:
-    """The models from best to worst, and the verdict; `UserError` before the first run."""
+    """The models and their ensemble from best to worst, and the verdict; `UserError` before the first run."""
     try:
         comparison = json.loads((root / "metrics/comparison.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -21,7 +21,6 @@ def table(root: Path = Path()) -> tuple[Table, str]:
     for name in COLUMNS:
         result.add_column(name, no_wrap=True)
     for name, scores in comparison["models"].items():
-        timing = json.loads((root / f"metrics/timing/{name}.json").read_text(encoding="utf-8"))
         result.add_row(
             name,
             f"{scores['weighted_f1']:.3f}",
@@ -29,7 +28,8 @@ def table(root: Path = Path()) -> tuple[Table, str]:
             f"{scores['accuracy']:.3f}",
             f"{scores['parameters']:,}",
             f"{scores['trainable_parameters']:,}",
-            f"{timing['seconds']:.0f} s",
+            f"{scores['training_seconds']:.0f} s",
+            f"{scores['photos_per_second']:,.0f}",
         )
     return result, comparison["verdict"]
 

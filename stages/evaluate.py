@@ -18,5 +18,6 @@ if __name__ == "__main__":
             params=load_params().evaluate,
             predictions=Path(f"predictions/{name}.parquet"),
             metrics=Path(f"metrics/{name}.json"),
+            per_class=Path(f"metrics/per_class/{name}.json"),
             timing=Path(f"metrics/timing/{name}_prediction.json"),
         )

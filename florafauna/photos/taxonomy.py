@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+from florafauna.taxonomy import RANKS
 
 NO_ANIMAL = {
     "blank": ("blank", "empty", "no animal", "nothing", "misfire"),

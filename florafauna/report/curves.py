@@ -7,12 +7,12 @@ import numpy as np
 
 from florafauna.report import figures
 from florafauna.report.figures import Line, Plot, x_axis, y_axis
-from florafauna.report.scored import Scored, temperature_of
+from florafauna.report.scored import Scored
 from florafauna.scores.abstention import risk_coverage
 from florafauna.scores.calibration import Bin, reliability, softmax
 
 if TYPE_CHECKING:  # compare imports this package
-    from florafauna.compare import Result
+    from florafauna.compare import Result, Trained
 
 FIRST_PHOTOS, FIRST_SHARE = 10, 0.05  # a risk-coverage curve is drawn from here on: before, it is a photo or two
 MOST_POINTS = 200  # of a curve: more cannot be seen at this size
@@ -21,18 +21,18 @@ MOST_POINTS = 200  # of a curve: more cannot be seen at this size
 def cost_plots(results: "Sequence[Result]") -> list[Plot]:
     """Weighted F1 against parameters, training time and photos per second, each with its Pareto front."""
     return [
-        _cost_plot(results, "Parameters", [float(each.metrics["model"]["parameters"]) for each in results]),
-        _cost_plot(results, "Training time (s)", [float(each.training["seconds"]) for each in results]),
+        _cost_plot(results, "Parameters", [float(each.cost.parameters) for each in results]),
+        _cost_plot(results, "Training time (s)", [each.cost.training_seconds for each in results]),
         _cost_plot(
             results,
             "Photos predicted per second",
-            [float(each.prediction["photos_per_second"]) for each in results],
+            [each.cost.photos_per_second for each in results],
             more_is_better=True,
         ),
     ]
 
 
-def score_curves(results: "Sequence[Result]") -> Plot:
+def score_curves(results: "Sequence[Trained]") -> Plot:
     """Validation weighted F1 after each epoch, all models; the epoch that was kept is marked."""
     longest = max(int(each.history["epoch"].max()) for each in results)
     scores = [float(score) for each in results for score in each.history["val_weighted_f1"]]
@@ -51,7 +51,7 @@ def score_curves(results: "Sequence[Result]") -> Plot:
     return Plot("Validation score of all models", f"{best_of}.", x, y, lines, [])
 
 
-def loss_curves(result: "Result") -> Plot:
+def loss_curves(result: "Trained") -> Plot:
     """Training and validation loss of one model after each epoch."""
     history = result.history
     series = [("train", "train_loss"), ("validation", "val_loss")]
@@ -69,7 +69,7 @@ def loss_curves(result: "Result") -> Plot:
 def bins_of(result: "Result") -> list[Bin]:
     """Test photos by calibrated confidence."""
     test = result.predictions.part("test")
-    return reliability(softmax(test.logits, temperature_of(result)), test.targets)
+    return reliability(softmax(test.logits, result.temperature), test.targets)
 
 
 def reliability_plot(result: "Result", bins: Sequence[Bin]) -> Plot:
@@ -93,8 +93,8 @@ def reliability_plot(result: "Result", bins: Sequence[Bin]) -> Plot:
     )
 
 
-def risk_plot(models: Sequence[Scored]) -> tuple[Plot, dict[str, float]]:
-    """Share of errors among the most confident photos against their share, and the area under each curve."""
+def risk_plot(models: Sequence[Scored]) -> Plot:
+    """Share of errors among the most confident photos against their share; the summary names the area under each."""
     curves = {each.model: risk_coverage(each.confidence, each.correct) for each in models}
     first = min(max(FIRST_PHOTOS, round(FIRST_SHARE * len(models[0].targets))), len(models[0].targets) - 1)
     drawn = {name: list(zip(curve.coverage, curve.risk, strict=True))[first:] for name, curve in curves.items()}
@@ -106,9 +106,8 @@ def risk_plot(models: Sequence[Scored]) -> tuple[Plot, dict[str, float]]:
     lines = [
         Line(number, name, figures.path(x, y, _thin(points)), []) for number, (name, points) in enumerate(drawn.items())
     ]
-    areas = {name: curve.aurc for name, curve in curves.items()}
-    summary = "Area under the curve: " + ", ".join(f"{name} {area:.3f}" for name, area in areas.items()) + "."
-    return Plot("Risk against coverage", summary, x, y, lines, []), areas
+    areas = ", ".join(f"{name} {curve.aurc:.3f}" for name, curve in curves.items())
+    return Plot("Risk against coverage", f"Area under the curve: {areas}.", x, y, lines, [])
 
 
 def _cost_plot(results: "Sequence[Result]", title: str, values: list[float], more_is_better: bool = False) -> Plot:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,13 @@ from florafauna.files import write_atomic
 from florafauna.params import EvaluateParams, load_params
 from florafauna.report import curves, data_facts, figures, mistakes, thumbnails, wrong_labels
 from florafauna.report.provenance import provenance
-from florafauna.report.scored import Scored, scored, temperature_of
+from florafauna.report.scored import Scored, scored
 from florafauna.report.thumbnails import Album
 from florafauna.scores.comparison import Comparison
 from florafauna.store import PixelStore
 
 if TYPE_CHECKING:  # compare imports this package
-    from florafauna.compare import Result
+    from florafauna.compare import Result, Trained
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_CLASSES = 2000  # rows of a table by class
@@ -31,7 +32,7 @@ MATRIX_CLASSES = 30  # classes of the confusion matrix shown at a time
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: test photos, F1 of each model (best model first), and how many of its photos the models miss."""
+    """One class: test photos, F1 of each row of the page (best first), and how many of its photos the rows miss."""
 
     label: str
     n: int
@@ -39,26 +40,41 @@ class ClassRow:
     missed: int
 
 
-def write_report(path: Path, results: "list[Result]", comparison: Comparison, root: Path) -> None:
-    """Write the report on `results` (best first) to `path`, one file that needs no network.
+def write_report(
+    path: Path,
+    models: "Sequence[Trained]",
+    results: "Sequence[Result]",
+    comparison: Comparison,
+    facts: dict[str, Any],
+    root: Path,
+) -> None:
+    """Write the report to `path`, one file that needs no network.
+
+    `models` are those that were trained, `results` are they and their ensemble, both best first; `facts` is what
+    metrics/comparison.json holds.
 
     Below `root` lie the test photos' pixel store, metrics/data.json, data/quarantine.csv, models/M/bundle.json and,
     where there are any, params.yaml, dvc.lock and the git repository. `UserError` names what is missing.
     """
-    write_atomic(path, render(results, comparison, root))
+    write_atomic(path, render(models, results, comparison, facts, root))
 
 
-def render(results: "list[Result]", comparison: Comparison, root: Path) -> str:
+def render(
+    models: "Sequence[Trained]",
+    results: "Sequence[Result]",
+    comparison: Comparison,
+    facts: dict[str, Any],
+    root: Path,
+) -> str:
     """The page as text."""
-    everything = [scored(each.predictions, temperature_of(each)) for each in results]
-    tests = [scored(each.predictions.part("test"), temperature_of(each)) for each in results]
+    everything = [scored(each.predictions, each.temperature) for each in models]
+    tests = [scored(each.predictions.part("test"), each.temperature) for each in results]
     suspects = wrong_labels.suspected(everything)
     album = Album(PixelStore(root / "data/processed/test"))
     for suspect in suspects[: wrong_labels.MOST]:
         album.add(suspect.path)
     mistakes.collect(tests, album)
     galleries = [mistakes.mistakes(each, album) for each in tests]
-    risks, areas = curves.risk_plot(tests)
     bins = [curves.bins_of(each) for each in results]
     rows = class_rows(results, tests)
     data = data_facts.read_data_facts(root, MOST_CLASSES)
@@ -66,26 +82,28 @@ def render(results: "list[Result]", comparison: Comparison, root: Path) -> str:
         _environment()
         .get_template("index.html.j2")
         .render(
+            models=models,
             results=results,
             comparison=comparison,
+            costs=facts["models"],
+            abstention=abstention_rows(results),
             forest=_forest(results),
             confidence=_confidence(root),
             cost_plots=curves.cost_plots(results),
             rows=rows[:MOST_CLASSES],
             all_classes=len(rows),
-            score_curves=curves.score_curves(results),
-            loss_curves=[curves.loss_curves(each) for each in results],
+            score_curves=curves.score_curves(models),
+            loss_curves=[curves.loss_curves(each) for each in models],
             reliability=[
                 (each, found, curves.reliability_plot(each, found)) for each, found in zip(results, bins, strict=True)
             ],
-            risks=risks,
-            areas=areas,
+            risks=curves.risk_plot(tests),
             galleries=galleries,
             suspects=suspects[: wrong_labels.MOST],
             all_suspects=len(suspects),
             numbers={each.path: album.number(each.path) for each in suspects[: wrong_labels.MOST]},
             data=data,
-            origin=provenance(root, results),
+            origin=provenance(root, models),
             embedded={
                 "labels": tests[0].labels,
                 "photos": album.embedded(),
@@ -115,10 +133,10 @@ def render(results: "list[Result]", comparison: Comparison, root: Path) -> str:
     )
 
 
-def class_rows(results: "list[Result]", tests: list[Scored]) -> list[ClassRow]:
+def class_rows(results: "Sequence[Result]", tests: list[Scored]) -> list[ClassRow]:
     """A row for every class, those first of which the models miss most photos."""
     missed = np.sum([_missed(each) for each in tests], axis=0)
-    by_class = [each.metrics["test"]["per_class"] for each in results]
+    by_class = [each.per_class["test"] for each in results]
     rows = [
         ClassRow(label, by_class[0][label]["n"], [scores[label]["f1"] for scores in by_class], int(missed[number]))
         for number, label in enumerate(tests[0].labels)
@@ -130,7 +148,7 @@ def _missed(test: Scored) -> npt.NDArray[np.int64]:
     return np.bincount(test.targets[~test.correct], minlength=len(test.labels))
 
 
-def _forest(results: "list[Result]") -> dict[str, Any]:
+def _forest(results: "Sequence[Result]") -> dict[str, Any]:
     """Positions in percent of the plot's width: score and interval of each model, and ticks."""
     bounds = [each.metrics["test"][key] for each in results for key in ("weighted_f1_low", "weighted_f1_high")]
     low, high = figures.around(bounds, 0.1)

@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from florafauna.errors import UserError
 
 if TYPE_CHECKING:  # compare imports this package
-    from florafauna.compare import Result
+    from florafauna.compare import Trained
 
 PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # those that scores depend on
 
@@ -49,10 +50,10 @@ class Provenance:
     versions: dict[str, str]
 
 
-def provenance(root: Path, results: "list[Result]") -> Provenance:
+def provenance(root: Path, models: "Sequence[Trained]") -> Provenance:
     """Gather it below `root`; what is absent (no git, no dvc.lock yet) is left out."""
     params = root / "params.yaml"
-    origins = [Origin(each.name, _bundle(root, each.name), each.training, each.prediction) for each in results]
+    origins = [Origin(each.name, _bundle(root, each.name), each.training, each.prediction) for each in models]
     text = params.read_text(encoding="utf-8") if params.is_file() else ""
     return Provenance(commit(root), _tracked(root / "dvc.lock"), text, origins, _versions())
 

@@ -1,7 +1,6 @@
 """What a model said of each photo: its class and how sure it is, calibrated. The probabilities are not kept."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +8,6 @@ import pandas as pd
 
 from florafauna.predictions import Predictions
 from florafauna.scores.calibration import softmax
-
-if TYPE_CHECKING:  # compare imports this package
-    from florafauna.compare import Result
 
 CHUNK = 4096  # photos at a time: probabilities of 20,000 photos and 1,000 classes would take 160 MB a model
 
@@ -54,8 +50,3 @@ def scored(predictions: Predictions, temperature: float) -> Scored:
         confidence[part] = probabilities[rows, predicted[part]]
         of_label[part] = probabilities[rows, targets[part]]
     return Scored(predictions.model, predictions.labels, predictions.photos, targets, predicted, confidence, of_label)
-
-
-def temperature_of(result: "Result") -> float:
-    """The temperature fitted on the validation photos, as metrics/M.json has it."""
-    return float(result.metrics["calibration"]["temperature"])

@@ -69,8 +69,12 @@ def compare_all(
     seed: int = 0,
     confidence: float = 0.95,
     seed_variance: Mapping[str, float] | None = None,
+    with_best: Mapping[str, np.ndarray] | None = None,
 ) -> Comparison:
     """Compare every pair of models by the predictions (n,) each made of the same photos.
+
+    `with_best` holds predictions (an ensemble's) that are compared with the best model alone: their pairs come last and
+    are corrected for together with the others, but they are no candidates for `best` and the verdict leaves them out.
 
     Targets are class numbers (n,), groups anything that names a photo's group (n,). `seed_variance` is the variance
     of a model's weighted F1 over training seeds; it is added to that of the difference, so that luck in training does
@@ -80,14 +84,17 @@ def compare_all(
         raise UserError("There are no models to compare.")
     if not 0 < confidence < 1:
         raise UserError(f"A confidence must lie between 0 and 1, not {confidence}.")
-    for name, predictions in models.items():
+    everything = {**models, **(with_best or {})}
+    for name, predictions in everything.items():
         if len(predictions) != len(targets):
             raise UserError(f"Model {name} has {len(predictions)} predictions for {len(targets)} photos.")
     targets, codes = np.asarray(targets), group_codes(groups, len(targets))
-    points, resampled = _weighted_f1s(models, targets, classes, groups, resamples, seed)
+    points, resampled = _weighted_f1s(everything, targets, classes, groups, resamples, seed)
     ranked = sorted(models, key=lambda name: -points[name])
     names = list(combinations(ranked, 2))
-    nets = [_net_right(models[first], models[second], targets, codes) for first, second in names]
+    for name in with_best or {}:
+        names.append((name, ranked[0]) if points[name] > points[ranked[0]] else (ranked[0], name))
+    nets = [_net_right(everything[first], everything[second], targets, codes) for first, second in names]
     luck = [sum((seed_variance or {}).get(name, 0.0) for name in pair) for pair in names]
     differences = [
         _difference(points[first] - points[second], resampled[first] - resampled[second], codes, extra, confidence)
@@ -104,7 +111,7 @@ def compare_all(
         more = _more_photos(each, exact[at], level, len(targets)) if hopeful else None
         sentence = _sentence(first, second, each, told, more, len(targets))
         pairs.append(Pair(first, second, each.value, each.low, each.high, tests[at], corrected, told, more, sentence))
-    best, of_best = ranked[0], [pair for pair in pairs if pair.first == ranked[0]]
+    best, of_best = ranked[0], [pair for pair in pairs if pair.first == ranked[0] and pair.second in models]
     better = bool(of_best) and all(pair.distinguishable for pair in of_best)
     return Comparison(pairs, best, better, _verdict(best, of_best, len(targets)))
 

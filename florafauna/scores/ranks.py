@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from florafauna.errors import UserError
+from florafauna.scores.abstention import SPARE_ERRORS, Realised, Threshold, lower_bound
 from florafauna.scores.metrics import accuracy, weighted_f1
 
 Ancestors = Sequence[Mapping[str, str]]
 
 KINGDOM = "kingdom"
+ROUNDING = 1e-9  # a sum of probabilities may miss a threshold by this much
+LEVELS = 1 - np.geomspace(1e-4, 0.7, 60)  # thresholds of a roll-up that are tried, the highest first
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,111 @@ def roll_up(probabilities: np.ndarray, ancestors: Ancestors, ranks: Sequence[str
     answers: list[RolledUp] = [RolledUp(None, None, 0.0)] * len(probabilities)
     open_photos = np.ones(len(probabilities), dtype=bool)
     for rank in ranks:
-        taxa, summed = rank_probabilities(probabilities, ancestors, rank)
-        if not taxa:
-            continue
-        best = summed.argmax(axis=1)
-        top = summed[np.arange(len(summed)), best]
-        for photo in np.flatnonzero(open_photos & (top >= threshold - 1e-9)):
+        taxa, best, top = _likeliest(probabilities, ancestors, rank)
+        for photo in np.flatnonzero(open_photos & (top >= threshold - ROUNDING)):
             answers[photo] = RolledUp(rank, taxa[best[photo]], float(top[photo]))
             open_photos[photo] = False
     return answers
+
+
+def choose_roll_up(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    ancestors: Ancestors,
+    ranks: Sequence[str],
+    precision: float,
+    confidence: float = 0.95,
+) -> Threshold:
+    """The lowest threshold of `roll_up` at which answers, of whatever rank, are right with the wanted precision.
+
+    Chosen on validation photos by a lower bound, from the highest of LEVELS down until one fails, as
+    `abstention.choose_threshold` does; `accepted` counts the photos that get an answer.
+    """
+    tops, right = _answers(probabilities, targets, ancestors, ranks)
+    counts = [_count(tops, right, level) for level in LEVELS]
+    answered, correct = (np.array(each) for each in zip(*counts, strict=True))
+    start = _first(answered, precision, confidence)
+    if start is None:
+        most = int(answered.max(initial=0))
+        sentence = f"{most} answered photos cannot show a precision of {precision:.1%}: too few even if all are right."
+        return Threshold(None, 0, None, None, sentence)
+    bounds = lower_bound(correct[start:], answered[start:], confidence)
+    passed = int(np.argmin(bounds >= precision)) if (bounds < precision).any() else len(bounds)
+    if passed == 0:
+        share = correct[start] / answered[start]
+        sentence = (
+            f"No threshold gives a precision of {precision:.1%}: of the first {answered[start]} answered photos "
+            f"{share:.1%} are right, which shows {bounds[0]:.1%} at most."
+        )
+        return Threshold(None, 0, None, None, sentence)
+    at = start + passed - 1
+    level, share, bound = float(LEVELS[at]), float(correct[at] / answered[at]), float(bounds[passed - 1])
+    sentence = (
+        f"Rolled up until a probability of {level:.3f} is reached, {share:.1%} of {answered[at]} answered photos are "
+        f"right (at least {bound:.1%})."
+    )
+    return Threshold(level, int(answered[at]), share, bound, sentence)
+
+
+def realised_roll_up(
+    probabilities: np.ndarray, targets: np.ndarray, ancestors: Ancestors, ranks: Sequence[str], threshold: float | None
+) -> tuple[Realised, dict[str, int]]:
+    """What a roll-up gives on test photos: its precision and coverage, and how many photos are answered at each rank.
+
+    An answer is right if the photo's class belongs to the taxon. Nothing is answered without a threshold.
+    """
+    tops, right = _answers(probabilities, targets, ancestors, ranks)
+    finest = _finest(tops, np.inf if threshold is None else threshold)
+    answered = finest < len(ranks)
+    count, photos = int(answered.sum()), len(targets)
+    correct = right[finest[answered], np.flatnonzero(answered)]
+    precision = float(correct.mean()) if count else None
+    at_rank = {rank: int((finest == number).sum()) for number, rank in enumerate(ranks)}
+    return Realised(precision, count / photos if photos else 0.0, count, photos), at_rank
+
+
+def _likeliest(
+    probabilities: np.ndarray, ancestors: Ancestors, rank: str
+) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The taxa of a rank, each photo's likeliest of them and its probability (−1 where there is no taxon)."""
+    taxa, summed = rank_probabilities(probabilities, ancestors, rank)
+    if not taxa:
+        return taxa, np.zeros(len(summed), dtype=np.int64), np.full(len(summed), -1.0)
+    best = summed.argmax(axis=1)
+    return taxa, best, summed[np.arange(len(summed)), best]
+
+
+def _answers(
+    probabilities: np.ndarray, targets: np.ndarray, ancestors: Ancestors, ranks: Sequence[str]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Probability of the likeliest taxon and whether it is right, both (ranks, photos)."""
+    tops, right = [], []
+    for rank in ranks:
+        _, best, top = _likeliest(probabilities, ancestors, rank)
+        tops.append(top)
+        right.append(taxa_at(ancestors, rank)[1][targets] == best)
+    return np.array(tops), np.array(right)
+
+
+def _finest(tops: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64]:
+    """Number of the rank each photo is answered at, (photos,); the number of ranks where it is not answered."""
+    reached = tops >= threshold - ROUNDING
+    return np.where(reached.any(axis=0), reached.argmax(axis=0), len(tops))
+
+
+def _count(tops: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], threshold: float) -> tuple[int, int]:
+    finest = _finest(tops, threshold)
+    photos = np.flatnonzero(finest < len(tops))
+    return len(photos), int(right[finest[photos], photos].sum())
+
+
+def _first(answered: npt.NDArray[np.int64], precision: float, confidence: float) -> int | None:
+    """The first level whose photos could show the precision: with errors to spare if there are as many, else without.
+
+    It is found by counting answers, not by looking at errors.
+    """
+    for errors in range(SPARE_ERRORS, -1, -1):
+        enough = lower_bound(np.maximum(answered - errors, 0), answered, confidence) >= precision
+        if enough.any():
+            return int(np.argmax(enough))
+    return None

@@ -1,0 +1,32 @@
+"""The ranks of a taxonomy, and which taxa of them the photos of each class belong to."""
+
+import pyarrow as pa
+
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+ABOVE_SPECIES = RANKS[:-1]
+AGREEING = 0.9  # share of a class's photos that must name a taxon: a corrected label leaves the photo's ranks behind
+
+
+def ancestors_of(photos: pa.Table) -> dict[str, dict[str, str]]:
+    """For each label its taxon at every rank above its own, {"Parus major": {"family": "Paridae", "genus": "Parus"}}.
+
+    `photos` has the text columns `label` and any of RANKS, "" where a rank is not known. A rank is left out for a
+    class whose photos disagree, and so are the rank that the labels themselves are of and all finer ones.
+    """
+    found: dict[str, dict[str, str]] = {label: {} for label in sorted(photos["label"].unique().to_pylist())}
+    for rank in ABOVE_SPECIES:
+        taxa = _agreed(photos, rank) if rank in photos.column_names else {}
+        if taxa and all(label == taxon for label, taxon in taxa.items()):
+            break
+        for label, taxon in taxa.items():
+            found[label][rank] = taxon
+    return found
+
+
+def _agreed(photos: pa.Table, rank: str) -> dict[str, str]:
+    """The taxon of each label on which nearly all of its photos that name one agree."""
+    counts = photos.select(["label", rank]).group_by(["label", rank]).aggregate([([], "count_all")]).to_pandas()
+    counts = counts[counts[rank] != ""].sort_values("count_all", kind="stable")
+    photos_of = counts.groupby("label")["count_all"].transform("sum")
+    agreed = counts[counts["count_all"] >= AGREEING * photos_of]
+    return dict(zip(agreed["label"], agreed[rank], strict=True))
