@@ -3,17 +3,17 @@
 from pathlib import Path
 
 import pytest
-from report_project import NAMES, Project, make_project
+from report_project import NAMES, TAXA, Project, make_project
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Six classes, among them one whose name is markup, and two models."""
-    return make_project(tmp_path_factory.mktemp("report") / "project", NAMES, git=True)
+    """Six classes of known taxonomy, among them one whose name is markup, and two models with their ensemble."""
+    return make_project(tmp_path_factory.mktemp("report") / "project", NAMES, git=True, taxa=TAXA)
 
 
 @pytest.fixture(scope="session")
 def many_classes(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """More classes than a table shows at first."""
+    """More classes than a table shows at first, without a taxonomy."""
     root: Path = tmp_path_factory.mktemp("report") / "many"
     return make_project(root, [f"Genus{number // 5} species{number:03d}" for number in range(150)], each=3)

@@ -102,7 +102,7 @@ def test_every_model_s_matrix_has_as_many_errors_as_its_gallery(page: "playwrigh
         return page.locator("#matrix caption").inner_text().partition(":")[0]
 
     assert drawn() == page.locator("#matrix-model").input_value()
-    for name in project.models:
+    for name in project.rows:
         page.select_option("#matrix-model", label=name)
         assert drawn() == name
         assert page.locator("#error-model").input_value() == name

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from reading import Element, embedded, read
 from report_project import MARKUP, MD5, NAMES, Project, make_project
 
 from florafauna.errors import UserError
+from florafauna.params import EvaluateParams
 from florafauna.predictions import Predictions, read_predictions, write_predictions
 from florafauna.report.mistakes import MOST_ERRORS
 from florafauna.report.page import MATRIX_CLASSES, ROWS_AT_FIRST
+from florafauna.scores.calibration import softmax
+from florafauna.scoring import score
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
         value = _in_metrics(project.root, source)
         assert float(element.attributes["value"]) == value, source
         _assert_shows(element, value)
-    for model in project.models:
+    for model in project.rows:
         for score in (
             "weighted_f1",
             "weighted_f1_low",
@@ -44,13 +48,30 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
             assert ("metrics", model, "test", score) in sources
         for measure in ("ece", "adaptive_ece", "brier", "nll"):
             assert {("metrics", model, "calibration", measure, when) for when in ("before", "after")} <= set(sources)
+        costs = ("parameters", "trainable_parameters", "megabytes", "training_seconds", "peak_memory_mb")
+        assert {("comparison", "models", model, cost) for cost in (*costs, "photos_per_second")} <= set(sources)
+        for path in (
+            "requested_precision",
+            "aurc",
+            "global.threshold",
+            "global.test.precision",
+            "global.test.coverage",
+        ):
+            assert ("metrics", model, "abstention", *path.split(".")) in sources
+        assert {("metrics", model, "novelty", each) for each in ("auroc", "fpr95")} <= set(sources)
+        for rank in ("genus", "class", "kingdom"):
+            assert ("metrics", model, "ranks", "by_rank", rank, "weighted_f1") in sources
+            assert ("metrics", model, "ranks", "roll_up", "test", "answered_at", rank) in sources
     assert {("data", "photos", "quarantined"), ("data", "imbalance"), ("data", "splits", "train")} <= set(sources)
 
 
 def test_f1_of_each_class_equals_the_metrics_files(project: Project, page: Element) -> None:
     table = page.one("table", id="class-table")
     models = [heading.text for heading in table.one("thead").all("th")[2:]]
-    scores = {name: _in_metrics(project.root, ("metrics", name, "test", "per_class")) for name in models}
+    assert sorted(models) == sorted(project.rows)
+    scores = {
+        name: json.loads((project.root / f"metrics/per_class/{name}.json").read_text())["test"] for name in models
+    }
     rows = table.one("tbody").all("tr")
     assert sorted(row.one("th").text for row in rows) == sorted(NAMES)
     for row in rows:
@@ -72,9 +93,44 @@ def test_verdict_comes_first(project: Project, page: Element) -> None:
     assert [section.attributes["id"] for section in page.one("main").all("header")] == ["verdict"]
 
 
+def test_rows_are_ranked_and_the_ensemble_is_compared_with_the_best_model(project: Project, page: Element) -> None:
+    comparison = json.loads((project.root / "metrics/comparison.json").read_text())
+    rows = page.one("table", id="model-table").one("tbody").all("tr")
+    assert [row.one("th").text for row in rows] == list(comparison["models"])
+    assert sorted(comparison["models"]) == sorted(project.rows)
+    (pair,) = [name for name in comparison["pairs"] if "ensemble" in name]
+    assert comparison["best"] in pair.split(" - ")
+    assert comparison["pairs"][pair]["sentence"] in page.one("p", id="ensemble-says").text
+    pairs = page.one("table", id="pair-table").one("tbody").all("tr")
+    assert [row.one("th").text.replace(" over ", " - ") for row in pairs] == list(comparison["pairs"])
+    for row, each in zip(rows, comparison["models"].values(), strict=True):
+        assert row.all("td")[-1].text == ("yes" if each["pareto"] else "no")
+
+
+def test_without_a_taxonomy_there_are_no_ranks(many_classes: Project) -> None:
+    page = read(many_classes.page.read_text(encoding="utf-8"))
+    assert not page.all("section", id="ranks")
+    assert page.all("section", id="abstention")
+
+
+def test_a_threshold_that_cannot_be_had_is_a_dash_and_a_sentence(tmp_path: Path) -> None:
+    project = make_project(tmp_path, NAMES, each=4)
+    for name in project.models:
+        file = tmp_path / f"predictions/{name}.parquet"
+        scores = score(read_predictions(file), EvaluateParams(resamples=200, precision=0.99))
+        told = json.loads((tmp_path / f"metrics/{name}.json").read_text())
+        (tmp_path / f"metrics/{name}.json").write_text(json.dumps(told | scores.summary))
+    page = read(project.write())
+    rows = {row.one("th").text: row for row in page.one("table", id="abstention-table").one("tbody").all("tr")}
+    assert [cell.text for cell in rows["oak"].all("td")[:4]] == ["0.99", "–", "–", "0.000"]
+    assert "oak: 12 photos cannot show a precision of 99.0%" in page.one("section", id="abstention").text
+
+
 def test_confusion_matrix_counts_all_predictions(project: Project, page: Element) -> None:
-    for name, cells in embedded(page)["models"].items():
-        test = read_predictions(project.root / f"predictions/{name}.parquet").part("test")
+    models = embedded(page)["models"]
+    assert sorted(models) == sorted(project.rows)
+    for name, cells in models.items():
+        test = predictions_of(project, name).part("test")
         counts = np.zeros((len(NAMES), len(NAMES)), dtype=int)
         for truth, predicted, photos, shown in cells:
             counts[truth, predicted] = photos
@@ -180,6 +236,8 @@ def test_one_model_without_git_lock_and_params(tmp_path: Path) -> None:
     assert page.one("h1").text == "oak is the only model."
     assert "not known" in page.one("section", id="provenance").text
     assert not page.all("table", id="pair-table")
+    assert "ensemble" not in page.text
+    assert not (tmp_path / "metrics/ensemble.json").exists()
 
 
 def test_every_class_predicted_right(tmp_path: Path) -> None:
@@ -191,7 +249,7 @@ def test_every_class_predicted_right(tmp_path: Path) -> None:
             file, Predictions(name, made.labels, made.photos, 9 * np.eye(6, dtype=np.float32)[made.targets])
         )
     page = read(project.write())
-    assert [each.text for each in page.all("data", **{"class": "error-count"})] == ["0", "0"]
+    assert [each.text for each in page.all("data", **{"class": "error-count"})] == ["0", "0", "0"]
     assert "No photo is suspected" in page.one("section", id="labels").text
 
 
@@ -218,15 +276,28 @@ def test_many_classes_give_a_page_of_sane_size(many_classes: Project) -> None:
     assert len(text) - thumbnails < 400_000
 
 
+def predictions_of(project: Project, name: str) -> Predictions:
+    """Those of a model as they were saved; the ensemble's as their definition says."""
+    saved = [read_predictions(project.root / f"predictions/{each}.parquet") for each in project.models]
+    if name != "ensemble":
+        return saved[project.models.index(name)]
+    temperatures = [
+        _in_metrics(project.root, ("metrics", each, "calibration", "temperature")) for each in project.models
+    ]
+    means = np.mean([softmax(each.logits, by) for each, by in zip(saved, temperatures, strict=True)], axis=0)
+    return replace(saved[0], logits=np.log(means))
+
+
 def _in_metrics(root: Path, source: tuple[str, ...]) -> Any:
     folder, *keys = source
     file = {
         "data": "metrics/data.json",
+        "comparison": "metrics/comparison.json",
         "metrics": f"metrics/{keys[0]}.json",
         "timing": f"metrics/timing/{keys[0]}.json",
     }
     value = json.loads((root / file[folder]).read_text(encoding="utf-8"))
-    for key in keys if folder == "data" else keys[1:]:
+    for key in keys if folder in ("data", "comparison") else keys[1:]:
         value = value[key]
     return value
 
