@@ -237,8 +237,8 @@ def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
         alike = [name for name in counts.index if name != small[0] and canonical(name) == canonical(small[0])]
         spelling = f" (perhaps it is '{alike[0]}')" if alike else ""
         raise UserError(
-            f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} and needs "
-            f"{FEWEST_PHOTOS} to be split{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; "
+            f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} and "
+            f"needs {FEWEST_PHOTOS} to be split{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; "
             "add photos, correct the label, or take it out in data/corrections.csv."
         )
 
