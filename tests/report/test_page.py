@@ -37,7 +37,7 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
         assert float(element.attributes["value"]) == value, source
         _assert_shows(element, value)
     for model in project.rows:
-        for score in (
+        for name in (
             "weighted_f1",
             "weighted_f1_low",
             "weighted_f1_high",
@@ -45,7 +45,7 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
             "accuracy",
             "balanced_accuracy",
         ):
-            assert ("metrics", model, "test", score) in sources
+            assert ("metrics", model, "test", name) in sources
         for measure in ("ece", "adaptive_ece", "brier", "nll"):
             assert {("metrics", model, "calibration", measure, when) for when in ("before", "after")} <= set(sources)
         costs = ("parameters", "trainable_parameters", "megabytes", "training_seconds", "peak_memory_mb")

@@ -170,6 +170,25 @@ def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:
     assert compare_all({"best": best}, targets, CLASSES).verdict == "best is the only model"
 
 
+@pytest.mark.parametrize("right", [0.97, 0.6])
+def test_an_ensemble_is_one_more_pair_and_never_the_best_model(right: float) -> None:
+    rng = np.random.default_rng(8)
+    targets = rng.integers(0, CLASSES, 300)
+    models = {name: guess(rng, targets, share) for name, share in (("a", 0.75), ("b", 0.85), ("c", 0.8))}
+    together = {"ensemble": guess(rng, targets, right)}
+    alone = compare_all(models, targets, CLASSES, resamples=300)
+    found = compare_all(models, targets, CLASSES, resamples=300, with_best=together)
+    assert (found.best, len(found.pairs)) == ("b", 4)
+    assert "ensemble" not in found.verdict
+    pair = found.pairs[-1]
+    assert (pair.first, pair.second) == (("ensemble", "b") if right > 0.9 else ("b", "ensemble"))
+    with_all = compare_all({**models, **together}, targets, CLASSES, resamples=300)
+    (same,) = [each for each in with_all.pairs if {each.first, each.second} == {"b", "ensemble"}]
+    assert (pair.difference, pair.low, pair.high, pair.p) == (same.difference, same.low, same.high, same.p)
+    assert [each.p for each in found.pairs[:3]] == [each.p for each in alone.pairs]
+    assert [each.p_holm for each in found.pairs] == pytest.approx(holm([each.p for each in found.pairs]))
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(2, 4))
 def test_pairs_agree_with_their_numbers(seed: int, count: int) -> None:

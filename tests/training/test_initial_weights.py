@@ -213,7 +213,9 @@ with one_sentence_on_error():
 def from_hub(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
     """Without a network, and with the hub's cache in `folder`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
-    environment = inherited | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub")}
+    checkout = Path(__file__).resolve().parents[2]  # the package need not be installed
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "PYTHONPATH": str(checkout)}
+    environment = inherited | offline
     command = [sys.executable, "-c", HUB, name]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
