@@ -23,6 +23,7 @@ from florafauna.scores.comparison import Comparison, compare_all
 from florafauna.scores.ensemble import ensemble_logits
 from florafauna.scoring import score
 
+SEEDS = ("n", "weighted_f1_mean", "weighted_f1_sd")
 SCORES = ("weighted_f1", "macro_f1", "accuracy", "balanced_accuracy")
 ENSEMBLE = "ensemble"
 
@@ -66,15 +67,16 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
     Two models or more also make an ensemble, whose scores are written where those of models are.
     """
     if ENSEMBLE in names:
-        raise UserError(f"'{ENSEMBLE}' is what all models together are called; name the model otherwise in params.yaml.")
+        raise UserError(f"'{ENSEMBLE}' is what all models together are called; rename the model in params.yaml.")
     models = ranked([read_result(name, root) for name in names])
     refuse_different_photos(models)
     combined = [ensemble(models, params)] if len(models) > 1 else []
+    comparison = compare_models(models, combined, params)
+    models = ranked(models, comparison.best)
     rows = ranked([*models, *combined])
     for each in combined:
         write_json(root / f"metrics/{each.name}.json", each.metrics)
         write_json(root / f"metrics/per_class/{each.name}.json", each.per_class)
-    comparison = compare_models(models, combined, params)
     facts = summary(rows, comparison)
     write_json(root / "metrics/comparison.json", facts)
     for result in rows:
@@ -109,9 +111,9 @@ def read_result(name: str, root: Path = Path()) -> Trained:
     )
 
 
-def ranked(results: Sequence[Row]) -> list[Row]:
-    """By weighted F1, best first; of equals the one given first."""
-    return sorted(results, key=lambda result: -result.weighted_f1)
+def ranked(results: Sequence[Row], best: str = "") -> list[Row]:
+    """By weighted F1, best first; of equals the one named `best`, then the one given first."""
+    return sorted(results, key=lambda result: (-result.weighted_f1, result.name != best))
 
 
 def refuse_different_photos(results: Sequence[Result]) -> None:
@@ -130,7 +132,7 @@ def refuse_different_photos(results: Sequence[Result]) -> None:
 def ensemble(models: Sequence[Result], params: EvaluateParams) -> Result:
     """All models as one: the mean of their probabilities, each at its own temperature, scored as every model is."""
     logits = ensemble_logits([each.predictions.logits for each in models], [each.temperature for each in models])
-    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits.astype(np.float32))
+    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits.astype(np.float32), of_seeds=())
     scores, cost = score(predictions, params), together([each.cost for each in models])
     size = {key: asdict(cost)[key] for key in ("parameters", "trainable_parameters", "megabytes")}
     about = rounded({"members": sorted(each.name for each in models)} | size)
@@ -141,6 +143,7 @@ def compare_models(models: Sequence[Result], combined: Sequence[Result], params:
     """All pairs of models on the test photos, and the best of them against what combines them."""
     tests = {result.name: result.predictions.part("test") for result in [*models, *combined]}
     first = next(iter(tests.values()))
+    spreads = {each.name: each.metrics["seeds"]["weighted_f1_sd"] for each in models if "seeds" in each.metrics}
     return compare_all(
         {each.name: tests[each.name].predicted for each in models},
         first.targets,
@@ -149,6 +152,7 @@ def compare_models(models: Sequence[Result], combined: Sequence[Result], params:
         params.resamples,
         params.seed,
         params.confidence,
+        seed_variance={name: spread**2 for name, spread in spreads.items()},
         with_best={each.name: tests[each.name].predicted for each in combined},
     )
 
@@ -169,6 +173,7 @@ def summary(rows: Sequence[Result], comparison: Comparison) -> dict[str, Any]:
             "weighted_f1_low": test["weighted_f1_low"],
             "weighted_f1_high": test["weighted_f1_high"],
             **{name: test[name] for name in SCORES[1:]},
+            **{f"seeds_{key}": value for key, value in result.metrics.get("seeds", {}).items() if key in SEEDS},
             **asdict(result.cost),
             "pareto": at in front,
         }

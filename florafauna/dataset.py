@@ -24,6 +24,8 @@ FEWEST_PHOTOS = 3  # of a class: one to learn from, one to choose by, one to be 
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
 RESERVED = ["target", "held_out", "cluster", "sha256", "width", "height", "key"]
+FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "duplicates", "quarantine", "suspects",
+         "waivers", "leaks", "format", "per_class")  # fmt: skip
 NAMED = 5  # examples in a sentence or a list of names
 
 
@@ -43,6 +45,27 @@ class Dataset:
         write_json(metrics, self.facts)
 
 
+@dataclass(frozen=True)
+class Examined:
+    """Photos read and audited, before any is split.
+
+    `table` has the usable photos with their facts, `cluster`, `group` and `key`; `quarantine` the others; `unusable`
+    those of the quarantine that cannot be read, of `listed` photos.
+    """
+
+    data: DataParams
+    format: str
+    table: pd.DataFrame
+    quarantine: pd.DataFrame
+    unusable: pd.DataFrame
+    listed: int
+    notes: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """What metrics/data.json says that does not depend on a split."""
+        return _facts_of_photos(self.format, self.table, self.quarantine, self.table["label"])
+
+
 def prepare(
     data: DataParams, split: SplitParams, corrections: Path, cache: Path | None = None, workers: int | None = None
 ) -> Dataset:
@@ -52,29 +75,65 @@ def prepare(
     `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
     """
     photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
-    table, out = _correct(photos, corrections)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split)
+
+
+def examine_photos(
+    photos: Photos,
+    data: DataParams,
+    split: SplitParams,
+    corrections: Path | None,
+    cache: Path | None = None,
+    workers: int | None = None,
+) -> Examined:
+    """Correct, audit and group photos; the arguments are those of `prepare`, which also says more of them.
+
+    Raises `UserError` where a setting names a column that the photos do not have: before the audit, which may take
+    long.
+    """
+    table, out = _correct(photos, corrections) if corrections is not None else (photos.table, photos.omitted)
     _require_columns(table, data, split)
     source = open_source(Path(data.root))
     found = audit(source, list(table["path"]), str(Path(data.root).absolute()), cache, workers)
+    listed = len(table)
     table, unreadable = _readable(table, found)
     missing = out["reason"].isin([str(reason) for reason in Reason])
-    _refuse_many(pd.concat([unreadable, out[missing]]), len(table) + len(unreadable) + int(missing.sum()), data)
     table, conflicts = _without_conflicts(table)
-    labels_as_read = table["label"]
     groups = join(table, data.groups, table["cluster"])
-    table = table.assign(group=groups["group"], key=groups["key"])
-    table, waivers, notes = _split(table, split)
+    return Examined(
+        data,
+        photos.format,
+        table.assign(group=groups["group"], key=groups["key"]),
+        _listed([out, unreadable, conflicts]),
+        pd.concat([unreadable, out[missing]]),
+        listed + int(missing.sum()),
+        photos.notes,
+    )
+
+
+def split_photos(examined: Examined, split: SplitParams) -> Dataset:
+    """Split examined photos; `UserError` for too many unreadable ones and for classes that are too small."""
+    _refuse_many(examined.unusable, examined.listed, examined.data)
+    if examined.table.empty:
+        raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
+    labels_as_read = examined.table["label"]
+    table, waivers, notes = _split(examined.table, split)
     table, leaks = _without_leaks(table)
     table, untrained = _without_untrained(table)
     _assert_apart(table)
-    quarantine = pd.concat([out, unreadable, conflicts, leaks, untrained])[["path", "label", "reason", "detail"]]
-    quarantine = quarantine.sort_values(["path", "reason"], ignore_index=True)
+    quarantine = _listed([examined.quarantine, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
     kept = [name for name in ALSO_KEPT if name in table.columns]
-    notes = (*photos.notes, *notes, *_unused_columns(table, data))
-    facts = _facts(photos.format, table, quarantine, waivers, labels_as_read, _leaky_groups(leaks))
+    notes = (*examined.notes, *notes, *_unused_columns(table, examined.data))
+    facts = _facts(examined.format, table, quarantine, waivers, labels_as_read, _leaky_groups(leaks))
     return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes)
+
+
+def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Quarantined photos in one order."""
+    quarantine = pd.concat(parts)[["path", "label", "reason", "detail"]]
+    return quarantine.sort_values(["path", "reason"], ignore_index=True)
 
 
 def _correct(photos: Photos, corrections: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -237,9 +296,10 @@ def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
         alike = [name for name in counts.index if name != small[0] and canonical(name) == canonical(small[0])]
         spelling = f" (perhaps it is '{alike[0]}')" if alike else ""
         raise UserError(
-            f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} and "
-            f"needs {FEWEST_PHOTOS} to be split{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; "
-            "add photos, correct the label, or take it out in data/corrections.csv."
+            f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} "
+            f"and needs {FEWEST_PHOTOS} to be split"
+            f"{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; add photos, correct the label, or "
+            "take it out in data/corrections.csv."
         )
 
 
@@ -309,8 +369,29 @@ def _facts(
     leaky: list[str],
 ) -> dict[str, Any]:
     """metrics/data.json. `photos.input` = used + quarantined, in all and by class."""
+    of_photos = _facts_of_photos(form, table, quarantine, labels_as_read)
     inside = table[table["held_out"] == ""]
     per_split = pd.crosstab(table["label"], table["split"].where(table["held_out"] == "", "held_out"))
+    of_split = {
+        "splits": {name: int((inside["split"] == name).sum()) for name in SPLITS}
+        | ({"held_out": len(table) - len(inside)} if len(inside) < len(table) else {}),
+        "shares": {name: round(share, 4) for name, share in shares(inside["split"]).items()},
+        "waivers": {label: list(got) for label, got in sorted(waivers.items())},
+        "leaks": leaky,
+        "per_class": {
+            label: counts
+            | {name: int(per_split.loc[label, name]) if label in per_split.index else 0 for name in per_split.columns}
+            for label, counts in of_photos["per_class"].items()
+        },
+    }
+    merged = of_photos | of_split
+    return {name: merged[name] for name in FACTS}
+
+
+def _facts_of_photos(
+    form: str, table: pd.DataFrame, quarantine: pd.DataFrame, labels_as_read: pd.Series
+) -> dict[str, Any]:
+    """Those of `_facts` that can be told without a split."""
     out = quarantine[quarantine["label"] != ""]["label"].value_counts()
     counts = table["label"].value_counts()
     classes = sorted(set(counts.index) | set(out.index))
@@ -319,10 +400,7 @@ def _facts(
     return {
         "photos": {"input": len(table) + len(quarantine), "used": len(table), "quarantined": len(quarantine)},
         "classes": int(table["label"].nunique()),
-        "imbalance": round(float(counts.max() / counts.min()), 2),
-        "splits": {name: int((inside["split"] == name).sum()) for name in SPLITS}
-        | ({"held_out": len(table) - len(inside)} if len(inside) < len(table) else {}),
-        "shares": {name: round(share, 4) for name, share in shares(inside["split"]).items()},
+        "imbalance": round(float(counts.max() / counts.min()), 2) if len(counts) else None,
         "groups": {"named": int(groups.nunique()), "photos": len(groups)},
         "duplicates": {
             "clusters": int(clusters.nunique()),
@@ -336,8 +414,6 @@ def _facts(
             "near_duplicates_with_other_labels": mixed_clusters(table),
             "extension_is_not_the_format": sorted(table.loc[~table["extension_matches"].astype(bool), "path"]),
         },
-        "waivers": {label: list(got) for label, got in sorted(waivers.items())},
-        "leaks": leaky,
         "format": form,
         "per_class": {
             label: {
@@ -345,7 +421,6 @@ def _facts(
                 "used": int(counts.get(label, 0)),
                 "quarantined": int(out.get(label, 0)),
             }
-            | {name: int(per_split.loc[label, name]) if label in per_split.index else 0 for name in per_split.columns}
             for label in classes
         },
     }

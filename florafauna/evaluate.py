@@ -35,7 +35,9 @@ def evaluate(
     seconds = time.monotonic() - start
     photos = pd.concat([photos for photos, _ in parts], ignore_index=True)
     logits = np.concatenate([each for _, each in parts])
-    made = Predictions(name, bundle.labels, photos, logits, tuple(PixelStore(test).ancestors))
+    ancestors = tuple(PixelStore(test).ancestors)
+    of_seeds = tuple(_logits(name, load_bundle(run), val, test, compute) for run in _further_seeds(folder))
+    made = Predictions(name, bundle.labels, photos, logits, ancestors, of_seeds)
     write_predictions(predictions, made)
     about = {key: bundle.info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
     size = (folder / "model.safetensors").stat().st_size
@@ -50,6 +52,15 @@ def evaluate(
         f"{result['weighted_f1_high']:.4f}) on {result['n']} photos, accuracy {result['accuracy']:.4f}",
         flush=True,
     )
+
+
+def _further_seeds(folder: Path) -> list[Path]:
+    """Bundles of the runs with further seeds, in the order of the seeds."""
+    return sorted((folder / "seeds").glob("*"), key=lambda path: int(path.name))
+
+
+def _logits(name: str, bundle: Bundle, val: Path, test: Path, compute: Compute) -> np.ndarray:
+    return np.concatenate([_predict(name, bundle, PixelStore(store), compute) for store in (test, val)])
 
 
 def _photos(store: PixelStore, split: str) -> pd.DataFrame:

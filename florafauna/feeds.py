@@ -13,7 +13,7 @@ from torch import nn
 
 from florafauna.bundle import PREDICTION_BATCH
 from florafauna.compute import Compute
-from florafauna.features import Features, TooLargeError, remember
+from florafauna.features import VERSION, Features, TooLargeError, remember
 from florafauna.files import fingerprint
 from florafauna.models import DataConfig, set_training_modes
 from florafauna.params import ModelParams
@@ -231,7 +231,14 @@ def _features(
                 yield halves.prefix(images)
 
     sample = next(run(photos.validation_images()))
-    model = [weights_sha256, halves.crossing, photos.compute.precision, photos.compute.device.type, torch.__version__]
+    model = [
+        VERSION,
+        weights_sha256,
+        halves.crossing,
+        photos.compute.precision,
+        photos.compute.device.type,
+        torch.__version__,
+    ]
     data = asdict(photos.data)
 
     def features(store: PixelStore, what: list[Any], views: Callable[[], Iterator[Any]], title: str) -> Features:

@@ -203,6 +203,7 @@ class ModelParams(Strict):
     compile: bool = False
     workers: Annotated[int, Field(ge=0)] | None = None
     seed: int = 0
+    seeds: Count = 1  # trained so many times, with seed, seed + 1, …: how much of the score is luck
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -20,6 +20,7 @@ class Predictions:
     """`photos` has the columns PHOTO, sorted by split and path; `logits` is float32 (photos, classes).
 
     `ancestors` holds the taxa of each class by rank in the order of `labels`; it is empty where none is known.
+    `of_seeds` are the logits of the same model trained with further seeds; empty where it was trained once.
     """
 
     model: str
@@ -27,6 +28,7 @@ class Predictions:
     photos: pd.DataFrame
     logits: np.ndarray
     ancestors: tuple[dict[str, str], ...] = ()
+    of_seeds: tuple[np.ndarray, ...] = ()
 
     @property
     def targets(self) -> np.ndarray:
@@ -46,13 +48,19 @@ class Predictions:
     def part(self, split: str, held_out: bool = False) -> "Predictions":
         """The photos of one split; the second test set (`held_out`) is apart from the first."""
         chosen = ((self.photos["split"] == split) & ((self.photos["held_out"] != "") == held_out)).to_numpy()
-        return replace(self, photos=self.photos[chosen].reset_index(drop=True), logits=self.logits[chosen])
+        return replace(
+            self,
+            photos=self.photos[chosen].reset_index(drop=True),
+            logits=self.logits[chosen],
+            of_seeds=tuple(logits[chosen] for logits in self.of_seeds),
+        )
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the file, whole or not at all; equal predictions give equal bytes."""
     table = pa.Table.from_pandas(predictions.photos[PHOTO], preserve_index=False)
-    table = table.append_column("logits", pa.array(list(predictions.logits), pa.list_(pa.float32())))
+    for number, logits in enumerate((predictions.logits, *predictions.of_seeds)):
+        table = table.append_column(_column(number), pa.array(list(logits), pa.list_(pa.float32())))
     metadata = {"model": predictions.model, "labels": json.dumps(predictions.labels)}
     table = table.replace_schema_metadata(metadata | {"ancestors": json.dumps(predictions.ancestors)})
     with atomic_path(path) as temporary:
@@ -66,9 +74,15 @@ def read_predictions(path: Path) -> Predictions:
         photos = table.select(PHOTO).to_pandas()
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         labels, ancestors = json.loads(metadata["labels"]), json.loads(metadata.get("ancestors", "[]"))
-        logits = np.asarray(table["logits"].combine_chunks().flatten()).reshape(len(photos), len(labels))
+        runs = [_column(number) for number in range(len(table.column_names) - len(PHOTO))]
+        shape = len(photos), len(labels)
+        logits, *of_seeds = [np.asarray(table[run].combine_chunks().flatten()).reshape(shape) for run in runs]
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `dvc repro` or `dvc pull {path}`.") from None
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
         raise UserError(f"{path} holds no predictions ({error}); run `dvc checkout {path}` or `dvc repro`.") from None
-    return Predictions(metadata["model"], labels, photos, logits, tuple(ancestors))
+    return Predictions(metadata["model"], labels, photos, logits, tuple(ancestors), tuple(of_seeds))
+
+
+def _column(number: int) -> str:
+    return f"logits_seed_{number}" if number else "logits"

@@ -30,7 +30,11 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one model: `summary` becomes metrics/M.json, `per_class` metrics/per_class/M.json."""
+    """All scores of one model: `summary` becomes metrics/M.json, `per_class` metrics/per_class/M.json.
+
+    The first holds figures alone, as many for 2 classes as for 2,000, so that `dvc metrics diff` reads well; thresholds
+    in words (`sentences`) are in the second.
+    """
 
     summary: Facts
     per_class: Facts
@@ -47,19 +51,35 @@ def score(predictions: Predictions, params: EvaluateParams) -> Scores:
             raise UserError(f"the predictions of {predictions.model} hold no {name} photos; run `dvc repro`.")
     parts = {"test": test, "val": val} | ({"held_out": held_out} if len(held_out.photos) else {})
     summary: Facts = {name: _part(part, params) for name, part in parts.items()}
+    if predictions.of_seeds:
+        summary["seeds"] = _over_seeds(test)
     by_class: Facts = {name: _classes(part, params) for name, part in parts.items()}
     temperature = fit_temperature(val.logits, val.targets)
     summary["calibration"] = {"temperature": temperature} | {
         name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
         for name, measure in CALIBRATION.items()
     }
-    summary["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
+    sentences = {}
+    summary["abstention"], by_class["abstention"], sentences["abstention"] = _abstention(val, test, temperature, params)
     if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
         summary["novelty"], by_class["novelty"] = _novelty(test, temperature)
     ranks = _known_ranks(predictions)
     if ranks:
-        summary["ranks"] = _ranks(val, test, ranks, temperature, params)
+        summary["ranks"], sentences["roll_up"] = _ranks(val, test, ranks, temperature, params)
+    by_class["sentences"] = sentences
     return Scores(rounded(summary), rounded(by_class))
+
+
+def _over_seeds(test: Predictions) -> Facts:
+    """How the test scores of one model differ between training seeds, the first of which is the model's own."""
+    runs = [scores(logits, test.targets) for logits in (test.logits, *test.of_seeds)]
+    spread: Facts = {"n": len(runs)}
+    for name in ("weighted_f1", "accuracy"):
+        values = np.array([run[name] for run in runs])
+        spread[f"{name}_mean"] = float(values.mean())
+        spread[f"{name}_sd"] = float(values.std(ddof=1))
+        spread[f"{name}_min"], spread[f"{name}_max"] = float(values.min()), float(values.max())
+    return spread
 
 
 def _part(part: Predictions, params: EvaluateParams) -> Facts:
@@ -99,8 +119,10 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Facts]:
     }
 
 
-def _abstention(val: Predictions, test: Predictions, temperature: float, params: EvaluateParams) -> tuple[Facts, Facts]:
-    """When to say "not sure": one threshold for all photos, one a class; and the latter by class."""
+def _abstention(
+    val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
+) -> tuple[Facts, Facts, str]:
+    """When to say "not sure": one threshold for all photos, one a class; the latter by class; the former in words."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
     each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
@@ -116,16 +138,16 @@ def _abstention(val: Predictions, test: Predictions, temperature: float, params:
     }
     given = realised_by_class(tested_on, test.targets, each)
     by_class = {
-        label: _threshold(chosen) | {"test": _realised(what)}
+        label: _threshold(chosen) | {"test": _realised(what), "sentence": chosen.sentence}
         for label, chosen, what in zip(test.labels, each, given, strict=True)
     }
-    return facts, by_class
+    return facts, by_class, one.sentence
 
 
 def _threshold(chosen: Threshold) -> Facts:
     """A threshold and what it gives on the validation photos it was chosen on."""
     val = {"precision": chosen.precision, "precision_low": chosen.bound, "accepted": chosen.accepted}
-    return {"threshold": chosen.threshold, "val": val, "sentence": chosen.sentence}
+    return {"threshold": chosen.threshold, "val": val}
 
 
 def _realised(given: Realised) -> Facts:
@@ -136,8 +158,7 @@ def _novelty(test: Predictions, temperature: float) -> tuple[Facts, Facts]:
     """How well confidence tells classes left out from the others; and by class."""
     found = novelty(test.logits / temperature, test.targets)
     by_class = {
-        test.labels[each.target]: {"auroc": each.auroc, "fpr95": each.fpr95, "n": each.photos}
-        for each in found.classes
+        test.labels[each.target]: {"auroc": each.auroc, "fpr95": each.fpr95, "n": each.photos} for each in found.classes
     }
     return {"auroc": found.auroc, "fpr95": found.fpr95, "classes": len(found.classes)}, by_class
 
@@ -151,17 +172,18 @@ def _known_ranks(predictions: Predictions) -> list[str]:
 
 def _ranks(
     val: Predictions, test: Predictions, ranks: list[str], temperature: float, params: EvaluateParams
-) -> Facts:
-    """The scores at every rank, and what rolling up until the requested precision is reached gives."""
+) -> tuple[Facts, str]:
+    """The scores at every rank, and what rolling up until the requested precision is reached gives, also in words."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     ancestors = [{LABEL: label} | taxa for label, taxa in zip(test.labels, test.ancestors, strict=True)]
     found = [scores_at(tested_on, test.targets, ancestors, rank) for rank in ranks]
-    by_rank = {each.rank: {key: value for key, value in asdict(each).items() if key != "rank"} for each in found if each}
+    by_rank = {facts.pop("rank"): facts for facts in (asdict(each) for each in found if each)}
     order = [LABEL, *ranks]
     chosen = choose_roll_up(chosen_on, val.targets, ancestors, order, params.precision, params.confidence)
     given, answered = realised_roll_up(tested_on, test.targets, ancestors, order, chosen.threshold)
-    roll_up = {"requested_precision": params.precision} | _threshold(chosen)
-    return {"by_rank": by_rank, "roll_up": roll_up | {"test": _realised(given) | {"answered_at": answered}}}
+    gives = {"test": _realised(given) | {"answered_at": answered}}
+    roll_up = {"requested_precision": params.precision} | _threshold(chosen) | gives
+    return {"by_rank": by_rank, "roll_up": roll_up}, chosen.sentence
 
 
 CALIBRATION = {

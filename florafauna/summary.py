@@ -37,7 +37,7 @@ def table(root: Path = Path()) -> tuple[Table, str]:
 if __name__ == "__main__":
     with one_sentence_on_error():
         models, verdict = table()
-        console = Console(width=max(100, Console().width))
+        console = Console(width=max(110, Console().width))
         console.print(models)
         console.print(verdict, highlight=False, markup=False)
         console.print("report: reports/index.html", markup=False)

@@ -2,11 +2,12 @@
 
 import platform
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,26 @@ class Parts:
 
 
 def train(job: Job) -> None:
-    """Train a model as its params say; leave its bundle with learning curve, and its timing.
+    """Train a model as its params say, once for each of `seeds`; leave its bundle with learning curve, and its timing.
+
+    The first seed's run is the model; those of further seeds, which show what is luck, go to seeds/1, 2, … below it.
+    """
+    timings, folders = [], []
+    for number in range(job.params.seeds):
+        params = job.params.model_copy(update={"seed": job.params.seed + number, "seeds": 1})
+        out = job.out / "seeds" / str(number) if number else job.out
+        if job.params.seeds > 1:
+            _say(job, f"seed {params.seed}, {number + 1} of {job.params.seeds}")
+        timing, folder = train_once(replace(job, params=params, out=out))
+        timings.append(timing)
+        folders.append(folder)
+    write_json(job.timing, timings[0] | {"seconds_of_seeds": [timing["seconds"] for timing in timings]})
+    for folder in folders:  # only now: until then a killed run finds the seeds that are done
+        shutil.rmtree(folder)
+
+
+def train_once(job: Job) -> tuple[dict[str, Any], Path]:
+    """One run with one seed; returns its timing, and the folder that lets it resume.
 
     A run killed at any moment goes on from its last saved state and, on a CPU, ends with the weights it would have
     ended with. Raises `UserError` when the loss is no number or the memory does not suffice.
@@ -118,6 +138,7 @@ def train(job: Job) -> None:
         )
         state = fit(parts)
         _finish(parts, state, initial, photos)
+        return _timing(parts, state, photos), folder
 
 
 def fit(parts: Parts) -> State:
@@ -256,15 +277,11 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
             f"the bundle scores {score} on the validation photos, training logged {best.val_weighted_f1}"
         )
     pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
-    write_json(job.timing, _timing(parts, state, photos))
     _say(
         job,
         f"best epoch {best.epoch}: val weighted F1 {score:.4f}, as logged; {state.seconds:.1f} s in "
         f"training, {parts.feed.prefix_seconds:.1f} s in the frozen prefix",
     )
-    for file in parts.folder.iterdir():
-        file.unlink()
-    parts.folder.rmdir()
 
 
 def versions() -> dict[str, str]:

@@ -86,6 +86,7 @@ def test_figures_by_class_lie_in_their_own_file_alone() -> None:
             assert 0 <= found["f1_low"] <= found["f1"] <= found["f1_high"] <= 1
             assert found["f1_low"] < found["f1_high"]
     assert list(scores.per_class["abstention"]) == list(scores.per_class["novelty"]) == LABELS
+    assert list(scores.per_class["sentences"]) == ["abstention", "roll_up"]
 
 
 def test_nothing_is_chosen_on_test_photos() -> None:
@@ -191,6 +192,7 @@ def test_any_logits_give_files_of_plain_numbers(seed: int, val: int, test: int, 
     for part in (scores.summary, scores.per_class):
         assert json.loads(json.dumps(part, allow_nan=False)) == part
         assert {type(leaf) for leaf in leaves(part)} <= {int, float, str, type(None)}
+    assert str not in {type(leaf) for leaf in leaves(scores.summary)}
 
 
 @pytest.mark.parametrize(("counts", "split"), [((0, 9), "val"), ((9, 0), "test")])

@@ -92,8 +92,8 @@ def compare_all(
     points, resampled = _weighted_f1s(everything, targets, classes, groups, resamples, seed)
     ranked = sorted(models, key=lambda name: -points[name])
     names = list(combinations(ranked, 2))
-    for name in with_best or {}:
-        names.append((name, ranked[0]) if points[name] > points[ranked[0]] else (ranked[0], name))
+    top = ranked[0]
+    names += [(name, top) if points[name] > points[top] else (top, name) for name in with_best or {}]
     nets = [_net_right(everything[first], everything[second], targets, codes) for first, second in names]
     luck = [sum((seed_variance or {}).get(name, 0.0) for name in pair) for pair in names]
     differences = [

@@ -1,6 +1,7 @@
 """The compare stage: the ensemble beside its models, what each costs, and the table for the terminal."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,9 @@ def test_scores_by_class_that_are_missing_are_named(tmp_path: Path) -> None:
 
 def test_the_table_for_the_terminal_lists_models_and_ensemble(project: Project, comparison: dict[str, Any]) -> None:
     made, verdict = table(project.root)
-    console = Console(width=200, record=True, quiet=True)
-    console.print(made)
-    lines = console.export_text().splitlines()
+    printed = StringIO()
+    Console(width=200, file=printed).print(made)
+    lines = printed.getvalue().splitlines()
     assert verdict == comparison["verdict"]
     for name, row in comparison["models"].items():
         (line,) = [line for line in lines if f" {name} " in line]

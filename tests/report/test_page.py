@@ -120,6 +120,7 @@ def test_a_threshold_that_cannot_be_had_is_a_dash_and_a_sentence(tmp_path: Path)
         scores = score(read_predictions(file), EvaluateParams(resamples=200, precision=0.99))
         told = json.loads((tmp_path / f"metrics/{name}.json").read_text())
         (tmp_path / f"metrics/{name}.json").write_text(json.dumps(told | scores.summary))
+        (tmp_path / f"metrics/per_class/{name}.json").write_text(json.dumps(scores.per_class))
     page = read(project.write())
     rows = {row.one("th").text: row for row in page.one("table", id="abstention-table").one("tbody").all("tr")}
     assert [cell.text for cell in rows["oak"].all("td")[:4]] == ["0.99", "–", "–", "0.000"]

@@ -1,0 +1,119 @@
+"""The photos that a command line names: folders, files, globs, archives, tables of paths → one list."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from florafauna.archives import ARCHIVE
+from florafauna.errors import UserError
+from florafauna.examine import printable
+from florafauna.files import fingerprint
+from florafauna.photos.columns import SYNONYMS
+from florafauna.photos.found import find_photos
+from florafauna.photos.labels import LabelFiles
+from florafauna.photos.tabular import is_table, read_table
+from florafauna.sources import FolderSource, Source, open_source
+
+PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
+
+
+class Photo(NamedTuple):
+    """One row of the result: the path shown, the source it is read from, its path there, why it cannot be read."""
+
+    name: str
+    source: int
+    path: str
+    error: str = ""
+
+
+@dataclass
+class Inputs:
+    """The photos in the order given, each path once, and the sources they are read from."""
+
+    photos: list[Photo] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this list of photos from another."""
+        return fingerprint([[photo.name, photo.error] for photo in self.photos])
+
+
+def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Inputs:
+    """The photos that the arguments name; folders and archives are searched, in sorted order.
+
+    A table of paths has a column path (or one of its synonyms, or `id_column`); paths are taken from the table's folder
+    where the first is there, else from the working folder. What it lists and is not there becomes a row with an error.
+    `UserError` for an argument that names nothing.
+    """
+    inputs, seen = Inputs(), set[str]()
+    folders: dict[str, int] = {}
+    for argument in arguments:
+        for path in _expanded(argument):
+            for photo in _below(path, inputs.sources, folders, id_column):
+                if photo.name not in seen:
+                    seen.add(photo.name)
+                    inputs.photos.append(photo)
+    if not inputs.photos:
+        raise UserError(f"there is no photo in {', '.join(arguments)}.")
+    return inputs
+
+
+def _expanded(argument: str) -> list[Path]:
+    if os.path.lexists(argument):
+        return [Path(argument)]
+    matches = sorted(glob.glob(argument, recursive=True)) if glob.has_magic(argument) else []
+    if not matches:
+        raise UserError(f"{argument} does not exist; name a folder, a photo, a glob, an archive or a CSV of paths.")
+    return [Path(match) for match in matches]
+
+
+def _below(path: Path, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
+    if path.is_dir() or ARCHIVE.fullmatch(path.name):
+        source = open_source(path, "PHOTOS")
+        sources.append(source)
+        yield from _of_source(source, len(sources) - 1, path.as_posix())
+    elif is_table(path.name):
+        for name, listed in _listed(path, id_column):
+            yield _single(name, listed, sources, folders)
+    else:
+        yield _single(path.as_posix(), path, sources, folders)
+
+
+def _of_source(source: Source, number: int, root: str) -> Iterator[Photo]:
+    prefix = "" if root == "." else f"{root}/"
+    found = find_photos(source)
+    photos = [Photo(printable(prefix + path), number, path) for path in found.photos]
+    photos += [
+        Photo(printable(prefix + other.path), number, other.path, f"{other.reason}: {other.detail}")
+        for other in found.others
+        if other.reason not in PASSED_OVER
+    ]
+    yield from sorted(photos, key=lambda photo: photo.path)
+
+
+def _single(name: str, path: Path, sources: list[Source], folders: dict[str, int]) -> Photo:
+    folder = str(path.parent)
+    if folder not in folders:
+        sources.append(FolderSource(path.parent))
+        folders[folder] = len(sources) - 1
+    return Photo(printable(name), folders[folder], path.name)
+
+
+def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path]]:
+    source = FolderSource(table.parent)
+    files = LabelFiles.open(table, table.parent, source)
+    rows = read_table(files, table.name)
+    names = [*SYNONYMS["path"], *([id_column] if id_column else [])]
+    column = next((name for name in names if name in rows.columns), None)
+    if column is None:
+        raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")
+    paths = [path for path in rows[column] if path]
+    if not paths:
+        raise UserError(f"{table} lists no photo in its column '{column}'.")
+    base = table.parent if (table.parent / paths[0]).exists() or not Path(paths[0]).exists() else Path()
+    for path in paths:
+        yield path, base / path

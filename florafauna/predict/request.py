@@ -1,0 +1,70 @@
+"""What a prediction was asked for, checked before anything is loaded."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from florafauna.errors import UserError
+
+EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Photos in, a file out; `form` is csv, parquet, jsonl, megadetector, camtrap-dp or submission."""
+
+    photos: tuple[str, ...]
+    out: Path
+    form: str
+    top: int
+    submission: tuple[str, str] | None
+    by_index: bool
+
+    @classmethod
+    def checked(
+        cls,
+        photos: list[str],
+        out: Path,
+        form: str | None,
+        top: int,
+        submission: tuple[str, ...] | None,
+        submission_label: str,
+    ) -> "Request":
+        """The request; `UserError` for an extension without a format and options that exclude each other."""
+        columns = None
+        if submission is not None:
+            if len(submission) != 2 or submission[0] == submission[1]:
+                raise UserError("--submission takes the names of two columns, such as Image_ID,Label.")
+            if form not in (None, "csv"):
+                raise UserError(f"--submission writes a CSV; leave out --format {form}.")
+            columns = (submission[0], submission[1])
+            form = "submission"
+        if form is None:
+            form = EXTENSIONS.get(out.suffix.lower())
+            if form is None:
+                raise UserError(
+                    f"--out {out}: no format is known for the extension '{out.suffix}'; "
+                    "use .csv, .parquet or .jsonl, or name one by --format."
+                )
+        if out.is_dir():
+            raise UserError(f"--out {out} is a folder; name a file.")
+        return cls(tuple(photos), out, form, top, columns, submission_label == "index")
+
+    @property
+    def part(self) -> Path:
+        """Where finished batches lie until all are."""
+        return self.out.with_name(self.out.name + ".part")
+
+
+def choose_bundle(name: str, root: Path = Path()) -> Path:
+    """The folder of the bundle; `best` is the one that metrics/comparison.json ranks first."""
+    if name != "best":
+        return Path(name)
+    comparison = root / "metrics/comparison.json"
+    try:
+        best = str(json.loads(comparison.read_text(encoding="utf-8"))["best"])
+    except FileNotFoundError:
+        raise UserError(f"{comparison} is missing; run `dvc repro`, or name a model by --bundle models/NAME.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{comparison} names no best model; run `dvc repro`, or use --bundle models/NAME.") from None
+    return root / "models" / best

@@ -1,0 +1,51 @@
+"""`training.seeds: n`: each model is trained n times; the luck in its score is kept, reported and counted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from tiny import Place, params
+
+from florafauna.evaluate import evaluate
+from florafauna.params import EvaluateParams
+from florafauna.predictions import read_predictions
+from florafauna.scores.comparison import compare_all
+from florafauna.scores.metrics import weighted_f1
+
+
+def test_further_seeds_are_the_runs_that_those_seeds_give_alone(place: Place, tmp_path: Path) -> None:
+    many = place.trained(tmp_path / "many", params(seeds=3, seed=5))
+    for number, folder in enumerate((many, many / "seeds/1", many / "seeds/2")):
+        alone = place.trained(tmp_path / f"alone{number}", params(seed=5 + number))
+        for name in ("model.safetensors", "bundle.json", "history.csv"):
+            assert (folder / name).read_bytes() == (alone / name).read_bytes()
+    timing = json.loads((tmp_path / "many/timing.json").read_text())
+    assert len(timing["seconds_of_seeds"]) == 3
+    assert not list((tmp_path / "many/scratch/training").glob("*"))
+
+
+def test_the_spread_over_seeds_is_made_of_saved_logits(place: Place, tmp_path: Path) -> None:
+    bundle = place.trained(tmp_path, params(seeds=3, epochs=1, warmup_epochs=0))
+    predictions, metrics = tmp_path / "predictions.parquet", tmp_path / "metrics.json"
+    how = EvaluateParams(resamples=100)
+    evaluate("newts", bundle, place.val, place.val, how, predictions, metrics, tmp_path / "c.json", tmp_path / "t.json")
+    test = read_predictions(predictions).part("test")
+    assert len(test.of_seeds) == 2
+    runs = [weighted_f1(test.targets, logits.argmax(axis=1)) for logits in (test.logits, *test.of_seeds)]
+    spread = json.loads(metrics.read_text())["seeds"]
+    assert spread["n"] == 3
+    assert abs(spread["weighted_f1_mean"] - np.mean(runs)) < 1e-6
+    assert abs(spread["weighted_f1_sd"] - np.std(runs, ddof=1)) < 1e-6
+
+
+def test_a_lead_no_larger_than_the_luck_of_training_is_no_finding() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 3, 600)
+    wrong = (targets + 1) % 3
+    good, fair = np.where(rng.random(600) < 0.9, targets, wrong), np.where(rng.random(600) < 0.82, targets, wrong)
+    photos_alone = compare_all({"good": good, "fair": fair}, targets, 3)
+    assert photos_alone.best_is_better
+    lucky = compare_all({"good": good, "fair": fair}, targets, 3, seed_variance={"good": 0.05**2, "fair": 0.05**2})
+    assert not lucky.best_is_better
+    (before,), (after,) = photos_alone.pairs, lucky.pairs
+    assert after.low < before.low < before.high < after.high
