@@ -60,11 +60,11 @@ def _settings(params: Path, path: Path | None) -> tuple[DataParams, SplitParams]
         loaded = load_params(params)
         return loaded.data, loaded.split
     labels = next((path / name for name in TABLES if (path / name).is_file()), path)
-    places = {"root": str(path), "labels": str(labels)}
+    here = DataParams(root=str(path), labels=str(labels))
     if not params.exists():
-        return DataParams(**places), SplitParams()
+        return here, SplitParams()
     loaded = load_params(params)
-    return loaded.data.model_copy(update=places), loaded.split
+    return loaded.data.model_copy(update={"root": here.root, "labels": here.labels}), loaded.split
 
 
 def _that_fit(
@@ -159,9 +159,12 @@ def _some(names: list[str]) -> str:
 
 
 def _quarantine(quarantine: pd.DataFrame) -> Table:
-    table = Table("quarantine", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("photos", justify="right")
-    table.add_column("for example", no_wrap=True, overflow="ellipsis")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    table.add_column(
+        "quarantine", no_wrap=True, width=max(len("quarantine"), int(quarantine["reason"].str.len().max()))
+    )
+    table.add_column("photos", justify="right", no_wrap=True, width=len("photos"))
+    table.add_column("for example", no_wrap=True, overflow="ellipsis", ratio=1)
     counts = quarantine["reason"].value_counts()
     for reason, count in list(counts.items())[:REASONS]:
         example = quarantine[quarantine["reason"] == reason].iloc[0]

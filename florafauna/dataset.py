@@ -11,22 +11,20 @@ from florafauna.audit import Audit, audit
 from florafauna.duplicates import cluster
 from florafauna.errors import UserError
 from florafauna.examine import Reason
+from florafauna.examples import write_examples
+from florafauna.facts import facts_of_dataset, facts_of_photos
 from florafauna.files import write_atomic, write_json
 from florafauna.grouping import cluster_names, join
 from florafauna.params import DataParams, SplitParams
 from florafauna.photos import Photos, read_photos
 from florafauna.photos.taxonomy import RANKS
+from florafauna.placing import assert_apart, place, without_leaks, without_untrained
 from florafauna.sources import open_source
-from florafauna.splits import SPLITS, assign, crossing, shares
-from florafauna.suspects import canonical, mixed_clusters, seen_once, variants
 
-FEWEST_PHOTOS = 3  # of a class: one to learn from, one to choose by, one to be tested on
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
+REMOVE = ("remove", "")  # labels in the corrections that take a photo out
 RESERVED = ["target", "held_out", "cluster", "sha256", "width", "height", "key"]
-FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "duplicates", "quarantine", "suspects",
-         "waivers", "leaks", "format", "per_class")  # fmt: skip
-NAMED = 5  # examples in a sentence or a list of names
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,13 @@ class Dataset:
     quarantine: pd.DataFrame
     facts: dict[str, Any]
     notes: tuple[str, ...]
+    root: Path
 
-    def write(self, manifest: Path, quarantine: Path, metrics: Path) -> None:
-        """Write the three files, each whole or not at all."""
+    def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path) -> None:
+        """Write the four files, each whole or not at all; print what the reader of the log should know."""
+        for note in self.notes:
+            print(f"split: {note}", flush=True)
+        write_examples(examples, open_source(self.root), self.manifest, self.quarantine)
         write_atomic(manifest, _csv(self.manifest))
         write_atomic(quarantine, _csv(self.quarantine))
         write_json(metrics, self.facts)
@@ -63,7 +65,7 @@ class Examined:
 
     def facts(self) -> dict[str, Any]:
         """What metrics/data.json says that does not depend on a split."""
-        return _facts_of_photos(self.format, self.table, self.quarantine, self.table["label"])
+        return facts_of_photos(self.format, self.table, self.quarantine, self.table["label"])
 
 
 def prepare(
@@ -71,8 +73,8 @@ def prepare(
 ) -> Dataset:
     """Read, audit, group and split the photos that `data` names.
 
-    `corrections` is a table (path, label) whose labels win over the source's; an empty label takes the photo out.
-    `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
+    `corrections` is a table (path, label) whose labels win over the source's; the label `remove` (or none) takes
+    the photo out. `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
     """
     photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
     return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split)
@@ -117,17 +119,17 @@ def split_photos(examined: Examined, split: SplitParams) -> Dataset:
     if examined.table.empty:
         raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
     labels_as_read = examined.table["label"]
-    table, waivers, notes = _split(examined.table, split)
-    table, leaks = _without_leaks(table)
-    table, untrained = _without_untrained(table)
-    _assert_apart(table)
+    table, waivers, notes = place(examined.table, split)
+    table, leaks = without_leaks(table)
+    table, untrained = without_untrained(table)
+    assert_apart(table)
     quarantine = _listed([examined.quarantine, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
     kept = [name for name in ALSO_KEPT if name in table.columns]
     notes = (*examined.notes, *notes, *_unused_columns(table, examined.data))
-    facts = _facts(examined.format, table, quarantine, waivers, labels_as_read, _leaky_groups(leaks))
-    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes)
+    facts = facts_of_dataset(examined.format, table, quarantine, waivers, labels_as_read, _leaky_groups(leaks))
+    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root))
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -154,7 +156,7 @@ def _correct(photos: Photos, corrections: Path) -> tuple[pd.DataFrame, pd.DataFr
         raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
     labels = photos.table["path"].map(fixes.set_index("path")["label"])
     table = photos.table.assign(label=labels.where(labels.notna(), photos.table["label"]))
-    removed = table["label"] == ""
+    removed = table["label"].isin(REMOVE)
     gone = photos.table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
     return table[~removed].reset_index(drop=True), pd.concat([photos.omitted, gone])
 
@@ -213,138 +215,6 @@ def _without_conflicts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
     return table[~several].reset_index(drop=True), conflicts
 
 
-def _split(
-    table: pd.DataFrame, params: SplitParams
-) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """The table with `split` and `held_out`, classes with too few groups, and notes."""
-    held_out = _held_out(table, params)
-    given, notes = _given(table, params)
-    rest = table[(given == "") & (held_out == "")]
-    _refuse_small(table[held_out == ""], rest)
-    given = given.mask(held_out != "", "test")
-    inside = held_out == ""
-    split = given.copy()
-    if len(rest):
-        has_test = bool((given[inside] == "test").any())
-        # `keep` the user's own test set as it is: what is left is for train and val
-        decided = assign(
-            table.loc[inside, "label"],
-            table.loc[inside, "key"],
-            params.val,
-            0.0 if has_test else params.test,
-            params.seed,
-            given[inside] if (given[inside] != "").any() else None,
-        )
-        split[inside] = given[inside].where(given[inside] != "", decided.split)
-        waivers = decided.waivers
-    else:
-        waivers = _missing(table.loc[inside, "label"], split[inside])
-    return table.assign(split=split, held_out=held_out), waivers, notes
-
-
-def _held_out(table: pd.DataFrame, params: SplitParams) -> pd.Series:
-    """`location` or `time` for photos of the second test set; whole groups, since nothing crosses."""
-    held_out = pd.Series("", index=table.index)
-    if params.after is not None:
-        late = (table["datetime"] != "") & (table["datetime"].str[:10] >= params.after.isoformat())
-        held_out = held_out.mask(table["key"].isin(table.loc[late, "key"]), "time")
-    if params.held_out_locations:
-        unknown = sorted(set(params.held_out_locations) - set(table["location"]))
-        if unknown:
-            raise UserError(
-                f"split.held_out_locations: no photo has the location '{unknown[0]}'; "
-                f"locations are {', '.join(sorted(set(table['location']) - {''})[:NAMED])}, …."
-            )
-        there = table["location"].isin(params.held_out_locations)
-        held_out = held_out.mask(table["key"].isin(table.loc[there, "key"]), "location")
-    if (held_out != "").all():
-        raise UserError(
-            "split.after and split.held_out_locations leave no photo to train on: every group has held-out photos; "
-            "take the column that joins them out of data.groups."
-        )
-    return held_out
-
-
-def _given(table: pd.DataFrame, params: SplitParams) -> tuple[pd.Series, tuple[str, ...]]:
-    """The split that the source gives ("" where it gives none), and what was made of it.
-
-    Without a test set val is the test set; without a val set photos are taken out of train for it.
-    """
-    if "split" not in table.columns or not (table["split"] != "").any():
-        return pd.Series("", index=table.index), ()
-    given = table["split"]
-    if "train" not in set(given) and "" not in set(given):
-        raise UserError("the split column has no train photos; name the split of every photo, or remove the column.")
-    notes = []
-    if "test" not in set(given):
-        given = given.replace("val", "test")
-        notes.append("the source has no test split: its val is the test set")
-    if "val" not in set(given):
-        given = given.replace("train", "")
-        notes.append(f"the source has no val split: {params.val:.0%} of its train groups are taken for it")
-    return given, tuple(notes)
-
-
-def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
-    counts = table["label"].value_counts()
-    if len(counts) < 2:
-        raise UserError(
-            f"all {len(table)} photos have the label '{table['label'].iloc[0]}'; classifying takes two classes."
-        )
-    small = sorted(label for label in rest["label"].unique() if counts[label] < FEWEST_PHOTOS)
-    if small:
-        alike = [name for name in counts.index if name != small[0] and canonical(name) == canonical(small[0])]
-        spelling = f" (perhaps it is '{alike[0]}')" if alike else ""
-        raise UserError(
-            f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} "
-            f"and needs {FEWEST_PHOTOS} to be split"
-            f"{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; add photos, correct the label, or "
-            "take it out in data/corrections.csv."
-        )
-
-
-def _missing(labels: pd.Series, split: pd.Series) -> dict[str, tuple[str, ...]]:
-    got = split.groupby(labels).agg(set)
-    return {
-        str(label): tuple(name for name in SPLITS if name in places)
-        for label, places in got.items()
-        if len(places) < len(SPLITS)
-    }
-
-
-def _without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A split that the source gives is kept, but photos of a group that is also tested on do not train."""
-    order = table["split"].map({"train": 0, "val": 1, "test": 2})
-    leak = order < order.groupby(table["key"]).transform("max")
-    leaks = table[leak].assign(
-        reason="leak",
-        detail=("its split is " + table["split"] + " and its group " + table["key"] + " is also tested on")[leak],
-    )
-    return table[~leak].reset_index(drop=True), leaks
-
-
-def _without_untrained(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Photos of classes that no training photo shows (by the source's split or at new sites) cannot be recognised."""
-    trained = set(table.loc[table["split"] == "train", "label"])
-    alien = ~table["label"].isin(trained)
-    gone = table[alien].assign(reason="not_trained", detail="no photo of its class is left to train on")
-    return table[~alien].reset_index(drop=True), gone
-
-
-def _assert_apart(table: pd.DataFrame) -> None:
-    for column in ("key", "cluster", "sha256"):
-        named = table[table[column] != ""]
-        across = crossing(named["split"], named[column])
-        if across:
-            raise AssertionError(f"{column} {across[0]} lies in several splits")
-    empty = [name for name in SPLITS if not ((table["split"] == name) & (table["held_out"] == "")).any()]
-    if empty:
-        raise UserError(
-            f"no photo is left for {' and '.join(empty)}; raise split.val or split.test, "
-            "or join fewer photos by data.groups."
-        )
-
-
 def _unused_columns(table: pd.DataFrame, data: DataParams) -> tuple[str, ...]:
     useful = [
         name
@@ -358,72 +228,6 @@ def _unused_columns(table: pd.DataFrame, data: DataParams) -> tuple[str, ...]:
 
 def _leaky_groups(leaks: pd.DataFrame) -> list[str]:
     return sorted(leaks["key"].unique()) if len(leaks) else []
-
-
-def _facts(
-    form: str,
-    table: pd.DataFrame,
-    quarantine: pd.DataFrame,
-    waivers: dict[str, tuple[str, ...]],
-    labels_as_read: pd.Series,
-    leaky: list[str],
-) -> dict[str, Any]:
-    """metrics/data.json. `photos.input` = used + quarantined, in all and by class."""
-    of_photos = _facts_of_photos(form, table, quarantine, labels_as_read)
-    inside = table[table["held_out"] == ""]
-    per_split = pd.crosstab(table["label"], table["split"].where(table["held_out"] == "", "held_out"))
-    of_split = {
-        "splits": {name: int((inside["split"] == name).sum()) for name in SPLITS}
-        | ({"held_out": len(table) - len(inside)} if len(inside) < len(table) else {}),
-        "shares": {name: round(share, 4) for name, share in shares(inside["split"]).items()},
-        "waivers": {label: list(got) for label, got in sorted(waivers.items())},
-        "leaks": leaky,
-        "per_class": {
-            label: counts
-            | {name: int(per_split.loc[label, name]) if label in per_split.index else 0 for name in per_split.columns}
-            for label, counts in of_photos["per_class"].items()
-        },
-    }
-    merged = of_photos | of_split
-    return {name: merged[name] for name in FACTS}
-
-
-def _facts_of_photos(
-    form: str, table: pd.DataFrame, quarantine: pd.DataFrame, labels_as_read: pd.Series
-) -> dict[str, Any]:
-    """Those of `_facts` that can be told without a split."""
-    out = quarantine[quarantine["label"] != ""]["label"].value_counts()
-    counts = table["label"].value_counts()
-    classes = sorted(set(counts.index) | set(out.index))
-    groups = table.loc[table["group"] != "", "group"]
-    clusters = table.loc[table["cluster"] != "", "cluster"]
-    return {
-        "photos": {"input": len(table) + len(quarantine), "used": len(table), "quarantined": len(quarantine)},
-        "classes": int(table["label"].nunique()),
-        "imbalance": round(float(counts.max() / counts.min()), 2) if len(counts) else None,
-        "groups": {"named": int(groups.nunique()), "photos": len(groups)},
-        "duplicates": {
-            "clusters": int(clusters.nunique()),
-            "photos": len(clusters),
-            "exact": int((table.groupby("sha256")["path"].transform("size") > 1).sum()),
-        },
-        "quarantine": {str(k): v for k, v in sorted(quarantine["reason"].value_counts().items())},
-        "suspects": {
-            "seen_once": seen_once(labels_as_read),
-            "spelling": variants(labels_as_read),
-            "near_duplicates_with_other_labels": mixed_clusters(table),
-            "extension_is_not_the_format": sorted(table.loc[~table["extension_matches"].astype(bool), "path"]),
-        },
-        "format": form,
-        "per_class": {
-            label: {
-                "input": int(counts.get(label, 0) + out.get(label, 0)),
-                "used": int(counts.get(label, 0)),
-                "quarantined": int(out.get(label, 0)),
-            }
-            for label in classes
-        },
-    }
 
 
 def _csv(table: pd.DataFrame) -> str:

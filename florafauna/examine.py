@@ -175,7 +175,7 @@ def _decode(image: Image.Image, data: bytes) -> Content:
     image.draft("L", (DECODED_SIDE, DECODED_SIDE))
     image.load()
     form = image.format or ""
-    if form in ("JPEG", "MPO") and _ends_in_zeros(data):
+    if form in ("JPEG", "MPO") and ends_in_zeros(data):
         return Content(Reason.TRUNCATED, "its end is filled with zeros", form, mode)
     if form == "PNG":
         Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding passes over the checksums
@@ -200,7 +200,7 @@ def _broken(error: Exception, form: str = "", mode: str = "") -> Content:
     return Content(Reason.TRUNCATED if cut else Reason.CORRUPT, text, form, mode)
 
 
-def _ends_in_zeros(data: bytes) -> bool:
+def ends_in_zeros(data: bytes) -> bool:
     """Whether a JPEG lacks its end marker and ends in zeros: a download that stopped after its space was reserved.
 
     libjpeg takes the zeros for grey and only warns.

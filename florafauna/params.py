@@ -239,6 +239,13 @@ class EvaluateParams(Strict):
     seed: int = 0
 
 
+class CiParams(Strict):
+    """What a pull request may lose: `metric` may fall `max_drop` below the interval it has on the other branch."""
+
+    max_drop: NotNegative = 0.0
+    metric: str = "test.weighted_f1"
+
+
 class Params(Strict):
     """All of params.yaml, the shared `training` values merged into each model."""
 
@@ -247,6 +254,7 @@ class Params(Strict):
     image: ImageParams
     models: dict[str, ModelParams]
     evaluate: EvaluateParams = EvaluateParams()
+    ci: CiParams = CiParams()
 
     def model(self, name: str) -> ModelParams:
         """The params of one model; `UserError` if there is none of that name."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from florafauna.dataset import prepare
-
 from florafauna.errors import one_sentence_on_error
 from florafauna.params import load_params
 
@@ -11,4 +10,9 @@ if __name__ == "__main__":
     with one_sentence_on_error():
         params = load_params()
         dataset = prepare(params.data, params.split, Path("data/corrections.csv"), cache=Path(".florafauna/audit"))
-        dataset.write(Path("data/manifest.csv"), Path("data/quarantine.csv"), Path("metrics/data.json"))
+        dataset.write(
+            Path("data/manifest.csv"),
+            Path("data/quarantine.csv"),
+            Path("data/examples.parquet"),
+            Path("metrics/data.json"),
+        )

@@ -17,9 +17,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from florafauna.errors import UserError
 from florafauna.kept_pixels import KeptPixels
-from florafauna.pixels import LONGEST, TURNS, decode, decoder, stored_size, to_rgb
+from florafauna.pixels import LONGEST, TURNS, decode, decoder, stored_size
 from florafauna.preprocess import preprocess
 from florafauna.resize import resize
+from florafauna.rgb import to_rgb
 from florafauna.sources import open_source
 from florafauna.store import PixelStore
 from florafauna.store_writer import build_store

@@ -4,7 +4,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from florafauna.archives import ARCHIVE
@@ -21,9 +21,14 @@ PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
 
 
 class Photo(NamedTuple):
-    """One row of the result: the path shown, the source it is read from, its path there, why it cannot be read."""
+    """One row of the result.
+
+    `name` is the path shown, `id` what a competition calls it (as its table lists it, else the file's name), `path` the
+    place in the source of that number, `error` why it cannot be read.
+    """
 
     name: str
+    id: str
     source: int
     path: str
     error: str = ""
@@ -65,7 +70,7 @@ def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Input
 def _expanded(argument: str) -> list[Path]:
     if os.path.lexists(argument):
         return [Path(argument)]
-    matches = sorted(glob.glob(argument, recursive=True)) if glob.has_magic(argument) else []
+    matches = sorted(glob.iglob(argument, recursive=True)) if glob.has_magic(argument) else []  # noqa: PTH207 absolute, too
     if not matches:
         raise UserError(f"{argument} does not exist; name a folder, a photo, a glob, an archive or a CSV of paths.")
     return [Path(match) for match in matches]
@@ -78,29 +83,33 @@ def _below(path: Path, sources: list[Source], folders: dict[str, int], id_column
         yield from _of_source(source, len(sources) - 1, path.as_posix())
     elif is_table(path.name):
         for name, listed in _listed(path, id_column):
-            yield _single(name, listed, sources, folders)
+            yield _single(name, name, listed, sources, folders)
     else:
-        yield _single(path.as_posix(), path, sources, folders)
+        yield _single(path.as_posix(), path.name, path, sources, folders)
 
 
 def _of_source(source: Source, number: int, root: str) -> Iterator[Photo]:
     prefix = "" if root == "." else f"{root}/"
     found = find_photos(source)
-    photos = [Photo(printable(prefix + path), number, path) for path in found.photos]
+    photos = [
+        Photo(printable(prefix + path), printable(PurePosixPath(path).name), number, path) for path in found.photos
+    ]
     photos += [
-        Photo(printable(prefix + other.path), number, other.path, f"{other.reason}: {other.detail}")
+        Photo(
+            prefix + other.path, PurePosixPath(other.path).name, number, other.path, f"{other.reason}: {other.detail}"
+        )
         for other in found.others
         if other.reason not in PASSED_OVER
     ]
     yield from sorted(photos, key=lambda photo: photo.path)
 
 
-def _single(name: str, path: Path, sources: list[Source], folders: dict[str, int]) -> Photo:
+def _single(name: str, identifier: str, path: Path, sources: list[Source], folders: dict[str, int]) -> Photo:
     folder = str(path.parent)
     if folder not in folders:
         sources.append(FolderSource(path.parent))
         folders[folder] = len(sources) - 1
-    return Photo(printable(name), folders[folder], path.name)
+    return Photo(printable(name), printable(identifier), folders[folder], path.name)
 
 
 def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path]]:

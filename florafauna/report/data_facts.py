@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from florafauna.errors import UserError
+from florafauna.report.thumbnails import data_uri
 
 EXAMPLES = 3  # files named for each reason
 COLUMNS = ("path", "label", "detail")
@@ -33,6 +34,17 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A small picture: of which cluster or reason, the file's path, label and split, and a data URI."""
+
+    name: str
+    path: str
+    label: str
+    split: str
+    uri: str
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """`facts` is metrics/data.json as it is, but for `per_class`: its rows that are shown, and their columns."""
 
@@ -42,13 +54,19 @@ class DataFacts:
     per_class: list[tuple[str, dict[str, int]]]
     reasons: list[Reason]
     suspicions: list[Listed]
+    duplicates: list[list[Shown]]
+    pictures: list[Shown]
 
 
 def read_data_facts(root: Path, most_classes: int) -> DataFacts:
     """Read both files below `root`, the `most_classes` classes with most photos; `UserError` where one is missing."""
     file = root / "metrics/data.json"
+    pictures_of = root / "data/examples.parquet"
+    if not pictures_of.is_file():  # pyarrow's error would not name it
+        raise UserError(f"{pictures_of} is missing; run `dvc repro`.")
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
+        examples = pd.read_parquet(pictures_of)
         quarantine = pd.read_csv(root / "data/quarantine.csv", dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing; run `dvc repro`.") from None
@@ -57,7 +75,17 @@ def read_data_facts(root: Path, most_classes: int) -> DataFacts:
     rows = sorted(facts["per_class"].items(), key=lambda item: -item[1]["used"])[:most_classes]
     columns = list(rows[0][1]) if rows else []
     reasons, suspicions = _reasons(quarantine), _suspicions(facts["suspects"])
-    return DataFacts(facts, list(facts["splits"]), columns, rows, reasons, suspicions)
+    duplicates = [_shown(photos) for _, photos in examples[examples["kind"] == "duplicate"].groupby("name", sort=False)]
+    pictures = _shown(examples[examples["kind"] == "quarantine"])
+    return DataFacts(facts, list(facts["splits"]), columns, rows, reasons, suspicions, duplicates, pictures)
+
+
+def _shown(photos: pd.DataFrame) -> list[Shown]:
+    columns = (photos[name] for name in ("name", "path", "label", "split", "picture"))
+    return [
+        Shown(name, path, label, split, data_uri(picture))
+        for name, path, label, split, picture in zip(*columns, strict=True)
+    ]
 
 
 def _reasons(quarantine: pd.DataFrame) -> list[Reason]:

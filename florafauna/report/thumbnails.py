@@ -49,4 +49,9 @@ def thumbnail(pixels: np.ndarray) -> str:
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     file = BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+    return data_uri(file.getvalue())
+
+
+def data_uri(webp: bytes) -> str:
+    """WebP bytes as a data URI."""
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()

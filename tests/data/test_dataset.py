@@ -86,8 +86,9 @@ def test_equal_input_gives_equal_bytes(repository: Path, corrections: Path, tmp_
     data = DataParams(root=str(root), labels=str(root / "labels.csv"), groups=("group",))
     for run, workers in (("one", 1), ("two", 2)):
         out = tmp_path / run
-        prepare(data, SplitParams(), corrections, workers=workers).write(out / "m.csv", out / "q.csv", out / "d.json")
-    for name in ("m.csv", "q.csv", "d.json"):
+        prepared = prepare(data, SplitParams(), corrections, workers=workers)
+        prepared.write(out / "m.csv", out / "q.csv", out / "e.parquet", out / "d.json")
+    for name in ("m.csv", "q.csv", "e.parquet", "d.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -142,13 +143,13 @@ def test_new_sites_and_later_photos_are_a_second_test_set(tmp_path: Path, correc
 def test_corrections_win_and_an_empty_label_takes_a_photo_out(tmp_path: Path, corrections: Path) -> None:
     write(tmp_path / "photos", {f"{label}/{n}.jpg": blob(n + 50 * (label == "ash"))
                                 for label in ("ash", "beech") for n in range(12)})  # fmt: skip
-    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,\n")
+    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,remove\nash/3.jpg,\n")
     dataset = prepare(
         DataParams(root=str(tmp_path / "photos"), labels=str(tmp_path / "photos")), SplitParams(), corrections
     )
     labels = dataset.manifest.set_index("path")["label"]
     assert labels["ash/1.jpg"] == "beech"
-    assert "ash/2.jpg" not in labels
+    assert not {"ash/2.jpg", "ash/3.jpg"} & set(labels.index)
     assert dataset.quarantine.set_index("path").at["ash/2.jpg", "reason"] == "removed"
     assert_counts_add_up(dataset)
 

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from florafauna.compare import compare
+from florafauna.examples import write_examples
 from florafauna.files import write_atomic, write_json
 from florafauna.params import EvaluateParams
 from florafauna.predictions import Predictions, write_predictions
@@ -164,6 +165,7 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
         },
         "waivers": {labels[1]: ["train"]},
         "leaks": [],
+        "crossing": {"groups": 0, "duplicates": 0, "contents": 0},
         "format": "folders",
         "per_class": dict.fromkeys(labels, count),
     }
@@ -172,6 +174,12 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
     rows += [[f"twin{number}.jpg", labels[2], "label_conflict", "the same file"] for number in range(4)]
     quarantine = pd.DataFrame(rows, columns=["path", "label", "reason", "detail"])
     write_atomic(root / "data/quarantine.csv", quarantine.to_csv(index=False))
+    (root / "twins").mkdir()
+    twins = [f"twin{number}.jpg" for number in range(4)]
+    for name in twins:
+        Image.new("RGB", (40, 30), "olive").save(root / "twins" / name)
+    copies = {"path": twins, "split": "train", "label": "<b>Vulpes</b>", "cluster": "c1"}
+    write_examples(root / "data/examples.parquet", open_source(root / "twins"), pd.DataFrame(copies), quarantine)
     out = {"path": "data/manifest.csv", "hash": "md5", "md5": MD5, "size": 43210}
     lock = yaml.safe_dump({"schema": "2.0", "stages": {"split": {"cmd": "a", "outs": [out]}}})
     write_atomic(root / "dvc.lock", lock)

@@ -1,0 +1,111 @@
+"""`florafauna predict` against a plain timm loop, the same model and the same photos."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from timm.data import create_transform, resolve_data_config
+
+from benchmarks.photos import draw_folder
+from benchmarks.results import Section
+from benchmarks.timing import pairs, per_second
+from florafauna.bundle import Bundle, load_bundle, save_bundle
+from florafauna.compute import choose
+from florafauna.examine import EXTENSIONS
+from florafauna.predict.request import Request
+from florafauna.predict.run import predict
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+MODEL = "mobilenetv2_100"
+WEIGHTS = SHARED / "weights" / f"{MODEL}.tf_in1k.safetensors"
+STORE_SIZE = 256
+CLASSES = 1000
+REAL = 512  # photos of shared/photos, every so many
+DRAWN = ((800, 600, 48, 512), (4000, 3000, 6, 96))  # width, height, different photos, photos
+RUNS = 5
+ABOUT = f"""{MODEL} (timm, fp32 on a CPU, bf16 on a GPU) on all photos of a folder.
+timm: `Image.open(path).convert("RGB")`, timm's `create_transform` for evaluation and the model on that one photo, in
+one loop; nothing is written. florafauna: `predict` to a CSV with 5 labels a photo, its model loaded anew, decoding in
+one process a core, batches of 64, each finished batch flushed to the disk."""
+
+
+def run() -> Section:
+    """The real photos, if they are there, then drawn ones of two sizes."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows: list[tuple[str, ...]] = []
+    with TemporaryDirectory() as name:
+        root = Path(name)
+        folder = _bundle(root / "bundle", choose("auto").precision if device == "cuda" else "fp32")
+        if (SHARED / "photos").is_dir():
+            rows.append(_compared(f"real photos, {REAL}", _real(root / "real"), folder, root))
+        for width, height, different, count in DRAWN:
+            photos = root / f"{width}"
+            draw_folder(photos, width, height, different, count)
+            rows.append(_compared(f"{width}×{height} JPEG, {count} drawn", photos, folder, root))
+    return Section("Prediction", ABOUT, ("photos", "timm", "florafauna", "times faster"), rows)
+
+
+def _compared(what: str, photos: Path, folder: Path, root: Path) -> tuple[str, ...]:
+    files = sorted(path for path in photos.rglob("*") if path.is_file())
+    bundle = load_bundle(folder)
+    compute = choose(bundle.info["precision"])
+    model = bundle.model.to(compute.device)
+    transform = create_transform(**_timm_data(bundle))
+
+    @torch.inference_mode()
+    def theirs() -> None:
+        for file in files:
+            image = transform(Image.open(file).convert("RGB"))[None].to(compute.device)
+            with compute.autocast():
+                model(image).float().cpu()
+
+    def ours() -> None:
+        predict(Request((str(photos),), root / "out.csv", "csv", 5, None, True), folder)
+
+    timed = pairs(theirs, ours, RUNS)
+    return what, per_second(len(files), timed.theirs), per_second(len(files), timed.ours), timed.ratio
+
+
+def _bundle(folder: Path, precision: str) -> Path:
+    """The timm model as a bundle, with the shared weights where they are there."""
+    model = timm.create_model(MODEL, pretrained=False, num_classes=CLASSES)
+    if WEIGHTS.is_file():
+        model.load_state_dict(load_file(WEIGHTS), strict=False)  # they are without a head
+    data = resolve_data_config({}, model=model)
+    size = data["input_size"][-1]
+    names = ("mean", "std", "interpolation", "crop_pct")
+    info = {
+        "name": MODEL,
+        "architecture": {"name": MODEL},
+        "overlay": {},
+        "labels": [f"class{number:04d}" for number in range(CLASSES)],
+        "data": {name: data[name] for name in names} | {"train_size": size, "test_size": size},
+        "store_size": STORE_SIZE,
+        "precision": precision,
+    }
+    save_bundle(folder, model, info)
+    return folder
+
+
+def _timm_data(bundle: Bundle) -> dict[str, Any]:
+    data = bundle.data
+    return {
+        "input_size": (3, data.test_size, data.test_size),
+        "mean": data.mean,
+        "std": data.std,
+        "interpolation": data.interpolation,
+        "crop_pct": data.crop_pct,
+    }
+
+
+def _real(folder: Path) -> Path:
+    """Links to some of the real photos of all classes."""
+    files = sorted(path for path in (SHARED / "photos").rglob("*") if path.suffix.lower() in EXTENSIONS["JPEG"])
+    folder.mkdir()
+    for number, file in enumerate(files[:: max(1, len(files) // REAL)][:REAL]):
+        (folder / f"{number:05d}.jpg").symlink_to(file)
+    return folder

@@ -1,0 +1,189 @@
+"""Photos → what the model sees of them, in the order asked, by several processes; a bad file becomes an error."""
+
+import io
+import re
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+from PIL import Image
+
+from florafauna.errors import UserError
+from florafauna.examine import (
+    FORMATS,
+    LARGEST_PIXELS,
+    Content,
+    Reason,
+    ends_in_zeros,
+    examine,
+    one_line,
+    refuse_name,
+    refuse_size,
+    unreadable,
+)
+from florafauna.pixels import decode
+from florafauna.predict.inputs import Photo
+from florafauna.sources import Source
+from florafauna.views import EvalView
+
+CHUNK = 16  # photos a task: 2.4 MB of 224 px views to be sent back
+WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before other processes have started
+EXIF_IFD, TAKEN, OFFSET = 0x8769, 0x9003, 0x9011
+MOMENT = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The view of a photo, uint8 (size, size, 3), or None and an error; `taken` is its EXIF time as ISO 8601 or ""."""
+
+    pixels: np.ndarray | None
+    error: str = ""
+    taken: str = ""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Reads, decodes and views photos as preprocessing and evaluation do; `times` asks for EXIF times, too."""
+
+    sources: Sequence[Source]
+    store_size: int
+    view: EvalView
+    times: bool = False
+
+    def see(self, photo: Photo) -> Seen:
+        """Never raises for what a file holds."""
+        if photo.error:
+            return Seen(None, photo.error)
+        source = self.sources[photo.source]
+        try:
+            refused = refuse_name(photo.path) or refuse_size(source.stat(photo.path)[0])
+            data = b"" if refused else source.read(photo.path)
+        except Exception as error:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
+            return _refused(unreadable(error))
+        return _refused(refused) if refused else self._decode(data)
+
+    def _decode(self, data: bytes) -> Seen:
+        try:
+            taken = _inspect(data, self.times)
+            view = self.view(decode(data, self.store_size))
+        except Exception as error:  # a plugin raises whatever its parser stumbles over
+            found = examine(data)
+            return _refused(found if found.reason else Content(Reason.CORRUPT, one_line(error)))
+        return Seen(np.ascontiguousarray(view.permute(1, 2, 0).numpy()), taken=taken)
+
+
+def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator[Seen]:
+    """What is seen of each photo, in order, a bounded number ahead; the same whatever the number of workers."""
+    if workers == 1:
+        yield from map(decoder.see, photos)
+        return
+    chunks = [range(start, min(start + CHUNK, len(photos))) for start in range(0, len(photos), CHUNK)]
+    for seen in _in_processes(decoder, photos, chunks, min(workers, len(chunks))):
+        yield from seen
+
+
+class _RefusedError(Exception):
+    """The audit would refuse the file; the reason is asked of it."""
+
+
+def _inspect(data: bytes, times: bool) -> str:
+    """Refuse what the audit refuses and `decode` would not; returns the time of the photo, if asked for."""
+    Image.init()
+    known = [name for name in FORMATS if name in Image.OPEN]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data), formats=known) as image:
+            if image.width * image.height > LARGEST_PIXELS or (image.format in ("JPEG", "MPO") and ends_in_zeros(data)):
+                raise _RefusedError
+            return _time(image) if times else ""
+
+
+def _time(image: Image.Image) -> str:
+    try:
+        facts = image.getexif().get_ifd(EXIF_IFD)
+    except Exception:  # damaged metadata do not make a photo useless
+        return ""
+    moment = MOMENT.match(str(facts.get(TAKEN, "")))
+    if moment is None:
+        return ""
+    year, month, day, clock = moment.groups()
+    offset = str(facts.get(OFFSET, ""))
+    return f"{year}-{month}-{day}T{clock}" + (offset if re.fullmatch(r"[+-]\d\d:\d\d", offset) else "")
+
+
+def _refused(content: Content) -> Seen:
+    return Seen(None, f"{content.reason}: {content.detail}")
+
+
+_decoder: Decoder  # of a worker process, set once: archives are then listed once in each process
+
+
+def _start(decoder: Decoder) -> None:
+    global _decoder
+    _decoder = decoder
+    torch.set_num_threads(1)
+
+
+def _see_chunk(photos: Sequence[Photo]) -> list[Seen]:
+    return [_decoder.see(photo) for photo in photos]
+
+
+def _pool(decoder: Decoder, workers: int) -> ProcessPoolExecutor:
+    # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(decoder,))
+    try:
+        pool.submit(_see_chunk, ()).result()
+    except BrokenProcessPool:
+        raise UserError("the processes that decode photos cannot be started; try --workers 1.") from None
+    return pool
+
+
+def _in_processes(
+    decoder: Decoder, photos: Sequence[Photo], chunks: Sequence[range], workers: int
+) -> Iterator[list[Seen]]:
+    """Chunks seen by several processes. A file that ends its process (a decoder's crash) is found by halving."""
+    done = 0
+    while done < len(chunks):
+        pool, flying = _pool(decoder, workers), deque[Future[list[Seen]]]()
+        ahead = iter(chunks[done:])
+        try:
+            flying.extend(pool.submit(_see_chunk, _of(photos, chunk)) for chunk in islice(ahead, 2 * workers))
+            while flying:
+                seen = flying.popleft().result()
+                done += 1
+                yield seen
+                flying.extend(pool.submit(_see_chunk, _of(photos, chunk)) for chunk in islice(ahead, 1))
+        except BrokenProcessPool:
+            pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if done < len(chunks):
+            yield _by_halves(decoder, _of(photos, chunks[done]))
+            done += 1
+
+
+def _by_halves(decoder: Decoder, photos: Sequence[Photo]) -> list[Seen]:
+    pool = _pool(decoder, 1)
+    try:
+        return pool.submit(_see_chunk, photos).result()
+    except BrokenProcessPool:
+        pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if len(photos) == 1:
+        return [_refused(Content(Reason.CORRUPT, "it crashes the process that decodes it"))]
+    middle = len(photos) // 2
+    return _by_halves(decoder, photos[:middle]) + _by_halves(decoder, photos[middle:])
+
+
+def _of(photos: Sequence[Photo], chunk: range) -> list[Photo]:
+    return list(photos[chunk.start : chunk.stop])
