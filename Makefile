@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint report clean
+.PHONY: help setup run test browser lint clean ci ci-pull ci-scores ci-repro ci-lock ci-drop ci-report ci-comment
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv with the pinned dependencies
 
@@ -24,8 +24,13 @@ run: setup ## run the pipeline on what params.yaml names (the embedded sample) a
 	dvc repro
 	python -m florafauna.summary
 
-test: setup lint ## run the tests, with lint and type check
+test: setup lint browser ## run the tests, with lint and type check
 	python -m pytest
+
+# The report is tested in a real browser: the system's, or one that Playwright fetches; without either those tests skip.
+browser: setup
+	@command -v chromium >/dev/null || python -m playwright install chromium >/dev/null 2>&1 \
+	|| echo "no browser can be had here: the report's browser tests will be skipped"
 
 lint: setup ## ruff and mypy
 	ruff check .
@@ -34,3 +39,32 @@ lint: setup ## ruff and mypy
 
 clean: ## remove .venv and what outlives a run (not the DVC cache)
 	rm -rf $(VENV) .florafauna
+
+# The check of a pull request, step by step; .github/workflows/pipeline.yml runs these and nothing else. It needs neither
+# the training photos nor a GPU. BASE is the branch to compare with.
+export BASE ?= main
+
+ci: ## all checks of a pull request, then the report (build/ci/report.md)
+	@$(MAKE) --no-print-directory ci-pull ci-scores ci-repro ci-lock ci-drop; \
+	code=$$?; $(MAKE) --no-print-directory ci-report; exit $$code
+
+ci-pull: setup ## fetch bundles, predictions and test pixels, and check their hashes
+	python -m florafauna.ci pull
+
+ci-scores: setup ## score the cached logits again: was a metrics file edited?
+	python -m florafauna.ci scores
+
+ci-repro: setup ## dvc repro --pull --allow-missing, where nothing has to be trained
+	python -m florafauna.ci repro
+
+ci-lock: setup ## is dvc.lock what is committed?
+	python -m florafauna.ci lock
+
+ci-drop: setup ## did a score fall below its interval on BASE?
+	python -m florafauna.ci drop
+
+ci-report: setup ## metrics and params against BASE, and the verdict
+	python -m florafauna.ci report
+
+ci-comment: setup ## the report as a comment on the pull request
+	python -m florafauna.ci comment

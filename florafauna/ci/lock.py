@@ -61,11 +61,13 @@ def needed(root: Path, stages: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {path: md5 for path, md5 in files.items() if path not in in_git}
 
 
-def stale_stages(root: Path, stages: dict[str, dict[str, Any]]) -> list[Stale]:
-    """Stages whose code, params or tracked inputs differ from dvc.lock, with all that is downstream left out.
+def stale_stages(root: Path, stages: dict[str, dict[str, Any]], outputs: bool = True) -> list[Stale]:
+    """Stages whose code, params or inputs differ from dvc.lock; what depends on them alone is not among them.
 
-    A file that is absent because it was not fetched is no change.
+    A file that is absent because it was not fetched is no change. Without `outputs`, neither is an input that another
+    stage wrote, such as a metrics file.
     """
+    made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
     status = json.loads(output(root, "dvc", "status", "--json"))
     found = []
     for name, changes in status.items():
@@ -79,7 +81,9 @@ def stale_stages(root: Path, stages: dict[str, dict[str, Any]]) -> list[Stale]:
             for path, how in change.get("changed deps", {}).items():
                 if isinstance(how, dict):
                     reasons += changed_params(root, path, stages.get(name, {}))
-                elif how != "deleted":
+                elif path in made and not outputs:
+                    continue
+                elif how != "deleted" or path.endswith(".py"):  # code is never fetched
                     reasons.append(f"{path} is {how}")
         if reasons:
             found.append(Stale(name, " and ".join(reasons)))

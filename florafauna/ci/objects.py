@@ -1,4 +1,4 @@
-"""Objects of the DVC cache: where one lies, what a folder's listing holds, and whether its bytes are what its name says.
+"""Objects of the DVC cache: where one lies, what a folder lists, and whether its bytes are what its name says.
 
 DVC names an object by the MD5 of its bytes, and trusts read-only objects without reading them again.
 """
@@ -37,9 +37,7 @@ def missing(cache: Path, md5: str) -> list[str]:
 def corrupted(cache: Path, md5: str) -> list[Path]:
     """The objects of an output whose bytes are not those that their name promises."""
     paths = {name: object_path(cache, name) for name in objects_of(cache, md5)}
-    return [
-        path for name, path in paths.items() if path.is_file() and md5_file(path) != name.removesuffix(FOLDER)
-    ]  # fmt: skip
+    return [path for name, path in paths.items() if path.is_file() and md5_file(path) != name.removesuffix(FOLDER)]
 
 
 def size(cache: Path, names: set[str]) -> int:

@@ -49,8 +49,9 @@ def _why(root: Path, fetched: Done, lacking: dict[str, list[str]]) -> str:
     if not remotes:
         return "no DVC remote is set, so nothing can be fetched; set one up as docs/remote.md says and run `dvc push`."
     name = run(root, "dvc", "config", "core.remote").out.strip() or next(iter(remotes))
-    where = f"the remote '{name}' ({remotes.get(name, 'of unknown place').split()[0]})"
-    if lacking and _reachable(root, name):
+    url = remotes.get(name, "of unknown place").split()[0]
+    where = f"the remote '{name}' ({url})"
+    if lacking and _reachable(root, name, url):
         path, names = next(iter(lacking.items()))
         return f"{where} lacks {len(names)} object(s) of {path}; run `dvc push` where the pipeline was run."
     return (
@@ -59,8 +60,10 @@ def _why(root: Path, fetched: Done, lacking: dict[str, list[str]]) -> str:
     )
 
 
-def _reachable(root: Path, name: str) -> bool:
-    """Whether the remote answers when asked what it has."""
+def _reachable(root: Path, name: str, url: str) -> bool:
+    """Whether the remote answers when asked what it has; DVC takes a folder that is not there for an empty one."""
+    if Path(url).is_absolute() and not Path(url).is_dir():
+        return False
     return run(root, "dvc", "status", "--cloud", "--remote", name).code == 0
 
 

@@ -1,8 +1,8 @@
 """Score the cached logits again: committed metrics that say anything else were not written by the pipeline."""
 
 import json
-import math
 import tempfile
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from florafauna.bundle import load_bundle, predict_logits
+from florafauna.bundle import PREDICTION_BATCH, Bundle, forward, load_bundle
 from florafauna.ci.commands import committed
-from florafauna.ci.lock import Stale, compared_models, read_lock, stale_stages
+from florafauna.ci.lock import compared_models, read_lock, stale_stages
 from florafauna.compare import compare
 from florafauna.compute import for_inference
 from florafauna.errors import UserError
@@ -21,50 +21,120 @@ from florafauna.params import EvaluateParams, load_params
 from florafauna.predictions import read_predictions
 from florafauna.scoring import score
 from florafauna.store import PixelStore
+from florafauna.views import EvalView, batches
 
-SAME_FIGURE = 1e-4  # two machines' sums differ in the last of six digits; nobody edits less than this
-SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and fp32 on a CPU differ by less than a hundredth
-INPUTS = ("models", "predictions", "data", "metrics/timing")
+SAME_FIGURE = 1e-4  # sums of two machines differ in the last of six digits; nobody edits less than this
+SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth
+PHOTOS = 32  # of the test, spread evenly: enough to tell another model, few enough for a large one on a CPU
+READ = ("models", "predictions", "data", "metrics/timing", "metrics/data.json", "params.yaml", "dvc.lock")
 
 
 def rescore(root: Path = Path()) -> str:
-    """Compare the metrics files of HEAD, and those in the cache, with new ones; `UserError` names the first to differ.
+    """Compare the metrics of HEAD with new ones, and some logits with the models'; `UserError` names what differs.
 
-    A stage that is out of date gives other figures rightly: then nothing is compared, and that is said.
+    A stage that is out of date rightly gives other figures: then nothing is compared, and the sentence says so.
     """
     stages = read_lock(root)
-    names = compared_models(stages)
-    stale = scores_out_of_date(stale_stages(root, stages), names)
+    stale = stale_stages(root, stages, outputs=False)
     if stale:
         return f"nothing was scored again, because {stale[0].stage} has to run again anyway."
-    params = load_params(root / "params.yaml").evaluate
+    names = compared_models(stages)
     for name in names:
         refuse_other_logits(root, name)
     with tempfile.TemporaryDirectory() as folder:
-        files = score_again(root, Path(folder), names, params)
-        for file in files:
-            _refuse_other_figures(root, file, json.loads((Path(folder) / file).read_text(encoding="utf-8")))
-    return f"{len(files)} metrics files say what scoring the cached logits again gives."
+        again = score_again(root, Path(folder), names, load_params(root / "params.yaml").evaluate)
+    for path, figures in again.items():
+        text = committed(root, "HEAD", path) or (root / path).read_text(encoding="utf-8")
+        for key, found, expected in differences(_parse(path, text), figures):
+            stage = f"evaluate@{Path(path).stem}" if Path(path).stem in names else "compare"
+            raise UserError(
+                f"{path} says {key} is {found} and scoring the cached logits again gives {expected}: it was edited "
+                f"by hand; run `dvc repro --single-item --force {stage}` and `dvc repro`, "
+                "and commit dvc.lock and metrics/."
+            )
+    return f"{len(again)} metrics files say what scoring the cached logits again gives."
 
 
-def scores_out_of_date(stale: list[Stale], names: list[str]) -> list[Stale]:
-    """The stages among `stale` that the scores of these models come from."""
-    del names  # every stage leads to the comparison
-    return stale
+def score_again(root: Path, folder: Path, names: list[str], params: EvaluateParams) -> dict[str, Any]:
+    """What the metrics files of the models and of their comparison should hold, by path; `folder` is written into."""
+    (folder / "metrics/per_class").mkdir(parents=True)
+    for path in READ:
+        if (root / path).exists():
+            (folder / path).symlink_to((root / path).resolve())
+    for name in names:
+        bundle = load_bundle(root / f"models/{name}")
+        scores = score(read_predictions(root / f"predictions/{name}.parquet"), params)
+        write_json(folder / f"metrics/{name}.json", scores.summary | {"model": _about(root, name, bundle)})
+        write_json(folder / f"metrics/per_class/{name}.json", scores.per_class)
+    with redirect_stdout(StringIO()):
+        compare(names, params, folder)
+    written = [*(folder / "metrics").glob("*.json"), *(folder / "metrics/per_class").glob("*.json")]
+    return {
+        str(file.relative_to(folder)): _parse(str(file), file.read_text(encoding="utf-8"))
+        for file in sorted(written)
+        if not file.is_symlink()
+    }
 
 
-def refuse_other_logits(root: Path, name: str, photos: int = 32) -> None:
-    """`UserError` where a model gives other logits for some test photos than the file of its predictions holds."""
+def refuse_other_logits(root: Path, name: str) -> None:
+    """`UserError` where a model gives some test photos other logits than predictions/M.parquet holds."""
     bundle = load_bundle(root / f"models/{name}")
     store = PixelStore(root / "data/processed/test")
-    predictions = read_predictions(root / f"predictions/{name}.parquet").part("test")
-    raise NotImplementedError((bundle, store, predictions, photos, predict_logits, for_inference, np))
+    predictions = read_predictions(root / f"predictions/{name}.parquet")
+    rows = np.unique(np.linspace(0, len(store) - 1, PHOTOS).astype(int))
+    of_test = {path: row for row, path in enumerate(predictions.photos["path"])}
+    paths = [store.names[row] for row in rows]
+    again = some_logits(bundle, store, [int(row) for row in rows])
+    if set(paths) <= of_test.keys() and again.shape[1] == predictions.logits.shape[1]:
+        kept = predictions.logits[[of_test[path] for path in paths]]
+        if np.abs(again - kept).max() <= SAME_LOGIT * max(float(np.ptp(kept)), 1e-6):
+            return
+    raise UserError(
+        f"predictions/{name}.parquet does not come from the model in models/{name}; "
+        f"run `dvc repro --single-item --force evaluate@{name}` and `dvc repro`, and commit dvc.lock and metrics/."
+    )
 
 
-def score_again(root: Path, folder: Path, names: list[str], params: EvaluateParams) -> list[str]:
-    """Write all metrics files anew below `folder`; return their paths, relative to it."""
-    return []
+def some_logits(bundle: Bundle, store: PixelStore, rows: list[int]) -> np.ndarray:
+    """Logits, float32 (rows, classes), of some photos of a store."""
+    compute = for_inference(bundle.info["precision"])
+    data = bundle.data
+    view = EvalView(data.test_size, data.crop_pct, data.interpolation)
+    pixels = (batch.images for batch in batches(store, view, rows, PREDICTION_BATCH))
+    model = compute.place(bundle.model).eval()
+    return np.concatenate([logits.float().cpu().numpy() for logits in forward(model, pixels, data, compute)])
 
 
-def _refuse_other_figures(root: Path, path: str, again: Any) -> None:
-    pass
+def differences(found: Any, expected: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two trees of JSON differ, as (dotted key, found, expected); figures may differ by `SAME_FIGURE`."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in [*expected, *(name for name in found if name not in expected)]:
+            below = f"{key}.{name}" if key else name
+            yield from differences(found.get(name, "absent"), expected.get(name, "absent"), below)
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+            yield from differences(one, other, f"{key}[{number}]")
+    elif _is_number(found) and _is_number(expected):
+        if abs(found - expected) > SAME_FIGURE * max(1.0, abs(expected)):
+            yield key, found, expected
+    elif found != expected:
+        yield key, found, expected
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _about(root: Path, name: str, bundle: Bundle) -> dict[str, Any]:
+    """What metrics/M.json says of the model itself, taken from its bundle again."""
+    said = _parse(name, committed(root, "HEAD", f"metrics/{name}.json") or "{}").get("model", {})
+    size = (root / f"models/{name}/model.safetensors").stat().st_size
+    facts = {key: bundle.info[key] for key in said if key in bundle.info}
+    return facts | {"megabytes": round(size / 1e6, 3)}
+
+
+def _parse(path: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UserError(f"{path} is no valid JSON; run `git checkout {path}`, or `dvc repro` and commit it.") from None

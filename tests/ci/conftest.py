@@ -1,0 +1,75 @@
+"""One project that has run and was pushed, made once: a bare git repository and a DVC remote in a folder and on S3."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ci.team import Origin, Runner
+from moto.server import ThreadedMotoServer
+from pipeline.project import REPOSITORY, Project, new_project
+
+
+@pytest.fixture(autouse=True)
+def base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch that a change is compared with, as the workflow sets it."""
+    monkeypatch.setenv("BASE", "origin/main")
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_TOKEN", "PULL_REQUEST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
+    """A finished project whose photos DVC tracks, pushed. Not to be changed."""
+    folder = tmp_path_factory.mktemp("origin")
+    project = new_project(folder / "repository")
+    for name in ("Makefile", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, project.root / name)
+    project.run("git", "rm", "-rq", "--cached", "photos")
+    project.run("dvc", "add", "-q", "photos")
+    project.run("dvc", "remote", "add", "-d", "team", str(folder / "remote"))
+    project.repro()
+    project.commit("first run")
+    project.run("dvc", "push", "-q")
+    project.run("git", "clone", "-q", "--bare", ".", str(folder / "origin.git"))
+    project.run("git", "remote", "add", "origin", str(folder / "origin.git"))
+    return Origin(folder / "origin.git", folder / "remote", project)
+
+
+@pytest.fixture
+def runner(origin: Origin, tmp_path: Path) -> Runner:
+    """A fresh clone of main."""
+    return origin.clone(tmp_path / "runner")
+
+
+@pytest.fixture
+def branch(origin: Origin, tmp_path: Path) -> Project:
+    """Where somebody works on a branch named `change`, with photos, cache and a DVC remote of the test's own."""
+    project = origin.branch(tmp_path / "work")
+    shutil.copytree(origin.folder, tmp_path / "remote")
+    shutil.copytree(origin.git, tmp_path / "origin.git")
+    project.run("git", "remote", "set-url", "origin", str(tmp_path / "origin.git"))
+    project.run("dvc", "remote", "modify", "team", "url", str(tmp_path / "remote"))
+    project.commit("a remote of one's own")
+    project.run("git", "push", "-q", "origin", "main")
+    project.run("git", "checkout", "-q", "-b", "change")
+    return project
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a real S3 server on this machine that keeps everything in memory."""
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    before = {key: os.environ.get(key) for key in keys}
+    os.environ.update(keys)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+    for key, value in before.items():
+        if value is None:
+            os.environ.pop(key)
+        else:
+            os.environ[key] = value

@@ -1,0 +1,250 @@
+"""The check of a pull request with real git, real dvc and real remotes; the runner has no photos and an empty cache."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ci.team import Origin, Runner, locked, objects, proposed, publish
+from ci.test_docs import block
+from pipeline.project import Project
+
+MODELS = ("efficientnet", "convnext", "vit")
+CHECKS = ("pull", "scores", "repro", "lock", "drop")
+LEFT = ("data/manifest.csv", "data/processed/train", "data/processed/val", "models/initial/")  # not fetched
+
+
+def wanted(project: Project) -> dict[str, int]:
+    """The objects, with their bytes, of all that a check needs: none of the photos, train or validation pixels."""
+    cache = project.root / ".dvc/cache/files/md5"
+    names = set()
+    for path, md5 in locked(project).items():
+        if not path.startswith(LEFT) and (cache / md5[:2] / md5[2:]).is_file():
+            names.add(md5)
+            if md5.endswith(".dir"):
+                names |= {entry["md5"] for entry in json.loads((cache / md5[:2] / md5[2:]).read_text())}
+    everything = objects(cache)
+    return {name: everything[name] for name in names if name in everything}
+
+
+def in_git(project: Project) -> set[str]:
+    return set(project.run("git", "ls-files", "metrics").out.splitlines())
+
+
+def git_changes(project: Project) -> str:
+    return project.run("git", "status", "--porcelain").out
+
+
+def test_where_nothing_changed_only_bundles_test_pixels_and_predictions_are_fetched(
+    origin: Origin, runner: Runner
+) -> None:
+    """`make ci` on a clone; the environment is there already."""
+    (runner.root / ".venv").mkdir()
+    (runner.root / ".venv/.ready").touch()
+    (command,) = block("make ci")
+    done = runner.run(*command)
+    cached_metrics = {md5 for path, md5 in locked(runner).items() if path in in_git(runner)}
+    expected = {name: size for name, size in wanted(origin.project).items() if name not in cached_metrics}
+    assert objects(runner.cache) == expected
+    assert f"{len(expected)} objects with {sum(expected.values()):,} bytes were fetched" in done.out
+    for absent in (
+        "photos",
+        "data/processed/train",
+        "data/processed/val",
+        "models/initial/vit.safetensors",
+        "data/manifest.csv",
+    ):
+        assert not (runner.root / absent).exists()
+    assert sum(expected.values()) < sum(objects(origin.folder / "files/md5").values()) / 1.5
+    assert "repro: nothing had to run again." in done.out
+    assert git_changes(runner) == ""
+    report = (runner.root / "build/ci/report.md").read_text()
+    assert "**Passed: " in report
+    assert report.count("| passed |") == len(CHECKS)
+    again = runner.step("pull", check=True)
+    assert " 0 objects with 0 bytes were fetched" in again.out
+
+
+def test_changed_evaluation_code_is_run_but_has_to_be_committed_with_its_lock_file(
+    branch: Project, tmp_path: Path
+) -> None:
+    branch.append("florafauna/scores/bootstrap.py", "# a comment\n")
+    runner = proposed(branch, tmp_path / "runner")
+    runner.steps("pull")
+    assert "nothing was scored again, because evaluate@" in runner.step("scores", check=True).out
+    ran = runner.step("repro", check=True).out
+    for name in MODELS:
+        assert f"evaluate@{name}" in ran
+    assert "train_" not in ran
+    assert (runner.root / "data/processed/val").is_dir()
+    assert not (runner.root / "data/processed/train").exists()
+    sentence = runner.refused("lock")
+    assert "dvc.lock" in sentence
+    assert "because florafauna/scores/bootstrap.py changed without a rerun" in sentence
+    assert "run `dvc repro` and `dvc push`, and commit" in sentence
+
+
+def test_a_rate_changed_without_a_rerun_is_named_and_nothing_is_trained(branch: Project, tmp_path: Path) -> None:
+    branch.change_params(models__vit__rate=0.02)
+    runner = proposed(branch, tmp_path / "runner")
+    runner.steps("pull", "scores")
+    sentence = runner.refused("repro")
+    assert "train_vit has to run again, because models.vit.rate changed from 0.001 to 0.02" in sentence
+    assert "run `dvc repro` and `dvc push`" in sentence
+    assert not (runner.root / "data/processed/train").exists()
+    runner.step("report", check=True)
+    report = (runner.root / "build/ci/report.md").read_text()
+    assert f"**Failed: {sentence}**" in report
+    assert "| params.yaml | models.vit.rate | 0.001" in report
+    assert report.count("| did not run |") == 2
+
+
+def test_a_rerun_that_was_pushed_passes_and_the_report_shows_what_it_changed(branch: Project, tmp_path: Path) -> None:
+    branch.change_params(models__vit__rate=0.02, ci__max_drop=1.0)
+    branch.repro()
+    branch.run("dvc", "push", "-q")
+    runner = proposed(branch, tmp_path / "runner")
+    runner.steps(*CHECKS, "report")
+    report = (runner.root / "build/ci/report.md").read_text()
+    assert "**Passed: " in report
+    assert "| metrics/vit.json " in report
+    assert "| metrics/convnext.json " not in report
+    assert "models.vit.rate" in report
+
+
+def test_an_edited_metrics_file_is_found_by_scoring_again(branch: Project, tmp_path: Path) -> None:
+    """Edited alone, then with a dvc.lock to match, then the verdict."""
+    file, comparison = branch.root / "metrics/vit.json", branch.root / "metrics/comparison.json"
+    metrics = json.loads(file.read_text())
+    metrics["test"]["weighted_f1"] = 0.99
+    file.write_text(json.dumps(metrics, indent=2) + "\n")
+    runner = proposed(branch, tmp_path / "runner")
+    runner.steps("pull")
+    says = "metrics/vit.json says test.weighted_f1 is 0.99 and scoring the cached logits again gives"
+    sentence = runner.refused("scores")
+    assert sentence.startswith(says)
+    assert "run `dvc repro --single-item --force evaluate@vit`" in sentence
+
+    branch.run("dvc", "commit", "-f", "-q", "evaluate@vit", "compare")
+    publish(branch)
+    runner.run("git", "pull", "-q")
+    assert "repro: nothing had to run again." in runner.step("repro", check=True).out
+    assert runner.refused("scores").startswith(says)
+
+    branch.repro("--single-item", "--force", "evaluate@vit")
+    assert json.loads(file.read_text())["test"]["weighted_f1"] != 0.99
+    verdict = json.loads(comparison.read_text()) | {"verdict": "vit is the best of all models."}
+    comparison.write_text(json.dumps(verdict, indent=2) + "\n")
+    branch.run("dvc", "commit", "-f", "-q", "compare")
+    branch.run("dvc", "push", "-q")
+    publish(branch)
+    runner.run("git", "pull", "-q")
+    runner.steps("pull")
+    assert "metrics/comparison.json says verdict is vit is the best of all models." in runner.refused("scores")
+
+
+def test_logits_of_another_model_are_found(branch: Project, tmp_path: Path) -> None:
+    """Both are in dvc.lock, so no hash tells: the bundle that was pushed is not the one that was scored."""
+    branch.run("dvc", "unprotect", "predictions/vit.parquet")
+    other = branch.run(
+        "python", "-c",
+        "from dataclasses import replace; from pathlib import Path; import numpy as np;"
+        "from florafauna.predictions import *; file = Path('predictions/vit.parquet');"
+        "one = read_predictions(file); write_predictions(file, replace(one, logits=np.ascontiguousarray(-one.logits)))",
+    )  # fmt: skip
+    assert other.code == 0
+    branch.run("dvc", "commit", "-f", "-q", "evaluate@vit", "compare")
+    branch.run("dvc", "push", "-q")
+    runner = proposed(branch, tmp_path / "runner")
+    runner.steps("pull")
+    assert "predictions/vit.parquet does not come from the model in models/vit" in runner.refused("scores")
+
+
+def test_an_object_missing_on_the_remote(branch: Project, tmp_path: Path) -> None:
+    md5 = locked(branch)["predictions/vit.parquet"]
+    (tmp_path / "remote/files/md5" / md5[:2] / md5[2:]).unlink()
+    runner = proposed(branch, tmp_path / "runner")
+    sentence = runner.refused("pull")
+    assert "the remote 'team'" in sentence
+    assert "lacks 1 object(s) of predictions/vit.parquet; run `dvc push` where the pipeline was run." in sentence
+    branch.run("dvc", "push", "-q")
+    runner.steps("pull")
+
+
+def test_a_corrupted_object_in_the_cache(runner: Runner) -> None:
+    """DVC itself trusts read-only objects."""
+    runner.steps("pull")
+    md5 = locked(runner)["predictions/vit.parquet"]
+    file = runner.cache / md5[:2] / md5[2:]
+    size = file.stat().st_size
+    for mode in (0o444, 0o644):
+        file.chmod(0o644)
+        file.write_bytes(bytes(size))
+        file.chmod(mode)
+        sentence = runner.refused("pull")
+        assert sentence.startswith("the cached object of predictions/vit.parquet is corrupted; run `rm -f .dvc/cache")
+    runner.run(*sentence.split("`")[1].split())
+    runner.run("dvc", "pull", "predictions/vit.parquet")
+    runner.steps("pull")
+
+
+def test_an_object_corrupted_on_the_remote_is_not_taken(branch: Project, tmp_path: Path) -> None:
+    md5 = locked(branch)["predictions/vit.parquet"]
+    file = tmp_path / "remote/files/md5" / md5[:2] / md5[2:]
+    file.chmod(0o644)
+    file.write_bytes(b"no logits")
+    file.chmod(0o444)  # such DVC trusts; a writable one it finds out and deletes
+    runner = proposed(branch, tmp_path / "runner")
+    assert "predictions/vit.parquet is corrupted" in runner.refused("pull")
+
+
+def test_a_remote_that_cannot_be_reached_and_none_at_all(runner: Runner) -> None:
+    runner.run("dvc", "remote", "modify", "--local", "team", "url", str(runner.root.parent / "not mounted"))
+    sentence = runner.refused("pull")
+    assert "cannot be reached" in sentence
+    assert "check its address, the network and the credentials" in sentence
+    (runner.root / ".dvc/config.local").unlink()
+    runner.run("dvc", "remote", "remove", "team")
+    assert "no DVC remote is set" in runner.refused("pull")
+
+
+def test_a_fall_below_the_interval_fails_and_one_within_passes(branch: Project) -> None:
+    """Two branches whose metrics differ; how they came about is what the other checks ask."""
+    file = branch.root / "metrics/vit.json"
+    metrics = json.loads(file.read_text())
+    test = metrics["test"]
+    test |= {"weighted_f1": 0.8, "weighted_f1_low": 0.7, "weighted_f1_high": 0.9}
+    file.write_text(json.dumps(metrics))
+    branch.commit()
+    branch.run("git", "push", "-q", "origin", "change:main")
+    runner = Runner(branch.root)
+    for value, allowed, passes in ((0.71, 0.0, True), (0.69, 0.0, False), (0.69, 0.02, True), (0.95, 0.0, True)):
+        test["weighted_f1"] = value
+        file.write_text(json.dumps(metrics))
+        branch.change_params(ci__max_drop=allowed)
+        if passes:
+            assert f"vit: test.weighted_f1 0.8000 → {value:.4f}" in runner.step("drop", check=True).out
+        else:
+            sentence = runner.refused("drop")
+            assert "test.weighted_f1 of vit fell from 0.8000 on origin/main to 0.6900" in sentence
+            assert "raise ci.max_drop in params.yaml" in sentence
+    branch.change_params(ci__metric="test.n")
+    assert "holds no 'test.n' with its interval" in runner.refused("drop")
+
+
+def test_a_base_that_is_not_in_the_clone(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASE", "origin/develop")
+    assert "this clone has no 'origin/develop'" in runner.refused("drop")
+    assert "git fetch origin develop" in runner.refused("drop")
+
+
+def test_a_lock_file_with_a_merge_conflict(runner: Runner) -> None:
+    lock = runner.root / "dvc.lock"
+    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> change\n")
+    assert "dvc.lock is no valid lock file" in runner.refused("pull")
+
+
+def test_the_report_is_added_to_the_job_summary(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = runner.root / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    runner.step("report", check=True)
+    assert "Incomplete: pull, scores, repro, lock, drop did not run" in summary.read_text()
