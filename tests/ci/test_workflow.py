@@ -56,7 +56,9 @@ def test_everything_it_runs_is_a_make_target_of_one_step(steps: list[dict[str, A
     for command in ran[1:]:
         target = re.fullmatch(r"make (ci-[a-z]+)", command)
         assert target, command
-        dry = subprocess.run(["make", "-n", target[1]], cwd=tmp_path, capture_output=True, text=True, check=True)
+        dry = subprocess.run(
+            ["make", "-n", "--no-print-directory", target[1]], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
         assert dry.stdout.strip() == f"python -m florafauna.ci {target[1].removeprefix('ci-')}"
 
 
