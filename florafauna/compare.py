@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,10 +82,10 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
         test = result.predictions.part("test")
         names_of = np.array(test.labels)
         pairs = pd.DataFrame({"actual": names_of[test.targets], "predicted": names_of[test.predicted]})
-        write_atomic(root / f"plots/confusion/{result.name}.csv", _csv(pairs))
+        write_atomic(root / f"plots/confusion/{result.name}.csv", pairs.to_csv(index=False, lineterminator="\n"))
         bins = reliability(softmax(test.logits, result.temperature), test.targets)
         curve = pd.DataFrame([asdict(each) for each in bins if each.photos]).round(6)
-        write_atomic(root / f"plots/reliability/{result.name}.csv", _csv(curve))
+        write_atomic(root / f"plots/reliability/{result.name}.csv", curve.to_csv(index=False, lineterminator="\n"))
     write_report(root / "reports/index.html", models, rows, comparison, facts, root)
     print(comparison.verdict, flush=True)
 
@@ -204,9 +203,3 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path} is no valid JSON ({error}); run `dvc repro`.") from None
     return value
-
-
-def _csv(table: pd.DataFrame) -> str:
-    text = StringIO()
-    table.to_csv(text, index=False, lineterminator="\n")
-    return text.getvalue()

@@ -1,7 +1,6 @@
 """Labelled photos → the manifest, the quarantine and the counts: everything the split stage writes."""
 
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,8 @@ class Dataset:
         for note in self.notes:
             print(f"split: {note}", flush=True)
         write_examples(examples, open_source(self.root), self.manifest, self.quarantine)
-        write_atomic(manifest, _csv(self.manifest))
-        write_atomic(quarantine, _csv(self.quarantine))
+        write_atomic(manifest, self.manifest.to_csv(index=False, lineterminator="\n"))
+        write_atomic(quarantine, self.quarantine.to_csv(index=False, lineterminator="\n"))
         write_json(metrics, self.facts)
 
 
@@ -228,9 +227,3 @@ def _unused_columns(table: pd.DataFrame, data: DataParams) -> tuple[str, ...]:
 
 def _leaky_groups(leaks: pd.DataFrame) -> list[str]:
     return sorted(leaks["key"].unique()) if len(leaks) else []
-
-
-def _csv(table: pd.DataFrame) -> str:
-    text = StringIO()
-    table.to_csv(text, index=False, lineterminator="\n")
-    return text.getvalue()

@@ -92,7 +92,7 @@ def examine(data: bytes) -> Content:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=_formats())
+            image = Image.open(io.BytesIO(data), formats=known_formats())
         except Image.DecompressionBombError:
             return Content(Reason.TOO_LARGE, f"it would decode to more than {LARGEST_PIXELS} pixels")
         except UnidentifiedImageError:
@@ -220,6 +220,7 @@ def _unidentified(data: bytes) -> Content:
     return Content(Reason.NOT_AN_IMAGE, "the content is no image of a known format")
 
 
-def _formats() -> tuple[str, ...]:
+def known_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are tried."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF depends on how Pillow was built

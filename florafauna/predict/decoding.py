@@ -17,12 +17,12 @@ from PIL import Image
 
 from florafauna.errors import UserError
 from florafauna.examine import (
-    FORMATS,
     LARGEST_PIXELS,
     Content,
     Reason,
     ends_in_zeros,
     examine,
+    known_formats,
     one_line,
     refuse_name,
     refuse_size,
@@ -95,11 +95,9 @@ class _RefusedError(Exception):
 
 def _inspect(data: bytes, times: bool) -> str:
     """Refuse what the audit refuses and `decode` would not; returns the time of the photo, if asked for."""
-    Image.init()
-    known = [name for name in FORMATS if name in Image.OPEN]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(data), formats=known) as image:
+        with Image.open(io.BytesIO(data), formats=known_formats()) as image:
             if image.width * image.height > LARGEST_PIXELS or (image.format in ("JPEG", "MPO") and ends_in_zeros(data)):
                 raise _RefusedError
             return _time(image) if times else ""
