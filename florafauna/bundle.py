@@ -1,6 +1,8 @@
-"""A trained model on disk, `models/M/`, and `predict_logits`: the one way to score photos with it."""
+"""A trained model on disk, and `predict_logits`: the one way to score photos with it.
 
-import json
+Training leaves `models/trained/M/`, evaluation makes the bundle `models/M/` of it: the same weights, described fully.
+"""
+
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,18 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from florafauna.bundle_info import BUNDLE, TRAINING, WEIGHTS, read_info, read_training, write_training
 from florafauna.compute import Compute
 from florafauna.errors import UserError
-from florafauna.files import sha256_bytes, sha256_file, write_atomic, write_json
+from florafauna.files import sha256_bytes, sha256_file, write_atomic
 from florafauna.models import DataConfig, create
 from florafauna.params import Architecture
 from florafauna.store import PixelStore
 from florafauna.views import EvalView, batches, normalise
 
-FORMAT = 1
 PREDICTION_BATCH = 64  # one size everywhere: a batch's size decides how a matrix product is summed
 
 
@@ -28,7 +31,7 @@ class Bundle:
     """A trained model with all that is needed to apply it."""
 
     model: nn.Module
-    info: dict[str, Any]  # bundle.json
+    info: dict[str, Any]  # bundle.json or training.json
 
     @property
     def labels(self) -> list[str]:
@@ -42,45 +45,41 @@ class Bundle:
         return DataConfig(**saved | {"mean": tuple(saved["mean"]), "std": tuple(saved["std"])})
 
 
-def save_bundle(folder: Path, model: nn.Module, info: dict[str, Any]) -> None:
-    """Write model.safetensors and, last, bundle.json with its sha256: a folder without the latter is incomplete."""
+def save_trained(folder: Path, model: nn.Module, info: dict[str, Any]) -> None:
+    """Write model.safetensors and, last, training.json with its sha256: a folder without the latter is incomplete."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
-    write_atomic(folder / "model.safetensors", data)
-    write_json(folder / "bundle.json", {"format": FORMAT, **info, "sha256": sha256_bytes(data)})
+    write_atomic(folder / WEIGHTS, data)
+    write_training(folder, info | {"sha256": sha256_bytes(data)})
+
+
+def load_trained(folder: Path) -> Bundle:
+    """Read what a training left; `info` is training.json, in which calibration and scores are missing."""
+    return _load(folder, read_training(folder), TRAINING)
 
 
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle; one that is incomplete, changed, or of another format is refused with the reason."""
-    info = read_info(folder)
-    file = folder / "model.safetensors"
+    return _load(folder, read_info(folder), BUNDLE)
+
+
+def _load(folder: Path, info: dict[str, Any], described: str) -> Bundle:
+    file = folder / WEIGHTS
     if not file.is_file():
         raise UserError(f"{file} is missing; run `dvc pull {folder}` or `dvc repro`.")
     if sha256_file(file) != info["sha256"]:
-        raise UserError(f"{file} is not the file that bundle.json describes (sha256 differs); fetch the bundle again.")
-    model = create(Architecture(**info["architecture"]), len(info["labels"]), info["overlay"])
+        raise UserError(f"{file} is not the file that {described} describes (sha256 differs); fetch {folder} again.")
+    try:
+        model = create(Architecture(**info["architecture"]), len(info["labels"]), info["overlay"])
+    except UserError as error:
+        raise UserError(f"{folder / described}: {error}") from None
     try:
         model.load_state_dict(load_file(file))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(
-            f"{file} does not fit the architecture in bundle.json: {reason} Fetch the bundle again."
+            f"{file} does not fit the architecture in {described}: {reason} Fetch {folder} again."
         ) from None
     return Bundle(model.eval(), info)
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """bundle.json alone, without loading the model."""
-    file = folder / "bundle.json"
-    try:
-        info: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no bundle.json, so it is no complete bundle; run `dvc repro`.") from None
-    except ValueError as error:
-        raise UserError(f"{file} is no valid JSON ({error}); fetch the bundle again.") from None
-    found = info.get("format") if isinstance(info, dict) else None
-    if found != FORMAT:
-        raise UserError(f"{file} has format {found}, this version reads {FORMAT}; update florafauna.")
-    return info
 
 
 def predict_logits(bundle: Bundle, store: PixelStore, compute: Compute, workers: int = 0) -> np.ndarray:
@@ -106,5 +105,5 @@ def forward(
 
 
 def describe_data(data: DataConfig) -> dict[str, Any]:
-    """The data config as bundle.json holds it."""
-    return asdict(data)
+    """The data config as bundle.json holds it, in types that JSON has."""
+    return asdict(data) | {"mean": list(data.mean), "std": list(data.std)}
