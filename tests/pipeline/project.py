@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import yaml
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CODE = ["florafauna", "stages", "dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore", "data/corrections.csv"]
@@ -86,6 +88,22 @@ class Project:
         """An independent copy with its own cache."""
         shutil.copytree(self.root, root, symlinks=True)
         return Project(root)
+
+
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after its first `dvc repro`, committed; made once for all processes of the tests. To be copied only."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    root, done = shared / "finished" / "repository", shared / "finished.done"
+    with FileLock(shared / "finished.lock"):
+        if not done.exists():
+            shutil.rmtree(root.parent, ignore_errors=True)
+            project = new_project(root)
+            project.repro()
+            project.commit("first run")
+            done.touch()
+    return Project(root)
 
 
 def small_params() -> dict[str, Any]:
