@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ci.team import Origin, Runner
 from moto.server import ThreadedMotoServer
-from pipeline.project import REPOSITORY, Project, finished_project
+from pipeline.project import REPOSITORY, Project, changed_project, finished_project
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,12 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
     project.run("git", "clone", "-q", "--bare", ".", str(folder / "origin.git"))
     project.run("git", "remote", "add", "origin", str(folder / "origin.git"))
     return Origin(folder / "origin.git", folder / "remote", project)
+
+
+@pytest.fixture(scope="session")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Where vit was trained again at another rate. Not to be changed."""
+    return changed_project(tmp_path_factory)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ci.team import Origin, Runner, locked, objects, proposed, publish
 from ci.test_docs import block
-from pipeline.project import Project
+from pipeline.project import RATE, Project
 
 MODELS = ("efficientnet", "convnext", "vit")
 CHECKS = ("pull", "scores", "repro", "lock", "drop")
@@ -105,8 +105,11 @@ def test_a_rate_changed_without_a_rerun_is_named_and_nothing_is_trained(branch: 
     assert report.count("| did not run |") == 2
 
 
-def test_a_rerun_that_was_pushed_passes_and_the_report_shows_what_it_changed(branch: Project, tmp_path: Path) -> None:
-    branch.change_params(models__vit__rate=0.02, ci__max_drop=1.0)
+def test_a_rerun_that_was_pushed_passes_and_the_report_shows_what_it_changed(
+    branch: Project, changed: Project, tmp_path: Path
+) -> None:
+    branch.learn(changed)
+    branch.change_params(models__vit__rate=RATE, ci__max_drop=1.0)
     branch.repro()
     branch.run("dvc", "push", "-q")
     runner = proposed(branch, tmp_path / "runner")
