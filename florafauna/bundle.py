@@ -1,6 +1,5 @@
 """A trained model on disk, `models/M/`, and `predict_logits`: the one way to score photos with it."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,16 +10,15 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from florafauna.bundle_info import read_info, write_info
+from florafauna.centre import PREDICTION_BATCH
 from florafauna.compute import Compute
 from florafauna.errors import UserError
-from florafauna.files import sha256_bytes, sha256_file, write_atomic, write_json
+from florafauna.files import sha256_bytes, sha256_file, write_atomic
 from florafauna.models import DataConfig, create
 from florafauna.params import Architecture
 from florafauna.store import PixelStore
 from florafauna.views import EvalView, batches, normalise
-
-FORMAT = 1
-PREDICTION_BATCH = 64  # one size everywhere: a batch's size decides how a matrix product is summed
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def save_bundle(folder: Path, model: nn.Module, info: dict[str, Any]) -> None:
     """Write model.safetensors and, last, bundle.json with its sha256: a folder without the latter is incomplete."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
     write_atomic(folder / "model.safetensors", data)
-    write_json(folder / "bundle.json", {"format": FORMAT, **info, "sha256": sha256_bytes(data)})
+    write_info(folder, info | {"sha256": sha256_bytes(data)})
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -66,21 +64,6 @@ def load_bundle(folder: Path) -> Bundle:
             f"{file} does not fit the architecture in bundle.json: {reason} Fetch the bundle again."
         ) from None
     return Bundle(model.eval(), info)
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """bundle.json alone, without loading the model."""
-    file = folder / "bundle.json"
-    try:
-        info: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no bundle.json, so it is no complete bundle; run `dvc repro`.") from None
-    except ValueError as error:
-        raise UserError(f"{file} is no valid JSON ({error}); fetch the bundle again.") from None
-    found = info.get("format") if isinstance(info, dict) else None
-    if found != FORMAT:
-        raise UserError(f"{file} has format {found}, this version reads {FORMAT}; update florafauna.")
-    return info
 
 
 def predict_logits(bundle: Bundle, store: PixelStore, compute: Compute, workers: int = 0) -> np.ndarray:
