@@ -2,7 +2,9 @@
 
 from florafauna.errors import UserError
 
+PACKAGES = {"onnx": "onnx onnxruntime onnxscript", "onnxruntime": "onnxruntime", "serve": "fastapi uvicorn"}
 
-def missing(module: str, extra: str) -> UserError:
-    """The sentence for a module of an extra that is not there."""
-    return UserError(f"{module} is not installed; run `pip install 'florafauna[{extra}]'`.")
+
+def missing(module: str | None, what: str) -> UserError:
+    """The sentence for a module of `PACKAGES[what]` that is not there."""
+    return UserError(f"{module or what} is not installed; run `pip install {PACKAGES[what]}`.")

@@ -51,8 +51,8 @@ def open_session(data: bytes, name: str) -> Any:
     """An onnxruntime session on the GPU where the installed build can, else on the CPU; `UserError` if it cannot."""
     try:
         import onnxruntime
-    except ImportError:
-        raise missing("onnxruntime", "onnx") from None
+    except ImportError as error:
+        raise missing(error.name, "onnxruntime") from None
     providers = [each for each in PROVIDERS if each in onnxruntime.get_available_providers()]
     try:
         return onnxruntime.InferenceSession(data, providers=providers)
