@@ -29,6 +29,7 @@ from florafauna.serve.nearest import Absent, Nearest, jpeg
 LARGEST_UPLOAD = 128 << 20  # bytes; more than the largest JPEG of any camera
 AT_ONCE = 4  # uploads that are held in memory
 TOP = 5
+NOTHING = "there is nothing at this address"
 REMEMBERED = 512  # photos whose neighbours can still be asked for
 ASSETS = {
     "/": ("page.html", "text/html"),
@@ -133,13 +134,12 @@ def make_app(service: Service, host: str) -> Guard:
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
-        return _message(
-            "there is nothing at this address" if error.detail == "Not Found" else error.detail, error.status_code
-        )
+        detail = NOTHING if error.detail == "Not Found" else error.detail  # Starlette's own word
+        return _message(detail, error.status_code)
 
     @app.exception_handler(RequestValidationError)
     def nonsense(request: Request, error: RequestValidationError) -> Response:
-        return _message("there is nothing at this address", 404)
+        return _message(NOTHING, 404)
 
     return Guard(app, host)
 
