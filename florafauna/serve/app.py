@@ -57,7 +57,8 @@ class Service:
             "name": info["name"],
             "architecture": info["architecture"]["name"],
             "classes": len(self.answers.labels),
-            "remark": self.answers.remark,
+            "calibrated": self.answers.calibrated,
+            "thresholds": self.answers.least is not None,
             "largest": LARGEST_UPLOAD,
             "nearest": asdict(self.nearest.state),
         }

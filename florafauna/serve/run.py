@@ -27,8 +27,6 @@ def serve(bundle: Path, host: str, port: int) -> None:
         )
         shown = f"[{host}]" if ":" in host else host
         print(f"{service.scorer.info['name']}: http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends)", flush=True)
-        if service.answers.remark:
-            print(service.answers.remark, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
 

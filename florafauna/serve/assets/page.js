@@ -1,10 +1,11 @@
 "use strict";
 // Nothing here is set as HTML: labels and file names are text.
 
-const AT_ONCE = 2, ASK_AGAIN = 700;
+const AT_ONCE = 2, ASK_AGAIN = 700; // requests, milliseconds
 const byId = id => document.getElementById(id);
 const cards = byId("cards"), drop = byId("drop"), picker = byId("files"), clear = byId("clear");
-const percent = value => `${(100 * value).toFixed(value > .9995 || value < .0995 ? 1 : 0)} %`;
+// never 100 for what is not quite
+const percent = value => `${value > .995 ? Math.floor(1000 * value) / 10 : (100 * value).toFixed(value < .0995 ? 1 : 0)} %`;
 const pause = time => new Promise(done => setTimeout(done, time));
 let about = null;
 const queue = [];
@@ -44,7 +45,8 @@ async function start() {
     return;
   }
   byId("model").textContent = `${about.name} (${about.architecture}) knows ${about.classes} classes`
-    + (about.remark ? `; ${about.remark.replaceAll("`", "")}` : "");
+    + (about.calibrated ? "" : "; its confidences are not calibrated")
+    + (about.thresholds ? "" : "; it has no thresholds, so it calls nothing unknown");
   showState(about.nearest);
 }
 
@@ -103,7 +105,7 @@ function show(found, card, body, name) {
   make("h2", body, "", unknown ? "Unknown" : best.label);
   if (found.accepted !== null) make("span", body, unknown ? "badge unknown" : "badge known", unknown ? "not sure enough" : "sure enough");
   if (unknown) make("p", body, "sure", `Perhaps ${best.label}, but too unsure to say so.`);
-  if (found.taxon && (unknown || found.taxon.name !== best.label))
+  if (found.taxon && unknown)
     make("p", body, "sure soft", `Sure of the ${found.taxon.rank}: ${found.taxon.name} (${percent(found.taxon.confidence)})`);
   const list = make("ol", body, "labels");
   list.setAttribute("aria-label", "The likeliest labels");
