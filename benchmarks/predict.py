@@ -13,7 +13,8 @@ from timm.data import create_transform, resolve_data_config
 from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import pairs, per_second
-from florafauna.bundle import Bundle, load_bundle, save_bundle
+from florafauna.bundle import Bundle, load_bundle, save_trained
+from florafauna.bundle_info import read_training, write_info
 from florafauna.compute import choose
 from florafauna.examine import EXTENSIONS
 from florafauna.predict.request import Request
@@ -86,8 +87,12 @@ def _bundle(folder: Path, precision: str) -> Path:
         "data": {name: data[name] for name in names} | {"train_size": size, "test_size": size},
         "store_size": STORE_SIZE,
         "precision": precision,
+        **{key: {} for key in ("weights", "photos", "params", "versions")},
     }
-    save_bundle(folder, model, info)
+    save_trained(folder, model, info)
+    thresholds = {"precision": 0.95, "global": 0.0, "per_class": {}, "roll_up": None}
+    calibration = {"temperature": 1.0, "thresholds": thresholds}
+    write_info(folder, read_training(folder) | {"calibration": calibration, "taxonomy": {}, "scores": {}})
     return folder
 
 

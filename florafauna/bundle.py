@@ -1,4 +1,7 @@
-"""A trained model on disk, `models/M/`, and `predict_logits`: the one way to score photos with it."""
+"""A trained model on disk, and `predict_logits`: the one way to score photos with it.
+
+Training leaves `models/trained/M/`, evaluation makes the bundle `models/M/` of it: the same weights, described fully.
+"""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -7,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from florafauna.bundle_info import read_info, write_info
+from florafauna.bundle_info import BUNDLE, TRAINING, WEIGHTS, read_info, read_training, write_training
 from florafauna.centre import PREDICTION_BATCH
 from florafauna.compute import Compute
 from florafauna.errors import UserError
@@ -26,7 +30,7 @@ class Bundle:
     """A trained model with all that is needed to apply it."""
 
     model: nn.Module
-    info: dict[str, Any]  # bundle.json
+    info: dict[str, Any]  # bundle.json or training.json
 
     @property
     def labels(self) -> list[str]:
@@ -40,28 +44,39 @@ class Bundle:
         return DataConfig(**saved | {"mean": tuple(saved["mean"]), "std": tuple(saved["std"])})
 
 
-def save_bundle(folder: Path, model: nn.Module, info: dict[str, Any]) -> None:
-    """Write model.safetensors and, last, bundle.json with its sha256: a folder without the latter is incomplete."""
+def save_trained(folder: Path, model: nn.Module, info: dict[str, Any]) -> None:
+    """Write model.safetensors and, last, training.json with its sha256: a folder without the latter is incomplete."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
-    write_atomic(folder / "model.safetensors", data)
-    write_info(folder, info | {"sha256": sha256_bytes(data)})
+    write_atomic(folder / WEIGHTS, data)
+    write_training(folder, info | {"sha256": sha256_bytes(data)})
+
+
+def load_trained(folder: Path) -> Bundle:
+    """Read what a training left; `info` is training.json, in which calibration and scores are missing."""
+    return _load(folder, read_training(folder), TRAINING)
 
 
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle; one that is incomplete, changed, or of another format is refused with the reason."""
-    info = read_info(folder)
-    file = folder / "model.safetensors"
+    return _load(folder, read_info(folder), BUNDLE)
+
+
+def _load(folder: Path, info: dict[str, Any], described: str) -> Bundle:
+    file = folder / WEIGHTS
     if not file.is_file():
         raise UserError(f"{file} is missing; run `dvc pull {folder}` or `dvc repro`.")
     if sha256_file(file) != info["sha256"]:
-        raise UserError(f"{file} is not the file that bundle.json describes (sha256 differs); fetch the bundle again.")
-    model = create(Architecture(**info["architecture"]), len(info["labels"]), info["overlay"])
+        raise UserError(f"{file} is not the file that {described} describes (sha256 differs); fetch {folder} again.")
+    try:
+        model = create(Architecture(**info["architecture"]), len(info["labels"]), info["overlay"])
+    except UserError as error:
+        raise UserError(f"{folder / described}: {error}") from None
     try:
         model.load_state_dict(load_file(file))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(
-            f"{file} does not fit the architecture in bundle.json: {reason} Fetch the bundle again."
+            f"{file} does not fit the architecture in {described}: {reason} Fetch {folder} again."
         ) from None
     return Bundle(model.eval(), info)
 
@@ -89,5 +104,5 @@ def forward(
 
 
 def describe_data(data: DataConfig) -> dict[str, Any]:
-    """The data config as bundle.json holds it."""
-    return asdict(data)
+    """The data config as bundle.json holds it, in types that JSON has."""
+    return asdict(data) | {"mean": list(data.mean), "std": list(data.std)}

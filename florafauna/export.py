@@ -90,7 +90,7 @@ def export_onnx(folder: Path, out: Path, val: Path = Path("data/processed/val"))
         if card.is_file():
             with atomic_path(out / card.name) as temporary:
                 shutil.copyfile(card, temporary)
-        write_info(out, bundle.info | {"sha256": sha256_file(out / FILE)})
+        write_info(out, bundle.info | {"sha256": sha256_file(out / FILE), "exported_from": bundle.info["sha256"]})
     print(f"{out}: on {what} no probability is more than {difference:.2g} off torch's", flush=True)
     return difference
 
@@ -157,17 +157,10 @@ def _strip(proto: Any) -> None:
 def _properties(bundle: Bundle) -> dict[str, str]:
     """bundle.json as a whole, and what users of other tools look for, each under a name of its own."""
     info, side = bundle.info, bundle.data.test_size
-    own = {
-        "labels": info["labels"],
-        "data": info["data"],
-        "store_size": info["store_size"],
-        "calibration": info.get("calibration"),
-        "taxonomy": info.get("taxonomy"),
-    }
     return {
         "input": f"{PIXELS}: RGB, uint8 (photos, {side}, {side}, 3); normalised inside",
         "output": f"{LOGITS}: float32 (photos, {len(info['labels'])}); softmax(logits / temperature) are probabilities",
-        **{key: _json(value) for key, value in own.items() if value is not None},
+        **{key: _json(info[key]) for key in ("labels", "data", "store_size", "calibration", "taxonomy")},
         KEY: _json(info),
     }
 

@@ -24,6 +24,7 @@ NORMS: tuple[type[nn.Module], ...] = (
     timm.layers.RmsNorm,
     timm.layers.RmsNorm2d,
 )
+OF_FILES = {"checkpoint_path", "cache_dir", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def create(
 ) -> nn.Module:
     """Build a timm model; `weights` is a safetensors file that must hold exactly its tensors."""
     arguments = architecture.arguments
+    _refuse_files(architecture)
     if drop_path:
         arguments["drop_path_rate"] = drop_path
     if weights is not None:
@@ -81,6 +83,14 @@ def create(
         tags = timm.list_pretrained(f"{bare}.*")
         hint = f"did you mean {' or '.join(near)}?" if near else f"its tags are {', '.join(tags)}."
         raise UserError(f"timm has no architecture '{architecture.name}'; {hint}") from None
+
+
+def _refuse_files(architecture: Architecture) -> None:
+    """timm would load configurations from the net, or unpickle weights; params.yaml and bundles are others' text."""
+    if ":" in architecture.name:
+        raise UserError(f"'{architecture.name}' is no name of timm's own; give one that timm.list_models() has.")
+    for name in OF_FILES & architecture.arguments.keys():
+        raise UserError(f"'{name}' is no argument of an architecture; weights are given as `weights`.")
 
 
 def backbone_state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -263,6 +263,13 @@ class Params(Strict):
         return self.models[name]
 
     @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        for name in self.models:
+            if name in FOLDERS:
+                raise ValueError(f"models/{name} is a folder of other files; give the model '{name}' another name")
+        return self
+
+    @model_validator(mode="after")
     def _store_is_large_enough(self) -> Self:
         for name, model in self.models.items():
             for key in ("train_size", "test_size"):
@@ -275,6 +282,7 @@ class Params(Strict):
         return self
 
 
+FOLDERS = ("initial", "trained")  # of models/, beside the bundles
 IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
 
 

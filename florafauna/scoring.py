@@ -12,6 +12,7 @@ from florafauna.scores.abstention import (
     Realised,
     Threshold,
     class_thresholds,
+    decisive,
     global_threshold,
     novelty,
     realised,
@@ -21,10 +22,8 @@ from florafauna.scores.abstention import (
 from florafauna.scores.bootstrap import bootstrap_scores, per_class_intervals
 from florafauna.scores.calibration import adaptive_ece, brier, ece, fit_temperature, nll, softmax
 from florafauna.scores.classification import per_class, rounded, scores
-from florafauna.scores.ranks import choose_roll_up, realised_roll_up, scores_at, taxa_at
-from florafauna.taxonomy import ABOVE_SPECIES
+from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, realised_roll_up, scores_at
 
-LABEL = "label"  # what a roll-up calls the classes themselves
 Facts = dict[str, Any]
 
 
@@ -33,11 +32,13 @@ class Scores:
     """All scores of one model: `summary` becomes metrics/M.json, `per_class` metrics/per_class/M.json.
 
     The first holds figures alone, as many for 2 classes as for 2,000, so that `dvc metrics diff` reads well; thresholds
-    in words (`sentences`) are in the second.
+    in words (`sentences`) are in the second. `calibration` is what a bundle needs for new photos: temperature and
+    thresholds as they were chosen, because rounded up a threshold may lie above every confidence.
     """
 
     summary: Facts
     per_class: Facts
+    calibration: Facts
 
 
 def score(predictions: Predictions, params: EvaluateParams) -> Scores:
@@ -60,14 +61,17 @@ def score(predictions: Predictions, params: EvaluateParams) -> Scores:
         for name, measure in CALIBRATION.items()
     }
     sentences = {}
-    summary["abstention"], by_class["abstention"], sentences["abstention"] = _abstention(val, test, temperature, params)
+    thresholds, summary["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
+    sentences["abstention"] = thresholds["sentence"]
     if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
         summary["novelty"], by_class["novelty"] = _novelty(test, temperature)
-    ranks = _known_ranks(predictions)
-    if ranks:
-        summary["ranks"], sentences["roll_up"] = _ranks(val, test, ranks, temperature, params)
+    order, taxa = levels(test.labels, predictions.ancestors) if predictions.ancestors else ([], [])
+    if len(order) > 1:
+        chosen, summary["ranks"] = _ranks(val, test, order, taxa, temperature, params)
+        thresholds["roll_up"], sentences["roll_up"] = chosen.threshold, chosen.sentence
     by_class["sentences"] = sentences
-    return Scores(rounded(summary), rounded(by_class))
+    calibration = {"temperature": temperature, "thresholds": thresholds}
+    return Scores(rounded(summary), rounded(by_class), calibration)
 
 
 def _over_seeds(test: Predictions) -> Facts:
@@ -121,8 +125,8 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Facts]:
 
 def _abstention(
     val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
-) -> tuple[Facts, Facts, str]:
-    """When to say "not sure": one threshold for all photos, one a class; the latter by class; the former in words."""
+) -> tuple[Facts, Facts, Facts]:
+    """When to say "not sure": the thresholds, what one for all photos and one a class give, and the latter by class."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
     each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
@@ -141,7 +145,17 @@ def _abstention(
         label: _threshold(chosen) | {"test": _realised(what), "sentence": chosen.sentence}
         for label, chosen, what in zip(test.labels, each, given, strict=True)
     }
-    return facts, by_class, one.sentence
+    what = realised(tested_on, test.targets, decisive(one, each))
+    thresholds = {
+        "precision": params.precision,
+        "confidence": params.confidence,
+        "global": one.threshold,
+        "per_class": {label: own.threshold for label, own in zip(test.labels, each, strict=True) if not own.too_few},
+        "roll_up": None,
+        "sentence": one.sentence,
+        "test": _realised(what),
+    }
+    return thresholds, facts, by_class
 
 
 def _threshold(chosen: Threshold) -> Facts:
@@ -163,27 +177,18 @@ def _novelty(test: Predictions, temperature: float) -> tuple[Facts, Facts]:
     return {"auroc": found.auroc, "fpr95": found.fpr95, "classes": len(found.classes)}, by_class
 
 
-def _known_ranks(predictions: Predictions) -> list[str]:
-    """The ranks, from the finest to the coarsest, that tell some classes apart: all are animals says nothing."""
-    if not predictions.ancestors:
-        return []
-    return [rank for rank in reversed(ABOVE_SPECIES) if len(set(taxa_at(predictions.ancestors, rank)[1])) > 1]
-
-
 def _ranks(
-    val: Predictions, test: Predictions, ranks: list[str], temperature: float, params: EvaluateParams
-) -> tuple[Facts, str]:
-    """The scores at every rank, and what rolling up until the requested precision is reached gives, also in words."""
+    val: Predictions, test: Predictions, order: list[str], taxa: Ancestors, temperature: float, params: EvaluateParams
+) -> tuple[Threshold, Facts]:
+    """The threshold of a roll-up to the requested precision, what it gives, and the scores at every rank."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
-    ancestors = [{LABEL: label} | taxa for label, taxa in zip(test.labels, test.ancestors, strict=True)]
-    found = [scores_at(tested_on, test.targets, ancestors, rank) for rank in ranks]
+    found = [scores_at(tested_on, test.targets, taxa, rank) for rank in order if rank != LABEL]
     by_rank = {facts.pop("rank"): facts for facts in (asdict(each) for each in found if each)}
-    order = [LABEL, *ranks]
-    chosen = choose_roll_up(chosen_on, val.targets, ancestors, order, params.precision, params.confidence)
-    given, answered = realised_roll_up(tested_on, test.targets, ancestors, order, chosen.threshold)
+    chosen = choose_roll_up(chosen_on, val.targets, taxa, order, params.precision, params.confidence)
+    given, answered = realised_roll_up(tested_on, test.targets, taxa, order, chosen.threshold)
     gives = {"test": _realised(given) | {"answered_at": answered}}
     roll_up = {"requested_precision": params.precision} | _threshold(chosen) | gives
-    return {"by_rank": by_rank, "roll_up": roll_up}, chosen.sentence
+    return chosen, {"by_rank": by_rank, "roll_up": roll_up}
 
 
 CALIBRATION = {

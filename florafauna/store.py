@@ -3,6 +3,7 @@
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from florafauna.errors import UserError
+from florafauna.files import sha256_file
 
 
 class PixelStore:
@@ -72,6 +74,11 @@ class PixelStore:
     def store_size(self) -> int:
         """Pixels along the shorter side."""
         return int(self._metadata[b"store_size"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How many photos, and the sha256 of their index, which names the contents of each: what they are known by."""
+        return {"n": len(self), "sha256": sha256_file(self.folder / "index.parquet")}
 
     @cached_property
     def _pixels(self) -> np.ndarray:

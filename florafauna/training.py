@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from florafauna import __version__
-from florafauna.bundle import describe_data, load_bundle, predict_logits, save_bundle
+from florafauna.bundle import describe_data, load_trained, predict_logits, save_trained
 from florafauna.compute import Compute, choose, hardware, memory_advice
 from florafauna.errors import UserError
 from florafauna.feeds import Feed, Photos, choose_feed
@@ -52,7 +52,7 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch
 
 @dataclass(frozen=True)
 class Job:
-    """One training run: what goes in, and where its bundle and timing go.
+    """One training run: what goes in, and where the trained model and its timing go.
 
     `scratch` outlives the stage's outs: it holds what lets a killed run go on, and remembered features.
     """
@@ -83,7 +83,7 @@ class Parts:
 
 
 def train(job: Job) -> None:
-    """Train a model as its params say, once for each of `seeds`; leave its bundle with learning curve, and its timing.
+    """Train a model as its params say, once for each of `seeds`; leave it with its learning curve, and its timing.
 
     The first seed's run is the model; those of further seeds, which show what is luck, go to seeds/1, 2, … below it.
     """
@@ -240,12 +240,12 @@ def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
-    """Write the bundle from the best checkpoint on disk, and hold its score against the one that was logged."""
+    """Write the model from the best checkpoint on disk, and hold its score against the one that was logged."""
     job, model = parts.job, parts.model
     model.load_state_dict(load_file(parts.folder / "best.safetensors"), strict=False)
     best = max(state.history, key=lambda row: row.val_weighted_f1)
     parameters, trainable = count_parameters(model)
-    save_bundle(
+    save_trained(
         job.out,
         model,
         {
@@ -259,22 +259,18 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
             "parameters": parameters,
             "trainable_parameters": trainable,
             "weights": initial.origin | {"initial_sha256": sha256_file(job.initial)},
-            "photos": {
-                "train": len(photos.train),
-                "val": len(photos.val),
-                "index": sha256_file(job.train / "index.parquet"),
-            },
+            "photos": {"train": photos.train.facts, "val": photos.val.facts},
             "best_epoch": best.epoch,
             "val": {"weighted_f1": best.val_weighted_f1, "accuracy": best.val_accuracy},
             "params": job.params.model_dump(mode="json"),
             "versions": versions(),
         },
     )
-    bundle = load_bundle(job.out)
+    bundle = load_trained(job.out)
     score = weighted_f1(photos.val.targets, predict_logits(bundle, photos.val, parts.compute).argmax(1))
     if abs(score - best.val_weighted_f1) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
         raise RuntimeError(
-            f"the bundle scores {score} on the validation photos, training logged {best.val_weighted_f1}"
+            f"the saved model scores {score} on the validation photos, training logged {best.val_weighted_f1}"
         )
     pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
     _say(

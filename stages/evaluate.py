@@ -12,7 +12,7 @@ if __name__ == "__main__":
         name = sys.argv[1]
         evaluate(
             name,
-            Path(f"models/{name}"),
+            Path(f"models/trained/{name}"),
             val=Path("data/processed/val"),
             test=Path("data/processed/test"),
             params=load_params().evaluate,
@@ -20,4 +20,5 @@ if __name__ == "__main__":
             metrics=Path(f"metrics/{name}.json"),
             per_class=Path(f"metrics/per_class/{name}.json"),
             timing=Path(f"metrics/timing/{name}_prediction.json"),
+            bundle=Path(f"models/{name}"),
         )

@@ -18,7 +18,7 @@ if __name__ == "__main__":
                 train=Path("data/processed/train"),
                 val=Path("data/processed/val"),
                 scratch=Path(".florafauna"),
-                out=Path(f"models/{name}"),
+                out=Path(f"models/trained/{name}"),
                 timing=Path(f"metrics/timing/{name}.json"),
             )
         )

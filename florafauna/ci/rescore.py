@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from florafauna.bundle import PREDICTION_BATCH, Bundle, forward, load_bundle
+from florafauna.bundle_info import BUNDLE
 from florafauna.ci.commands import committed
 from florafauna.ci.lock import compared_models, read_lock, stale_stages
 from florafauna.compare import compare
 from florafauna.compute import for_inference
 from florafauna.errors import UserError
 from florafauna.files import write_json
+from florafauna.finish import claims
 from florafauna.params import EvaluateParams, load_params
 from florafauna.predictions import read_predictions
 from florafauna.scoring import score
@@ -45,31 +47,39 @@ def rescore(root: Path = Path()) -> str:
         again = score_again(root, Path(folder), names, load_params(root / "params.yaml").evaluate)
     for path, figures in again.items():
         text = committed(root, "HEAD", path) or (root / path).read_text(encoding="utf-8")
-        for key, found, expected in differences(_parse(path, text), figures):
-            stage = f"evaluate@{Path(path).stem}" if Path(path).stem in names else "compare"
+        said = _parse(path, text)
+        if path.endswith(BUNDLE):  # which says more than figures
+            said = {key: value for key, value in said.items() if key in figures}
+        for key, found, expected in differences(said, figures):
+            stage = _stage(path, names)
             raise UserError(
                 f"{path} says {key} is {found} and scoring the cached logits again gives {expected}: it was edited "
                 f"by hand; run `dvc repro --single-item --force {stage}` and `dvc repro`, "
                 "and commit dvc.lock and metrics/."
             )
-    return f"{len(again)} metrics files say what scoring the cached logits again gives."
+    return f"{len(again)} files of metrics and of bundles say what scoring the cached logits again gives."
 
 
 def score_again(root: Path, folder: Path, names: list[str], params: EvaluateParams) -> dict[str, Any]:
-    """What the metrics files of the models and of their comparison should hold, by path; `folder` is written into."""
+    """What the metrics files of the models and of their comparison should hold, by path, and what bundles say of it.
+
+    `folder` is written into.
+    """
     (folder / "metrics/per_class").mkdir(parents=True)
     for path in READ:
         if (root / path).exists():
             (folder / path).symlink_to((root / path).resolve())
+    bundles = {}
     for name in names:
         bundle = load_bundle(root / f"models/{name}")
         scores = score(read_predictions(root / f"predictions/{name}.parquet"), params)
+        bundles[f"models/{name}/{BUNDLE}"] = claims(scores, params)
         write_json(folder / f"metrics/{name}.json", scores.summary | {"model": _about(root, name, bundle)})
         write_json(folder / f"metrics/per_class/{name}.json", scores.per_class)
     with redirect_stdout(StringIO()):
         compare(names, params, folder)
     written = [*(folder / "metrics").glob("*.json"), *(folder / "metrics/per_class").glob("*.json")]
-    return {
+    return bundles | {
         str(file.relative_to(folder)): _parse(str(file), file.read_text(encoding="utf-8"))
         for file in sorted(written)
         if not file.is_symlink()
@@ -119,6 +129,12 @@ def differences(found: Any, expected: Any, key: str = "") -> Iterator[tuple[str,
             yield key, found, expected
     elif found != expected:
         yield key, found, expected
+
+
+def _stage(path: str, names: list[str]) -> str:
+    """The stage that writes a metrics file or a bundle.json."""
+    of_model = [name for name in (Path(path).stem, Path(path).parent.name) if name in names]
+    return f"evaluate@{of_model[0]}" if of_model else "compare"
 
 
 def _is_number(value: Any) -> bool:

@@ -1,13 +1,12 @@
 """A bundle that `florafauna export --onnx` wrote, run by onnxruntime. Nothing here needs torch."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from florafauna.bundle_info import read_info
+from florafauna.bundle_info import parse_info, read_info
 from florafauna.centre import Resize
 from florafauna.errors import UserError
 from florafauna.files import sha256_bytes
@@ -37,10 +36,11 @@ class OnnxScorer:
         except OSError as error:
             raise UserError(f"{file} cannot be read: {error.strerror}; name an exported bundle.") from None
         digest = sha256_bytes(data)
-        if folder and read_info(path)["sha256"] != digest:
+        info = read_info(path) if folder else {}
+        if folder and info["sha256"] != digest:
             raise UserError(f"{file} is not the file that bundle.json describes (sha256 differs); export it again.")
         session = open_session(data, str(file))
-        return cls(session, _info(session, file) | {"sha256": digest})
+        return cls(session, info or _inner(session, file) | {"sha256": digest})
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """See `Scorer`."""
@@ -60,8 +60,8 @@ def open_session(data: bytes, name: str) -> Any:
         raise UserError(f"{name} is no model that onnxruntime can run ({error}); export it again.") from None
 
 
-def _info(session: Any, file: Path) -> dict[str, Any]:
+def _inner(session: Any, file: Path) -> dict[str, Any]:
     text = session.get_modelmeta().custom_metadata_map.get(KEY)
     if text is None:
         raise UserError(f"{file} was not written by `florafauna export`: its metadata have no key '{KEY}'.")
-    return dict(json.loads(text))
+    return parse_info(text, file)

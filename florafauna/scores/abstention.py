@@ -26,7 +26,8 @@ SPARE_ERRORS = 2  # of the first threshold tried, so that one confident error do
 class Threshold:
     """Accept a prediction whose confidence is at least `threshold`; None where no threshold gives the precision.
 
-    `precision` and `bound` (its lower confidence bound) are shares of the `accepted` validation photos.
+    `precision` and `bound` (its lower confidence bound) are shares of the `accepted` validation photos. `too_few` says
+    that the photos could not have shown the precision even if all had been right.
     """
 
     threshold: float | None
@@ -34,6 +35,7 @@ class Threshold:
     precision: float | None
     bound: float | None
     sentence: str
+    too_few: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def choose_threshold(
     if first is None:
         needed = int(np.ceil(np.log(1 - confidence) / np.log(precision)))
         return _unattainable(
-            f"{_photos(photos)} cannot show a precision of {precision:.1%}: even if all are right, {needed} are needed."
+            f"{_photos(photos)} cannot show a precision of {precision:.1%}: even if all are right, {needed} are "
+            "needed.",
+            too_few=True,
         )
     order = np.argsort(-confidences, kind="stable")
     falling, right = confidences[order], np.cumsum(correct[order])
@@ -138,6 +142,14 @@ def class_thresholds(
     predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     chosen = (predictions == target for target in range(probabilities.shape[1]))
     return [choose_threshold(confidences[of], targets[of] == predictions[of], precision, confidence) for of in chosen]
+
+
+def decisive(one: Threshold, each: Sequence[Threshold]) -> list[Threshold]:
+    """The threshold that decides on the predictions of each class: its own, if its photos suffice to judge it.
+
+    A class with too few is judged with all others, by the global threshold; one whose photos suffice and fail, never.
+    """
+    return [one if own.too_few else own for own in each]
 
 
 def accepted_by(probabilities: np.ndarray, thresholds: Threshold | Sequence[Threshold]) -> Bools:
@@ -245,8 +257,8 @@ def _fewest(precision: float, confidence: float, photos: int) -> int | None:
     return None
 
 
-def _unattainable(sentence: str) -> Threshold:
-    return Threshold(None, 0, None, None, sentence)
+def _unattainable(sentence: str, too_few: bool = False) -> Threshold:
+    return Threshold(None, 0, None, None, sentence, too_few)
 
 
 def _photos(count: int) -> str:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from florafauna.errors import UserError
 from florafauna.scores.abstention import SPARE_ERRORS, Realised, Threshold, lower_bound
 from florafauna.scores.metrics import accuracy, weighted_f1
+from florafauna.taxonomy import ABOVE_SPECIES
 
 Ancestors = Sequence[Mapping[str, str]]
 
 KINGDOM = "kingdom"
+LABEL = "label"  # the finest level of a roll-up: the classes themselves
 ROUNDING = 1e-9  # a sum of probabilities may miss a threshold by this much
 LEVELS = 1 - np.geomspace(1e-4, 0.7, 60)  # thresholds of a roll-up that are tried, the highest first
 
@@ -40,6 +42,15 @@ class RolledUp:
     rank: str | None
     taxon: str | None
     probability: float
+
+
+def levels(labels: Sequence[str], ancestors: Ancestors) -> tuple[list[str], list[dict[str, str]]]:
+    """What a roll-up goes through: LABEL and the ranks that tell some classes apart, the finest first; and their taxa.
+
+    A rank of which all classes have the same taxon says nothing: that all are animals was known before.
+    """
+    ranks = [rank for rank in reversed(ABOVE_SPECIES) if len(set(taxa_at(ancestors, rank)[1])) > 1]
+    return [LABEL, *ranks], [{LABEL: label} | dict(taxa) for label, taxa in zip(labels, ancestors, strict=True)]
 
 
 def taxa_at(ancestors: Ancestors, rank: str) -> tuple[list[str], npt.NDArray[np.int64]]:

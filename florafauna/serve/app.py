@@ -57,8 +57,7 @@ class Service:
             "name": info["name"],
             "architecture": info["architecture"]["name"],
             "classes": len(self.answers.labels),
-            "calibrated": self.answers.calibrated,
-            "thresholds": self.answers.least is not None,
+            "remark": self.answers.remark,
             "largest": LARGEST_UPLOAD,
             "nearest": asdict(self.nearest.state),
         }

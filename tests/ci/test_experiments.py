@@ -33,12 +33,14 @@ def content(project: Project, ref: str, path: str) -> Any:
 
 
 def trained(lock: dict[str, Any], name: str) -> str:
-    """The hash of a bundle."""
-    return next(out["md5"] for out in lock["stages"][f"train_{name}"]["outs"] if out["path"] == f"models/{name}")
+    """The hash of a trained model."""
+    return next(
+        out["md5"] for out in lock["stages"][f"train_{name}"]["outs"] if out["path"] == f"models/trained/{name}"
+    )
 
 
 def weights(project: Project, folder: str) -> str:
-    """The hash of the weights in a bundle that the cache holds."""
+    """The hash of the weights of a trained model that the cache holds."""
     listing = json.loads((project.root / ".dvc/cache/files/md5" / folder[:2] / folder[2:]).read_text())
     return next(str(entry["md5"]) for entry in listing if entry["relpath"] == "model.safetensors")
 

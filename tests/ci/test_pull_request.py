@@ -10,7 +10,13 @@ from pipeline.project import Project
 
 MODELS = ("efficientnet", "convnext", "vit")
 CHECKS = ("pull", "scores", "repro", "lock", "drop")
-LEFT = ("data/manifest.csv", "data/processed/train", "data/processed/val", "models/initial/")  # not fetched
+LEFT = (
+    "data/manifest.csv",
+    "data/processed/train",
+    "data/processed/val",
+    "models/initial/",
+    "models/trained/",
+)  # not fetched
 
 
 def wanted(project: Project) -> dict[str, int]:
@@ -51,6 +57,7 @@ def test_where_nothing_changed_only_bundles_test_pixels_and_predictions_are_fetc
         "data/processed/train",
         "data/processed/val",
         "models/initial/vit.safetensors",
+        "models/trained/vit",
         "data/manifest.csv",
     ):
         assert not (runner.root / absent).exists()

@@ -37,8 +37,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="session")
 def bundle(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model trained for one epoch."""
-    return place.trained(tmp_path_factory.mktemp("bundle"), params(epochs=1, warmup_epochs=0))
+    """A model trained for one epoch, and evaluated."""
+    return place.bundle(tmp_path_factory.mktemp("bundle"), params(epochs=1, warmup_epochs=0))
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def _write_model(root: Path, predictions: Predictions, number: int) -> None:
     write_json(
         root / f"models/{name}/bundle.json",
         {
-            "format": 1,
+            "format": 2,
             "architecture": {"name": f"timm_{name}", "img_size": 128},
             "weights": {"source": "file", "name": f"{name}.safetensors", "sha256": "ab" * 32, "licence": None},
             "best_epoch": 2,

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 from tiny import Place, params, train_until_killed
 
-from florafauna.bundle import load_bundle
+from florafauna.bundle import load_trained
 from florafauna.params import ModelParams
 from florafauna.training import Job
 
@@ -56,8 +56,8 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(place: Place, tmp_pa
     kills = 0
     while (code := run(killed, kills + 1, between_saves)) != 0:  # each lives for one more save than the one before
         assert code == -signal.SIGKILL
-        if (killed.out / "bundle.json").exists():
-            load_bundle(killed.out)
+        if (killed.out / "training.json").exists():
+            load_trained(killed.out)
         for saved in killed.scratch.glob("training/*/[!.]*.safetensors"):
             with safe_open(saved, framework="pt") as whole:  # written whole or not at all
                 assert list(whole.keys())

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from tiny import Place, params
 
-from florafauna.evaluate import evaluate
-from florafauna.params import EvaluateParams
+from florafauna.bundle_info import read_info
 from florafauna.predictions import read_predictions
 from florafauna.scores.comparison import compare_all
 from florafauna.scores.metrics import weighted_f1
@@ -17,7 +16,7 @@ def test_further_seeds_are_the_runs_that_those_seeds_give_alone(place: Place, tm
     many = place.trained(tmp_path / "many", params(seeds=3, seed=5))
     for number, folder in enumerate((many, many / "seeds/1", many / "seeds/2")):
         alone = place.trained(tmp_path / f"alone{number}", params(seed=5 + number))
-        for name in ("model.safetensors", "bundle.json", "history.csv"):
+        for name in ("model.safetensors", "training.json", "history.csv"):
             assert (folder / name).read_bytes() == (alone / name).read_bytes()
     timing = json.loads((tmp_path / "many/timing.json").read_text())
     assert len(timing["seconds_of_seeds"]) == 3
@@ -25,14 +24,13 @@ def test_further_seeds_are_the_runs_that_those_seeds_give_alone(place: Place, tm
 
 
 def test_the_spread_over_seeds_is_made_of_saved_logits(place: Place, tmp_path: Path) -> None:
-    bundle = place.trained(tmp_path, params(seeds=3, epochs=1, warmup_epochs=0))
-    predictions, metrics = tmp_path / "predictions.parquet", tmp_path / "metrics.json"
-    how = EvaluateParams(resamples=100)
-    evaluate("newts", bundle, place.val, place.val, how, predictions, metrics, tmp_path / "c.json", tmp_path / "t.json")
-    test = read_predictions(predictions).part("test")
+    bundle = place.bundle(tmp_path, params(seeds=3, epochs=1, warmup_epochs=0))
+    test = read_predictions(tmp_path / "predictions.parquet").part("test")
     assert len(test.of_seeds) == 2
     runs = [weighted_f1(test.targets, logits.argmax(axis=1)) for logits in (test.logits, *test.of_seeds)]
-    spread = json.loads(metrics.read_text())["seeds"]
+    spread = json.loads((tmp_path / "metrics.json").read_text())["seeds"]
+    assert read_info(bundle)["scores"]["seeds"] == spread
+    assert not (bundle / "seeds").exists(), "one model is handed on"
     assert spread["n"] == 3
     assert abs(spread["weighted_f1_mean"] - np.mean(runs)) < 1e-6
     assert abs(spread["weighted_f1_sd"] - np.std(runs, ddof=1)) < 1e-6

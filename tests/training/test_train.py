@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny import ARCHITECTURES, CPU, LABELS, SIDE, TRAIN, VAL, Place, params
 from torch.nn.functional import cross_entropy
 
-from florafauna.bundle import load_bundle, predict_logits
+from florafauna.bundle import load_trained, predict_logits
 from florafauna.errors import UserError
 from florafauna.feeds import PixelFeed
 from florafauna.files import sha256_file
@@ -66,7 +66,7 @@ def test_the_bundle_is_the_best_epoch_also_where_the_last_is_worse(
             break
     else:
         pytest.fail("the last epoch is always the best, which shows nothing")
-    bundle, val = load_bundle(out), PixelStore(place.val)
+    bundle, val = load_trained(out), PixelStore(place.val)
     logits = predict_logits(bundle, val, CPU)
     assert weighted_f1(val.targets, logits.argmax(1)) == rows["val_weighted_f1"][best]
     loss = float(cross_entropy(torch.tensor(logits), torch.tensor(val.targets)))
@@ -89,17 +89,20 @@ def test_what_a_training_leaves(place: Place, tmp_path: Path) -> None:
     model = params("test_vit", epochs=3, batch_size=8)
     job = place.job(tmp_path, model)
     out = place.trained(tmp_path, model)
-    assert sorted(path.name for path in out.iterdir()) == ["bundle.json", "history.csv", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == ["history.csv", "model.safetensors", "training.json"]
     rows = history(out)
     assert list(rows["epoch"]) == [1, 2, 3]
     assert list(rows["step"]) == [3, 6, 9], "30 photos make three whole batches of 8"
     assert rows["lr"].iloc[0] == pytest.approx(model.rate)
     assert rows["lr"].iloc[-1] == pytest.approx(0, abs=1e-12)
-    info = json.loads((out / "bundle.json").read_text())
+    info = json.loads((out / "training.json").read_text())
     assert info["labels"] == LABELS
     assert info["data"]["mean"] == [0.5, 0.5, 0.5]
     assert (info["data"]["train_size"], info["data"]["test_size"]) == (32, 32)
-    assert info["photos"] == {"train": TRAIN, "val": VAL, "index": sha256_file(place.train / "index.parquet")}
+    assert info["photos"] == {
+        "train": {"n": TRAIN, "sha256": sha256_file(place.train / "index.parquet")},
+        "val": {"n": VAL, "sha256": sha256_file(place.val / "index.parquet")},
+    }
     assert info["weights"] == {
         "source": "none",
         "seed": 1,

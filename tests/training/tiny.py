@@ -18,9 +18,10 @@ from torch import nn
 
 from florafauna import training
 from florafauna.compute import Compute
+from florafauna.evaluate import evaluate
 from florafauna.feeds import Feed, Photos
 from florafauna.models import build, data_config, freeze, parameter_groups
-from florafauna.params import Architecture, ModelParams, Weights
+from florafauna.params import Architecture, EvaluateParams, ModelParams, Weights
 from florafauna.store import PixelStore
 from florafauna.training import OPTIMIZERS, Job, Parts
 from florafauna.weights import InitialWeights, load_initial_weights, make_initial_weights
@@ -28,6 +29,7 @@ from florafauna.weights import InitialWeights, load_initial_weights, make_initia
 LABELS = ["fern", "moss", "newt"]
 TRAIN, VAL = 30, 18
 SIDE = 40  # of a stored photo, in pixels
+QUICK = EvaluateParams(resamples=100)
 CPU = Compute(torch.device("cpu"), "fp32")
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "test_efficientnet": {},
@@ -105,10 +107,20 @@ class Place:
         )
 
     def trained(self, folder: Path, model: ModelParams) -> Path:
-        """Train; returns the bundle's folder."""
+        """Train; returns the trained model's folder."""
         job = self.job(folder, model)
         training.train(job)
         return job.out
+
+    def bundle(self, folder: Path, model: ModelParams, how: EvaluateParams = QUICK) -> Path:
+        """Train and evaluate, the validation photos standing for test photos, too; returns the bundle's folder."""
+        return self.evaluated(self.trained(folder, model), folder, how)
+
+    def evaluated(self, trained: Path, folder: Path, how: EvaluateParams = QUICK) -> Path:
+        """Evaluate a trained model; predictions.parquet, metrics.json and the bundle lie in `folder`."""
+        files = [folder / name for name in ("predictions.parquet", "metrics.json", "classes.json", "rate.json")]
+        evaluate("newts", trained, self.val, self.val, how, *files, folder / "bundle")
+        return folder / "bundle"
 
     def photos(self, model: nn.Module, model_params: ModelParams) -> Photos:
         """The photos as a training with these params sees them."""

@@ -45,8 +45,7 @@ async function start() {
     return;
   }
   byId("model").textContent = `${about.name} (${about.architecture}) knows ${about.classes} classes`
-    + (about.calibrated ? "" : "; its confidences are not calibrated")
-    + (about.thresholds ? "" : "; it has no thresholds, so it calls nothing unknown");
+    + (about.remark ? `; ${about.remark.replaceAll("`", "")}` : "");
   showState(about.nearest);
 }
 
@@ -103,7 +102,7 @@ function show(found, card, body, name) {
   image.src = found.seen;
   image.alt = `${name}, as the model sees it`;
   make("h2", body, "", unknown ? "Unknown" : best.label);
-  if (found.accepted !== null) make("span", body, unknown ? "badge unknown" : "badge known", unknown ? "not sure enough" : "sure enough");
+  make("span", body, unknown ? "badge unknown" : "badge known", unknown ? "not sure enough" : "sure enough");
   if (unknown) make("p", body, "sure", `Perhaps ${best.label}, but too unsure to say so.`);
   if (found.taxon && unknown)
     make("p", body, "sure soft", `Sure of the ${found.taxon.rank}: ${found.taxon.name} (${percent(found.taxon.confidence)})`);
