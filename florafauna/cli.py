@@ -85,9 +85,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from florafauna.predict.extras import require
     from florafauna.predict.request import choose_bundle
 
     folder = choose_bundle(options.bundle)
+    require("onnx")  # before torch, which takes its time
     from florafauna.export import export_onnx
 
     export_onnx(folder, options.out)
@@ -102,9 +104,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from florafauna.predict.extras import require
     from florafauna.predict.request import choose_bundle
 
     folder = choose_bundle(options.bundle)
+    require("serve")
     from florafauna.serve.run import serve
 
     serve(folder, options.host, options.port)

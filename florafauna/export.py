@@ -23,7 +23,6 @@ from florafauna.errors import UserError
 from florafauna.files import atomic_path, sha256_file
 from florafauna.models import DataConfig
 from florafauna.predict.answers import Answers
-from florafauna.predict.extras import missing
 from florafauna.predict.with_onnx import FILE, KEY, LOGITS, PIXELS, open_session
 from florafauna.resize import resize
 from florafauna.scores.calibration import softmax
@@ -106,12 +105,8 @@ def _refuse_out(out: Path, alone: bool) -> None:
 
 def _write_model(bundle: Bundle, path: Path) -> None:
     """The ONNX file with its metadata, one file whatever its size."""
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401 needed for the check, so asked for before the work
-        import onnxscript  # noqa: F401 needed by torch's exporter
-    except ImportError as error:
-        raise missing(error.name, "onnx") from None
+    import onnx
+
     side = bundle.data.test_size
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     model = _FromPixels(bundle.model, bundle.data).eval()

@@ -1,10 +1,22 @@
 """What is not installed with the package and can be."""
 
+from importlib.util import find_spec
+
 from florafauna.errors import UserError
 
-PACKAGES = {"onnx": "onnx onnxruntime onnxscript", "onnxruntime": "onnxruntime", "serve": "fastapi uvicorn"}
+EXTRAS = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "onnxruntime": ("onnxruntime",),
+    "serve": ("fastapi", "uvicorn"),
+}
 
 
-def missing(module: str | None, what: str) -> UserError:
-    """The sentence for a module of `PACKAGES[what]` that is not there."""
-    return UserError(f"{module or what} is not installed; run `pip install {PACKAGES[what]}`.")
+def require(what: str) -> None:
+    """`UserError` with the command that helps where a module of `EXTRAS[what]` cannot be found; imports none."""
+    for module in EXTRAS[what]:
+        try:
+            found = find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise UserError(f"{module} is not installed; run `pip install {' '.join(EXTRAS[what])}`.")

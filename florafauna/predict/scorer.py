@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from florafauna.centre import Resize
+from florafauna.errors import UserError
 
 
 class Scorer(Protocol):
@@ -27,6 +28,12 @@ def load_scorer(path: Path) -> Scorer:
         from florafauna.predict.with_onnx import OnnxScorer
 
         return OnnxScorer.load(path)
-    from florafauna.predict.with_torch import TorchScorer
-
+    try:
+        from florafauna.predict.with_torch import TorchScorer
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "timm", "torchvision"):
+            raise
+        raise UserError(
+            f"{error.name} is not installed, which {path} needs; install it, or use what `florafauna export` wrote."
+        ) from None
     return TorchScorer.load(path)

@@ -10,7 +10,7 @@ from florafauna.bundle_info import parse_info, read_info
 from florafauna.centre import Resize
 from florafauna.errors import UserError
 from florafauna.files import sha256_bytes
-from florafauna.predict.extras import missing
+from florafauna.predict.extras import require
 from florafauna.resample import resize
 
 FILE, KEY = "model.onnx", "florafauna"  # the key of the metadata that holds bundle.json
@@ -49,10 +49,9 @@ class OnnxScorer:
 
 def open_session(data: bytes, name: str) -> Any:
     """An onnxruntime session on the GPU where the installed build can, else on the CPU; `UserError` if it cannot."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing(error.name, "onnxruntime") from None
+    require("onnxruntime")
+    import onnxruntime
+
     providers = [each for each in PROVIDERS if each in onnxruntime.get_available_providers()]
     try:
         return onnxruntime.InferenceSession(data, providers=providers)

@@ -5,21 +5,17 @@ import errno
 import socket
 from pathlib import Path
 
+import uvicorn
+
 from florafauna.errors import UserError
-from florafauna.predict.extras import missing
 from florafauna.predict.scorer import load_scorer
+from florafauna.serve.app import Service, make_app
 
 TRAIN, CACHE = Path("data/processed/train"), Path(".florafauna/neighbours")
 
 
 def serve(bundle: Path, host: str, port: int) -> None:
     """Serve until interrupted; `UserError` where the address cannot be had or the bundle cannot be read."""
-    try:
-        import uvicorn
-
-        from florafauna.serve.app import Service, make_app
-    except ImportError as error:
-        raise missing(error.name, "serve") from None
     with contextlib.closing(_bound(host, port)) as listening:
         service = Service(load_scorer(bundle), TRAIN, CACHE)
         config = uvicorn.Config(
