@@ -4,6 +4,7 @@ import asyncio
 import base64
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from itertools import count
@@ -29,6 +30,7 @@ from florafauna.serve.nearest import Absent, Nearest, jpeg
 LARGEST_UPLOAD = 128 << 20  # bytes; more than the largest JPEG of any camera
 AT_ONCE = 4  # uploads that are held in memory
 TOP = 5
+CLOSE = {"connection": "close"}  # else the rest of a body would be read to its end
 NOTHING = "there is nothing at this address"
 REMEMBERED = 512  # photos whose neighbours can still be asked for
 ASSETS = {
@@ -135,7 +137,7 @@ def make_app(service: Service, host: str) -> Guard:
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
         detail = NOTHING if error.detail == "Not Found" else error.detail  # Starlette's own word
-        return _message(detail, error.status_code)
+        return _message(detail, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
     def nonsense(request: Request, error: RequestValidationError) -> Response:
@@ -144,13 +146,13 @@ def make_app(service: Service, host: str) -> Guard:
     return Guard(app, host)
 
 
-def _message(text: str, status: int) -> Response:
+def _message(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """A reason of `predict` ("truncated: ...") apart from its sentence."""
     reason, found, detail = text.partition(": ")
     if not found or not reason.replace("_", "").isalpha():
         reason, detail = "", text
     sentence = detail[:1].upper() + detail[1:].rstrip(".") + "."
-    return JSONResponse({"error": sentence, "reason": reason}, status)
+    return JSONResponse({"error": sentence, "reason": reason}, status, headers)
 
 
 def _add_asset(app: FastAPI, path: str, content: bytes, media_type: str) -> None:
@@ -172,13 +174,13 @@ async def _body(request: Request) -> bytes:
     limit = f"too_large: a photo may have {LARGEST_UPLOAD >> 20} MB here; `florafauna predict` takes larger ones"
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > LARGEST_UPLOAD:
-        raise HTTPException(413, limit)
+        raise HTTPException(413, limit, CLOSE)
     data = bytearray()
     try:
         async for chunk in request.stream():
             data += chunk
             if len(data) > LARGEST_UPLOAD:
-                raise HTTPException(413, limit)
+                raise HTTPException(413, limit, CLOSE)
     except ClientDisconnect:
         raise HTTPException(400, "the upload was broken off") from None
     return bytes(data)
