@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from florafauna.bundle_info import BUNDLE, TRAINING, WEIGHTS, read_info, read_training, write_training
+from florafauna.centre import PREDICTION_BATCH
 from florafauna.compute import Compute
 from florafauna.errors import UserError
 from florafauna.files import sha256_bytes, sha256_file, write_atomic
@@ -22,8 +23,6 @@ from florafauna.models import DataConfig, create
 from florafauna.params import Architecture
 from florafauna.store import PixelStore
 from florafauna.views import EvalView, batches, normalise
-
-PREDICTION_BATCH = 64  # one size everywhere: a batch's size decides how a matrix product is summed
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,12 @@ def read_training(folder: Path) -> dict[str, Any]:
 
 def read_info(folder: Path) -> dict[str, Any]:
     """bundle.json alone, without loading the model; `UserError` where it is incomplete or was changed."""
-    info = _read(folder / BUNDLE, _Bundle)
-    if info.get(SEAL) != _seal(info):
-        raise UserError(f"{folder / BUNDLE} was changed after it was written ({SEAL} differs); fetch the bundle again.")
-    return info
+    return _unchanged(_read(folder / BUNDLE, _Bundle), folder / BUNDLE)
+
+
+def parse_info(text: str, file: Path) -> dict[str, Any]:
+    """The same from the text of a bundle.json that is kept inside `file`."""
+    return _unchanged(_parse(text, file, _Bundle), file)
 
 
 def write_training(folder: Path, info: dict[str, Any]) -> None:
@@ -102,16 +104,30 @@ def _seal(info: dict[str, Any]) -> str:
     return fingerprint({key: value for key, value in info.items() if key != SEAL})
 
 
+def _unchanged(info: dict[str, Any], file: Path) -> dict[str, Any]:
+    if info.get(SEAL) != _seal(info):
+        raise UserError(f"{file} was changed after it was written ({SEAL} differs); fetch the bundle again.")
+    return info
+
+
 def _read(file: Path, schema: type[_Section]) -> dict[str, Any]:
-    again = f"fetch {file.parent} again"
     try:
-        info = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(
             f"{file.parent} holds no {file.name}, so it is no complete {_what(file)}; "
             f"run `dvc pull {file.parent}` or `dvc repro`."
         ) from None
     except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}); fetch {file.parent} again.") from None
+    return _parse(text, file, schema)
+
+
+def _parse(text: str, file: Path, schema: type[_Section]) -> dict[str, Any]:
+    again = f"fetch {file.parent} again"
+    try:
+        info = json.loads(text)
+    except ValueError as error:
         raise UserError(f"{file} is no valid JSON ({error}); {again}.") from None
     found = info.get("format") if isinstance(info, dict) else None
     if found != FORMAT:

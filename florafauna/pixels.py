@@ -1,14 +1,14 @@
-"""From a file's bytes to upright 8-bit RGB at the stored size."""
+"""From a file's bytes to upright 8-bit RGB at the stored size. Needs no torch unless the given `resize` does."""
 
 import io
 import warnings
+from importlib.metadata import version
 
 import numpy as np
-import torch
 from PIL import Image, features
 
+from florafauna.centre import Resize
 from florafauna.orientation import TURNS, orientation
-from florafauna.resize import resize
 from florafauna.rgb import to_rgb
 
 VERSION = 1  # to be raised when `decode` gives other pixels: pixels of earlier versions are then not reused
@@ -25,7 +25,7 @@ def stored_size(width: int, height: int, store_size: int) -> tuple[int, int]:
     return (longer, store_size) if height > width else (store_size, longer)
 
 
-def decode(data: bytes, store_size: int) -> np.ndarray:
+def decode(data: bytes, store_size: int, resize: Resize) -> np.ndarray:
     """uint8 RGB of shape (*`stored_size`, 3), upright.
 
     A JPEG is decoded at the smallest of libjpeg's scales (1, 1/2, 1/4, 1/8) that is no smaller than needed: the
@@ -48,7 +48,7 @@ def decode(data: bytes, store_size: int) -> np.ndarray:
 def decoder() -> str:
     """What the decoded pixels depend on besides the file and the stored size."""
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
-    return f"{VERSION}, Pillow {Image.__version__}, libjpeg {jpeg}, torch {torch.__version__}"
+    return f"{VERSION}, Pillow {Image.__version__}, libjpeg {jpeg}, torch {version('torch')}"
 
 
 def _middle(pixels: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from florafauna.files import atomic_path
 from florafauna.kept_pixels import KeptPixels
 from florafauna.pixels import decode, stored_size
 from florafauna.progress import track
+from florafauna.resize import resize
 from florafauna.sources import Source
 
 COLUMNS = ["path", "label", "target", "held_out", "group", "cluster", "sha256"]
@@ -149,7 +150,7 @@ def _decode_chunk(source: Source, store_size: int, file: Path, places: list[Plac
 
 def _decode(source: Source, store_size: int, place: Place) -> np.ndarray:
     try:
-        return decode(source.read(place.path), store_size)
+        return decode(source.read(place.path), store_size, resize)
     except Exception as error:  # Pillow raises a dozen classes for a file that changed since the audit
         raise _changed(place, str(error)) from None
 

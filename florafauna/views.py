@@ -13,6 +13,7 @@ from PIL import Image, ImageEnhance
 from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from florafauna.centre import centre
 from florafauna.params import Augment
 from florafauna.randomness import global_random_state, rng_key
 from florafauna.resize import resize
@@ -95,7 +96,7 @@ class TrainView:
 
 @dataclass(frozen=True)
 class EvalView:
-    """The centre of the photo as timm evaluates: shorter side to size / crop_pct, then the centre square."""
+    """The centre of the photo as timm evaluates: see `centre`."""
 
     size: int
     crop_pct: float
@@ -103,13 +104,8 @@ class EvalView:
 
     def __call__(self, photo: np.ndarray, epoch: int = 0, name: str = "") -> torch.Tensor:
         """uint8 (3, size, size), in channels_last, of a uint8 (height, width, 3) photo, at all times the same."""
-        height, width = photo.shape[:2]
-        shorter = math.floor(self.size / self.crop_pct)
-        longer = int(shorter * max(height, width) / min(height, width))
-        height, width = (longer, shorter) if height > width else (shorter, longer)
-        pixels = resize(np.array(photo), height, width, self.interpolation)
-        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
-        return torch.from_numpy(pixels[top : top + self.size, left : left + self.size]).permute(2, 0, 1)
+        pixels = centre(photo, self.size, self.crop_pct, self.interpolation, resize)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 View = TrainView | EvalView

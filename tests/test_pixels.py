@@ -75,19 +75,19 @@ def test_exif_orientation_is_applied(form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
-    pixels = decode(saved(turned, form, exif=exif, **options), 40)
+    pixels = decode(saved(turned, form, exif=exif, **options), 40, resize)
     assert pixels.shape == (40, 60, 3)
     assert_shows_corners(pixels, tolerance=12)
 
 
 def test_a_photo_with_broken_exif_is_decoded_as_it_is() -> None:
-    assert_shows_corners(decode(saved(corners(), "JPEG", exif=b"Exif\0\0broken", quality=95), 40), tolerance=12)
+    assert_shows_corners(decode(saved(corners(), "JPEG", exif=b"Exif\0\0broken", quality=95), 40, resize), tolerance=12)
 
 
 @pytest.mark.parametrize(("form", "options"), [("JPEG", {"quality": 95}), ("TIFF", {})])
 def test_cmyk(form: str, options: dict[str, int]) -> None:
     """Pillow writes JPEGs as Adobe does, inverted and marked so; TIFFs plain."""
-    assert_shows_corners(decode(saved(corners().convert("CMYK"), form, **options), 40), tolerance=12)
+    assert_shows_corners(decode(saved(corners().convert("CMYK"), form, **options), 40, resize), tolerance=12)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
@@ -99,7 +99,7 @@ def test_what_is_transparent_becomes_white(mode: str) -> None:
         palette = image.quantize(8)
         clear = palette.getpixel((5, 5))
         data = saved(palette, "PNG", transparency=clear)
-        pixels = decode(data, 80)
+        pixels = decode(data, 80, resize)
         assert (pixels[20, 30] == 255).all(), "the transparent palette entry"
         assert np.abs(pixels[20, 90].astype(int) - CORNERS[0, 1]).max() <= 4
         return
@@ -115,26 +115,26 @@ def test_what_is_transparent_becomes_white(mode: str) -> None:
     expected = (60, 60, 60) if mode == "LA" else CORNERS[0, 1]
     assert np.abs(pixels[20, 90].astype(int) - expected).max() <= 4
     if mode in ("RGBA", "LA"):
-        assert np.array_equal(decode(saved(picture, "PNG"), 80), pixels)
+        assert np.array_equal(decode(saved(picture, "PNG"), 80, resize), pixels)
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_is_scaled_not_clipped(form: str) -> None:
     ramp = np.linspace(0, 65535, 256).round().astype(np.uint16)[None].repeat(64, 0)
-    pixels = decode(saved(Image.fromarray(ramp), form), 64)
+    pixels = decode(saved(Image.fromarray(ramp), form), 64, resize)
     assert np.array_equal(pixels, np.arange(256, dtype=np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2))
 
 
 def test_floating_point_grey_is_scaled() -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None].repeat(64, 0)
-    assert np.array_equal(decode(saved(Image.fromarray(ramp), "TIFF"), 64)[0, :, 0], np.arange(256))
+    assert np.array_equal(decode(saved(Image.fromarray(ramp), "TIFF"), 64, resize)[0, :, 0], np.arange(256))
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])
 def test_grey_and_bilevel_become_rgb(mode: str) -> None:
     half = Image.new("L", (64, 64), 255)
     half.paste(0, (0, 0, 32, 64))
-    pixels = decode(saved(half.convert(mode), "PNG"), 64)
+    pixels = decode(saved(half.convert(mode), "PNG"), 64, resize)
     assert (pixels[:, :32] == 0).all()
     assert (pixels[:, 32:] == 255).all()
 
@@ -142,7 +142,7 @@ def test_grey_and_bilevel_become_rgb(mode: str) -> None:
 @pytest.mark.parametrize(("width", "height"), [(800, 600), (600, 800), (1500, 1100), (801, 599)])
 def test_a_reduced_decode_is_close_to_the_full_one(width: int, height: int) -> None:
     data = saved(photograph(width, height), "JPEG", quality=90)
-    pixels = decode(data, 256)
+    pixels = decode(data, 256, resize)
     full = Image.open(io.BytesIO(data)).resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)
     difference = np.abs(np.asarray(full).astype(int) - pixels)
     assert difference.mean() < 2
@@ -166,7 +166,7 @@ def test_resizing_agrees_with_pillow() -> None:
 def test_the_stored_size_is_known_beforehand(width: int, height: int, store_size: int, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = decode(saved(Image.new("RGB", (width, height)), "JPEG", exif=exif), store_size)
+    pixels = decode(saved(Image.new("RGB", (width, height)), "JPEG", exif=exif), store_size, resize)
     upright = (width, height) if orientation == 1 else (height, width)
     assert pixels.shape == (*stored_size(*upright, store_size), 3)
     assert min(pixels.shape[:2]) == store_size
@@ -176,7 +176,7 @@ def test_the_stored_size_is_known_beforehand(width: int, height: int, store_size
 def test_of_a_panorama_the_middle_is_kept() -> None:
     image = Image.new("RGB", (2000, 20), "red")
     image.paste((0, 0, 255), (960, 0, 1040, 20))
-    pixels = decode(saved(image, "PNG"), 40)
+    pixels = decode(saved(image, "PNG"), 40, resize)
     assert pixels.shape == (40, 160, 3)
     assert (pixels[:, 2:-2] == (0, 0, 255)).all()
 
@@ -263,7 +263,7 @@ def test_the_store_holds_every_photo_in_the_order_of_the_manifest(tmp_path: Path
         store.index.columns
     )
     for row, path in enumerate(rows["path"]):
-        assert np.array_equal(store.photo(row), decode((tmp_path / "photos" / path).read_bytes(), 48))
+        assert np.array_equal(store.photo(row), decode((tmp_path / "photos" / path).read_bytes(), 48, resize))
     with pytest.raises(ValueError, match="read-only"):
         store.photo(0)[0, 0, 0] = 1
 

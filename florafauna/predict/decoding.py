@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -10,11 +11,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
+from florafauna.centre import Resize, centre
 from florafauna.errors import UserError
 from florafauna.examine import (
     LARGEST_PIXELS,
@@ -31,7 +33,6 @@ from florafauna.examine import (
 from florafauna.pixels import decode
 from florafauna.predict.inputs import Photo
 from florafauna.sources import Source
-from florafauna.views import EvalView
 
 CHUNK = 16  # photos a task: 2.4 MB of 224 px views to be sent back
 WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before other processes have started
@@ -49,12 +50,33 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """How a file becomes what a model sees: stored as in preprocessing, viewed as in evaluation."""
+
+    store_size: int
+    size: int
+    crop_pct: float
+    interpolation: str
+    resize: Resize
+
+    @classmethod
+    def of_bundle(cls, info: dict[str, Any], resize: Resize) -> "Sight":
+        """As bundle.json says; `resize` is torch's or numpy's, which agree."""
+        data = info["data"]
+        return cls(int(info["store_size"]), data["test_size"], data["crop_pct"], data["interpolation"], resize)
+
+    def __call__(self, data: bytes) -> np.ndarray:
+        """uint8 (size, size, 3); raises whatever a decoder stumbles over."""
+        stored = decode(data, self.store_size, self.resize)
+        return np.ascontiguousarray(centre(stored, self.size, self.crop_pct, self.interpolation, self.resize))
+
+
+@dataclass(frozen=True)
 class Decoder:
     """Reads, decodes and views photos as preprocessing and evaluation do; `times` asks for EXIF times, too."""
 
     sources: Sequence[Source]
-    store_size: int
-    view: EvalView
+    sight: Sight
     times: bool = False
 
     def see(self, photo: Photo) -> Seen:
@@ -67,16 +89,17 @@ class Decoder:
             data = b"" if refused else source.read(photo.path)
         except Exception as error:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
             return _refused(unreadable(error))
-        return _refused(refused) if refused else self._decode(data)
+        return _refused(refused) if refused else see_bytes(data, self.sight, self.times)
 
-    def _decode(self, data: bytes) -> Seen:
-        try:
-            taken = _inspect(data, self.times)
-            view = self.view(decode(data, self.store_size))
-        except Exception as error:  # a plugin raises whatever its parser stumbles over
-            found = examine(data)
-            return _refused(found if found.reason else Content(Reason.CORRUPT, one_line(error)))
-        return Seen(np.ascontiguousarray(view.permute(1, 2, 0).numpy()), taken=taken)
+
+def see_bytes(data: bytes, sight: Sight, times: bool = False) -> Seen:
+    """What is seen of a file's bytes; never raises for what they are."""
+    try:
+        taken = _inspect(data, times)
+        return Seen(sight(data), taken=taken)
+    except Exception as error:  # a plugin raises whatever its parser stumbles over
+        found = examine(data)
+        return _refused(found if found.reason else Content(Reason.CORRUPT, one_line(error)))
 
 
 def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator[Seen]:
@@ -126,7 +149,8 @@ _decoder: Decoder  # of a worker process, set once: archives are then listed onc
 def _start(decoder: Decoder) -> None:
     global _decoder
     _decoder = decoder
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # by the decoder's resize
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _see_chunk(photos: Sequence[Photo]) -> list[Seen]:
@@ -136,7 +160,7 @@ def _see_chunk(photos: Sequence[Photo]) -> list[Seen]:
 def _pool(decoder: Decoder, workers: int) -> ProcessPoolExecutor:
     # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, decoder.sight.resize.__module__])
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(decoder,))
     try:
         pool.submit(_see_chunk, ()).result()

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from florafauna.bundle import PREDICTION_BATCH, Bundle, forward, load_bundle
-from florafauna.compute import Compute, for_inference
+from florafauna.centre import PREDICTION_BATCH
 from florafauna.errors import UserError
 from florafauna.files import fingerprint
 from florafauna.predict.answers import Answers
-from florafauna.predict.decoding import WORTH_PROCESSES, Decoder, Seen, see_all
+from florafauna.predict.decoding import WORTH_PROCESSES, Decoder, Seen, Sight, see_all
 from florafauna.predict.inputs import Inputs, find_inputs
 from florafauna.predict.outputs import write
 from florafauna.predict.part import Part, Row, rows_of
 from florafauna.predict.request import Request
+from florafauna.predict.scorer import Scorer, load_scorer
 from florafauna.progress import track
-from florafauna.views import EvalView
 
 FORMAT = 1  # of the part
 
@@ -41,15 +39,15 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
     inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
     if request.submission:
         _refuse_equal_ids(inputs)
-    bundle = load_bundle(folder)
-    answers = Answers.of_bundle(bundle.info, request.top)
-    part = _open_part(request, inputs, bundle, answers)
+    scorer = load_scorer(folder)
+    answers = Answers.of_bundle(scorer.info, request.top)
+    part = _open_part(request, inputs, scorer, answers)
     times, total = request.form == "camtrap-dp", len(inputs.photos)
     try:
-        _say(f"{bundle.info['name']}: {total} photos" + (f", {part.done} of them done before" if part.done else ""))
+        _say(f"{scorer.info['name']}: {total} photos" + (f", {part.done} of them done before" if part.done else ""))
         if answers.remark:
             _say(answers.remark)
-        for scored in score_photos(bundle, inputs, for_inference(bundle.info["precision"]), part.done, workers, times):
+        for scored in score_photos(scorer, inputs, part.done, workers, times):
             part.add(_rows(scored, answers))
     except OSError as error:
         raise UserError(f"{request.part} cannot be written: {error}.") from None
@@ -57,7 +55,7 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
         part.close()
     failed = sum("error" in row for row in rows_of(request.part))
     try:
-        write(request, zip(inputs.photos, rows_of(request.part), strict=True), answers, str(bundle.info["name"]))
+        write(request, zip(inputs.photos, rows_of(request.part), strict=True), answers, str(scorer.info["name"]))
     except OSError as error:
         raise UserError(f"{request.out} cannot be written: {error}; {request.part} holds the predictions.") from None
     request.part.unlink()
@@ -69,12 +67,7 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
 
 
 def score_photos(
-    bundle: Bundle,
-    inputs: Inputs,
-    compute: Compute,
-    first: int = 0,
-    workers: int | None = None,
-    times: bool = False,
+    scorer: Scorer, inputs: Inputs, first: int = 0, workers: int | None = None, times: bool = False
 ) -> Iterator[Scored]:
     """The photos from number `first` on, a batch at a time.
 
@@ -82,20 +75,14 @@ def score_photos(
     So logits of the same photos in the same order are equal to the last bit, and calls that begin where another batch
     ended make the same batches.
     """
-    view = EvalView(bundle.data.test_size, bundle.data.crop_pct, bundle.data.interpolation)
-    decoder = Decoder(inputs.sources, int(bundle.info["store_size"]), view, times)
+    decoder = Decoder(inputs.sources, Sight.of_bundle(scorer.info, scorer.resize), times)
     photos = inputs.photos[first:]
     if workers is None:
         workers = (os.cpu_count() or 1) if len(photos) >= WORTH_PROCESSES else 1
-    model = compute.place(bundle.model).eval()
     for batch in _batches(track(see_all(decoder, photos, workers), "predict", len(photos))):
         pixels = [seen.pixels for seen in batch if seen.pixels is not None]
-        logits = np.zeros((0, len(bundle.labels)), dtype=np.float32)
-        if pixels:
-            images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-            (scores,) = forward(model, [images], bundle.data, compute)
-            logits = scores.float().cpu().numpy()
-        yield Scored(batch, logits)
+        classes = len(scorer.info["labels"])
+        yield Scored(batch, scorer.logits(np.stack(pixels)) if pixels else np.zeros((0, classes), dtype=np.float32))
 
 
 def _batches(seen: Iterable[Seen]) -> Iterator[list[Seen]]:
@@ -120,10 +107,10 @@ def _rows(scored: Scored, answers: Answers) -> list[Row]:
     return rows
 
 
-def _open_part(request: Request, inputs: Inputs, bundle: Bundle, answers: Answers) -> Part:
+def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answers) -> Part:
     header = {
         "format": FORMAT,
-        "bundle": fingerprint(bundle.info),
+        "bundle": fingerprint(scorer.info),
         "photos": inputs.fingerprint,
         "top": answers.top,
         "times": request.form == "camtrap-dp",

@@ -21,6 +21,7 @@ from florafauna.audit import Audit, audit
 from florafauna.examine import Reason, examine, extension_matches, printable
 from florafauna.orientation import TURNS
 from florafauna.pixels import decode
+from florafauna.resize import resize
 from florafauna.sources import FolderSource, open_source
 
 JPEG = saved(scene(1), quality=85)
@@ -281,7 +282,7 @@ def test_exif_orientation_gives_the_upright_picture(orientation: int, form: str)
     expected = examine(saved(upright, "PNG"))
     seen, shown = (np.frombuffer(one.thumbnail, np.uint8).astype(float) for one in (facts, expected))
     assert np.corrcoef(seen, shown)[0, 1] > 0.98
-    assert decode(content, 100).shape == (100, 150, 3)  # what is trained on agrees
+    assert decode(content, 100, resize).shape == (100, 150, 3)  # what is trained on agrees
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])

@@ -23,11 +23,12 @@ from training.tiny import CPU, Place
 from florafauna.bundle import load_bundle, predict_logits
 from florafauna.bundle_info import read_info, write_info
 from florafauna.cli import main
-from florafauna.predict.decoding import Decoder, see_all
+from florafauna.predict.decoding import Decoder, Sight, see_all
 from florafauna.predict.inputs import Photo, find_inputs
 from florafauna.predict.run import score_photos
+from florafauna.predict.with_torch import TorchScorer
+from florafauna.resize import resize
 from florafauna.store import PixelStore
-from florafauna.views import EvalView
 
 FEW = 6
 
@@ -77,7 +78,7 @@ def test_logits_are_those_of_evaluate(place: Place, bundle: Path, photos: Path, 
     spoil(tmp_path / "photos")
     inputs = find_inputs([str(tmp_path / "photos")])
     assert len(inputs.photos) == PHOTOS + 6
-    scored = list(score_photos(load_bundle(bundle), inputs, CPU, workers=workers))
+    scored = list(score_photos(TorchScorer.of_bundle(load_bundle(bundle), CPU), inputs, workers=workers))
     found = np.concatenate([batch.logits for batch in scored])
     assert np.array_equal(found, predict_logits(load_bundle(bundle), PixelStore(place.val), CPU))
     readable = [seen.pixels is not None for batch in scored for seen in batch.seen]
@@ -165,7 +166,7 @@ def test_a_decoder_that_crashes_costs_one_photo(photos: Path, tmp_path: Path) ->
     names = sorted(path.name for path in photos.iterdir())[:20]
     for name in [*names, "crash.jpg"]:
         shutil.copy(photos / names[0], tmp_path / name)
-    decoder = Decoder([CrashingSource(tmp_path)], 40, EvalView(32, 0.9, "bicubic"))
+    decoder = Decoder([CrashingSource(tmp_path)], Sight(40, 32, 0.9, "bicubic", resize))
     listed = [Photo(name, name, 0, name) for name in [*names[:5], "crash.jpg", *names[5:]]]
     seen = list(see_all(decoder, listed, workers=2))
     assert [number for number, each in enumerate(seen) if each.error] == [5]

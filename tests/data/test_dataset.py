@@ -13,6 +13,7 @@ from florafauna.dataset import Dataset, prepare
 from florafauna.errors import UserError
 from florafauna.params import DataParams, SplitParams
 from florafauna.pixels import decode
+from florafauna.resize import resize
 
 
 @pytest.fixture
@@ -192,7 +193,8 @@ def test_a_background_that_betrays_the_camera_scores_under_a_random_split_alone(
 
     def score(groups: tuple[str, ...]) -> float:
         manifest = prepare(data.model_copy(update={"groups": groups}), SplitParams(test=0.3), corrections).manifest
-        colours = np.stack([decode((root / path).read_bytes(), 64).mean((0, 1)) for path in manifest["path"]]) / 255
+        seen = [decode((root / path).read_bytes(), 64, resize) for path in manifest["path"]]
+        colours = np.stack([pixels.mean((0, 1)) for pixels in seen]) / 255
         known = colours[(manifest["split"] == "train").to_numpy()]
         features = np.exp(-200 * ((colours[:, None] - known[None]) ** 2).sum(axis=2))
         train, test = manifest["split"] == "train", manifest["split"] == "test"

@@ -1,0 +1,22 @@
+"""What is not installed with the package and can be."""
+
+from importlib.util import find_spec
+
+from florafauna.errors import UserError
+
+EXTRAS = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "onnxruntime": ("onnxruntime",),
+    "serve": ("fastapi", "uvicorn"),
+}
+
+
+def require(what: str) -> None:
+    """`UserError` with the command that helps where a module of `EXTRAS[what]` cannot be found; imports none."""
+    for module in EXTRAS[what]:
+        try:
+            found = find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise UserError(f"{module} is not installed; run `pip install {' '.join(EXTRAS[what])}`.")

@@ -1,0 +1,66 @@
+"""A bundle that `florafauna export --onnx` wrote, run by onnxruntime. Nothing here needs torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from florafauna.bundle_info import parse_info, read_info
+from florafauna.centre import Resize
+from florafauna.errors import UserError
+from florafauna.files import sha256_bytes
+from florafauna.predict.extras import require
+from florafauna.resample import resize
+
+FILE, KEY = "model.onnx", "florafauna"  # the key of the metadata that holds bundle.json
+PIXELS, LOGITS = "pixels", "logits"
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+@dataclass(frozen=True)
+class OnnxScorer:
+    """See `Scorer`."""
+
+    session: Any  # of onnxruntime, which has no types
+    info: dict[str, Any]
+    resize: Resize = resize
+
+    @classmethod
+    def load(cls, path: Path) -> "OnnxScorer":
+        """A folder with model.onnx and bundle.json, or an .onnx file alone, whose metadata say the same."""
+        folder = path.is_dir()
+        file = path / FILE if folder else path
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror}; name an exported bundle.") from None
+        digest = sha256_bytes(data)
+        info = read_info(path) if folder else {}
+        if folder and info["sha256"] != digest:
+            raise UserError(f"{file} is not the file that bundle.json describes (sha256 differs); export it again.")
+        session = open_session(data, str(file))
+        return cls(session, info or _inner(session, file) | {"sha256": digest})
+
+    def logits(self, pixels: np.ndarray) -> np.ndarray:
+        """See `Scorer`."""
+        return np.asarray(self.session.run([LOGITS], {PIXELS: pixels})[0], dtype=np.float32)
+
+
+def open_session(data: bytes, name: str) -> Any:
+    """An onnxruntime session on the GPU where the installed build can, else on the CPU; `UserError` if it cannot."""
+    require("onnxruntime")
+    import onnxruntime
+
+    providers = [each for each in PROVIDERS if each in onnxruntime.get_available_providers()]
+    try:
+        return onnxruntime.InferenceSession(data, providers=providers)
+    except Exception as error:  # its errors share no other base
+        raise UserError(f"{name} is no model that onnxruntime can run ({error}); export it again.") from None
+
+
+def _inner(session: Any, file: Path) -> dict[str, Any]:
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise UserError(f"{file} was not written by `florafauna export`: its metadata have no key '{KEY}'.")
+    return parse_info(text, file)

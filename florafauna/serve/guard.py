@@ -1,0 +1,80 @@
+"""What a request must look like, whoever sends it, and what every answer says to the browser."""
+
+import ipaddress
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+ANSWER_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Guard:
+    """Refuses other hosts' names and other sites' requests, before anything of their bodies is read.
+
+    A site whose name was made to lead to this machine (DNS rebinding) sends its own name as the host: only addresses,
+    `localhost` and the name given by --host are taken. No other site's page may send photos or embed training photos.
+    """
+
+    def __init__(self, app: App, host: str) -> None:
+        self._app = app
+        self._names = {"localhost", host.lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                added = [(name.encode(), value.encode()) for name, value in ANSWER_HEADERS.items()]
+                message["headers"] = [*message.get("headers", ()), *added]
+            await send(message)
+
+        refused = self._refused(scope)
+        if refused is None:
+            await self._app(scope, receive, send_guarded)
+            return
+        body = json.dumps({"error": refused, "reason": "forbidden"}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send_guarded({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _refused(self, scope: Scope) -> str | None:
+        headers: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        hosts = headers.get("host", [])
+        if len(hosts) != 1 or not self._is_ours(hosts[0].lower(), scope["server"][1]):
+            return "This server answers to its own address alone; open the one that it named at its start."
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", ["none"])
+        opened = scope["method"] == "GET" and headers.get("sec-fetch-mode") == ["navigate"]
+        if origin not in (None, [f"http://{hosts[0]}"]) or not (opened or site in (["same-origin"], ["none"])):
+            return "Requests of other sites are refused."
+        return None
+
+    def _is_ours(self, host: str, port: int) -> bool:
+        found = HOST.fullmatch(host)
+        if found is None or int(found[2] or 80) != port:
+            return False
+        if found[1] in self._names:
+            return True
+        try:
+            ipaddress.ip_address(found[1].strip("[]"))
+        except ValueError:
+            return False
+        return True

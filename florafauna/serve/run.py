@@ -1,0 +1,49 @@
+"""Start the page: a socket of this machine, a bundle, and uvicorn between them."""
+
+import contextlib
+import errno
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from florafauna.errors import UserError
+from florafauna.predict.scorer import load_scorer
+from florafauna.serve.app import Service, make_app
+
+TRAIN, CACHE = Path("data/processed/train"), Path(".florafauna/neighbours")
+
+
+def serve(bundle: Path, host: str, port: int) -> None:
+    """Serve until interrupted; `UserError` where the address cannot be had or the bundle cannot be read."""
+    with contextlib.closing(_bound(host, port)) as listening:
+        service = Service(load_scorer(bundle), TRAIN, CACHE)
+        config = uvicorn.Config(
+            make_app(service, host), log_level="warning", access_log=False, server_header=False, proxy_headers=False
+        )
+        shown = f"[{host}]" if ":" in host else host
+        print(f"{service.scorer.info['name']}: http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a taken port is known before a model is loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        raise UserError(f"--host {host} is no address of this machine; leave it out, or use 0.0.0.0.") from None
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        what = {
+            errno.EADDRINUSE: f"port {port} is taken; end what uses it, or choose another by --port",
+            errno.EACCES: f"port {port} needs an administrator; choose one above 1023 by --port",
+            errno.EADDRNOTAVAIL: f"--host {host} is no address of this machine; leave it out, or use 0.0.0.0",
+        }.get(error.errno or 0, f"{host}:{port} cannot be used: {error.strerror}")
+        raise UserError(f"{what}.") from None
+    return listening
