@@ -17,6 +17,7 @@ from florafauna.grouping import cluster_names, join
 from florafauna.params import DataParams, SplitParams
 from florafauna.photos import Photos, read_photos
 from florafauna.photos.taxonomy import RANKS
+from florafauna.places import Places, read_places
 from florafauna.placing import assert_apart, place, without_leaks, without_untrained
 from florafauna.sources import open_source
 
@@ -35,15 +36,17 @@ class Dataset:
     facts: dict[str, Any]
     notes: tuple[str, ...]
     root: Path
+    places: Places
 
-    def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path) -> None:
-        """Write the four files, each whole or not at all; print what the reader of the log should know."""
+    def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path, places: Path) -> None:
+        """Write the five files, each whole or not at all; print what the reader of the log should know."""
         for note in self.notes:
             print(f"split: {note}", flush=True)
         write_examples(examples, open_source(self.root), self.manifest, self.quarantine)
         write_atomic(manifest, self.manifest.to_csv(index=False, lineterminator="\n"))
         write_atomic(quarantine, self.quarantine.to_csv(index=False, lineterminator="\n"))
         write_json(metrics, self.facts)
+        write_atomic(places, self.places.text())
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,22 @@ class Examined:
 
 
 def prepare(
-    data: DataParams, split: SplitParams, corrections: Path, cache: Path | None = None, workers: int | None = None
+    data: DataParams,
+    split: SplitParams,
+    corrections: Path,
+    places: Path | None = None,
+    cache: Path | None = None,
+    workers: int | None = None,
 ) -> Dataset:
     """Read, audit, group and split the photos that `data` names.
 
     `corrections` is a table (path, label) whose labels win over the source's; the label `remove` (or none) takes
-    the photo out. `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
+    the photo out. `places` is the file with the places of the last run, which need not exist. `cache` is where the
+    audit remembers. Raises `UserError` for data that cannot be split.
     """
+    earlier = read_places(places) if places is not None else None
     photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
-    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, earlier)
 
 
 def examine_photos(
@@ -112,23 +122,26 @@ def examine_photos(
     )
 
 
-def split_photos(examined: Examined, split: SplitParams) -> Dataset:
-    """Split examined photos; `UserError` for too many unreadable ones and for classes that are too small."""
+def split_photos(examined: Examined, split: SplitParams, earlier: Places | None = None) -> Dataset:
+    """Split examined photos, those with an `earlier` place as it says.
+
+    `UserError` for too many unreadable ones and for classes that are too small.
+    """
     _refuse_many(examined.unusable, examined.listed, examined.data)
     if examined.table.empty:
         raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
     labels_as_read = examined.table["label"]
-    table, waivers, notes = place(examined.table, split)
-    table, leaks = without_leaks(table)
+    placed = place(examined.table, split, examined.data.groups, earlier)
+    table, leaks = without_leaks(placed.table)
     table, untrained = without_untrained(table)
     assert_apart(table)
     quarantine = _listed([examined.quarantine, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
     kept = [name for name in ALSO_KEPT if name in table.columns]
-    notes = (*examined.notes, *notes, *_unused_columns(table, examined.data))
-    facts = facts_of_dataset(examined.format, table, quarantine, waivers, labels_as_read, _leaky_groups(leaks))
-    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root))
+    notes = (*examined.notes, *placed.notes, *_unused_columns(table, examined.data))
+    facts = facts_of_dataset(examined.format, table, quarantine, placed.waivers, labels_as_read, _leaky_groups(leaks))
+    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), placed.places)
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
