@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from florafauna.audit import Audit, audit
+from florafauna.conflicts import label_conflicts
 from florafauna.duplicates import cluster
 from florafauna.errors import UserError
 from florafauna.examine import Reason
@@ -107,9 +108,8 @@ def examine_photos(
     source = open_source(Path(data.root))
     found = audit(source, list(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
-    table, unreadable = _readable(table, found)
+    table, unreadable, conflicts = _readable(table, found)
     missing = out["reason"].isin([str(reason) for reason in Reason])
-    table, conflicts = _without_conflicts(table)
     groups = join(table, data.groups, table["cluster"])
     return Examined(
         data,
@@ -190,16 +190,24 @@ def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) 
             )
 
 
-def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The photos that decode, with sha256, width, height and cluster; and the others."""
+def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The photos that decode, with sha256, width, height and cluster; those that do not; and label conflicts.
+
+    Nobody can tell which label of a picture with two is right: both files are taken out.
+    """
     bad = (found.table["reason"] != "").to_numpy()
     unreadable = table.loc[bad, ["path", "label"]].assign(
         reason=found.table.loc[bad, "reason"].to_numpy(), detail=found.table.loc[bad, "detail"].to_numpy()
     )
     facts = found.table.loc[~bad, ["sha256", "width", "height", "flat", "extension_matches"]].reset_index(drop=True)
     kept = table[~bad].drop(columns=set(facts.columns) & set(table.columns)).reset_index(drop=True).join(facts)
-    numbers = cluster(facts["sha256"].tolist(), found.hashes[~bad], found.thumbnails[~bad], facts["flat"].tolist())
-    return kept.assign(cluster=cluster_names(numbers, kept["sha256"])), unreadable
+    hashes, thumbnails = found.hashes[~bad], found.thumbnails[~bad]
+    kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), hashes, thumbnails, facts["flat"].tolist()))
+    detail = label_conflicts(kept, hashes, thumbnails)
+    clash = detail != ""
+    conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
+    kept = kept[~clash].reset_index(drop=True)
+    return kept.assign(cluster=cluster_names(kept["cluster"].to_numpy(), kept["sha256"])), unreadable, conflicts
 
 
 def _refuse_many(unreadable: pd.DataFrame, listed: int, data: DataParams) -> None:
@@ -211,20 +219,6 @@ def _refuse_many(unreadable: pd.DataFrame, listed: int, data: DataParams) -> Non
             f"{first['detail']}), more than data.max_unreadable ({data.max_unreadable:.0%}) allows; "
             "repair or remove them, or raise it."
         )
-
-
-def _without_conflicts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Photos with equal bytes and different labels are taken out: nobody can tell which label is right."""
-    several = table.groupby("sha256")["label"].transform("nunique") > 1
-    rows = table[several]
-    named = {
-        sha256: " and ".join(f"{path} ({label})" for path, label in zip(same["path"], same["label"], strict=True))
-        for sha256, same in rows.groupby("sha256")
-    }
-    conflicts = rows[["path", "label"]].assign(
-        reason="label_conflict", detail="the same file under several labels: " + rows["sha256"].map(named).astype(str)
-    )
-    return table[~several].reset_index(drop=True), conflicts
 
 
 def _unused_columns(table: pd.DataFrame, data: DataParams) -> tuple[str, ...]:

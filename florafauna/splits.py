@@ -1,10 +1,11 @@
 """Groups → train, val, test: every class gets its shares, and groups that have a place keep it.
 
-Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data") with groups
-in the place of examples, since a group may hold several classes: the class with the fewest groups left is served next.
-What it still lacks in each split is rounded to whole groups; which of its groups go where is decided by what the other
-classes of the group lack there, and by photos, so that a few large groups do not end up in the test set. Groups are
-taken in an order that the seed draws, the large ones first.
+Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data") with
+groups in the place of examples, since a group may hold several classes: the class with the fewest groups left is served
+next. What it still lacks in each split is rounded to whole groups; which of its groups go where is decided by what the
+other classes of the group lack there, and by photos, so that one large group is not the whole test set. Groups are
+taken in an order that the seed draws, the large ones first. Then groups of several classes are moved as long as that
+helps: so that every class is in every split, and for its shares.
 """
 
 from collections.abc import Sequence
