@@ -14,8 +14,10 @@ from florafauna.dataset import examine_photos, split_photos
 from florafauna.errors import UserError
 from florafauna.params import DataParams, SplitParams, load_params
 from florafauna.photos import Photos, read_photos
+from florafauna.places import read_places
 
 CORRECTIONS = Path("data/corrections.csv")
+PLACES = Path("data/places.csv")
 CACHE = Path(".florafauna/audit")
 TABLES = ("labels.csv", "labels.parquet")
 PLAIN_WIDTH = 120  # columns where there is no terminal
@@ -34,9 +36,13 @@ def check(
 ) -> None:
     """Print the overview of the photos of `params`, or of those at `path`, and the split that would result.
 
-    Photos that cannot be split are described as far as they are known, and then raise `UserError`. Nothing is written
-    but what the audit remembers.
+    Corrections and the places of earlier runs are those of the project's own photos and of no others. Photos that
+    cannot be split are described as far as they are known, and then raise `UserError`. Nothing is written but what the
+    audit remembers.
     """
+    if path is not None and _is_the_projects(path, params):
+        path = None
+    earlier = read_places(PLACES) if path is None else None
     data, split = _settings(params, path)
     given = {"labels": labels and str(labels), "format": format, "label": label, "groups": groups}
     data = data.model_copy(update={name: value for name, value in given.items() if value is not None})
@@ -47,11 +53,16 @@ def check(
     examined = examine_photos(photos, data, split, CORRECTIONS if path is None else None, CACHE)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
-        dataset = split_photos(examined, split)
+        dataset = split_photos(examined, split, earlier)
     except UserError:
         _show(console, data, examined.facts(), examined.quarantine, [*notes, *examined.notes])
         raise
     _show(console, data, dataset.facts, dataset.quarantine, [*notes, *dataset.notes])
+
+
+def _is_the_projects(path: Path, params: Path) -> bool:
+    """Whether photos are those that the params file names."""
+    return params.exists() and path.resolve() == Path(load_params(params).data.root).resolve()
 
 
 def _settings(params: Path, path: Path | None) -> tuple[DataParams, SplitParams]:

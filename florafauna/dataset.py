@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from florafauna.audit import Audit, audit
+from florafauna.conflicts import label_conflicts
 from florafauna.duplicates import cluster
 from florafauna.errors import UserError
 from florafauna.examine import Reason
@@ -17,6 +18,7 @@ from florafauna.grouping import cluster_names, join
 from florafauna.params import DataParams, SplitParams
 from florafauna.photos import Photos, read_photos
 from florafauna.photos.taxonomy import RANKS
+from florafauna.places import Places, read_places
 from florafauna.placing import assert_apart, place, without_leaks, without_untrained
 from florafauna.sources import open_source
 
@@ -35,15 +37,17 @@ class Dataset:
     facts: dict[str, Any]
     notes: tuple[str, ...]
     root: Path
+    places: Places
 
-    def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path) -> None:
-        """Write the four files, each whole or not at all; print what the reader of the log should know."""
+    def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path, places: Path) -> None:
+        """Write the five files, each whole or not at all; print what the reader of the log should know."""
         for note in self.notes:
             print(f"split: {note}", flush=True)
         write_examples(examples, open_source(self.root), self.manifest, self.quarantine)
         write_atomic(manifest, self.manifest.to_csv(index=False, lineterminator="\n"))
         write_atomic(quarantine, self.quarantine.to_csv(index=False, lineterminator="\n"))
         write_json(metrics, self.facts)
+        write_atomic(places, self.places.text())
 
 
 @dataclass(frozen=True)
@@ -68,15 +72,22 @@ class Examined:
 
 
 def prepare(
-    data: DataParams, split: SplitParams, corrections: Path, cache: Path | None = None, workers: int | None = None
+    data: DataParams,
+    split: SplitParams,
+    corrections: Path,
+    places: Path | None = None,
+    cache: Path | None = None,
+    workers: int | None = None,
 ) -> Dataset:
     """Read, audit, group and split the photos that `data` names.
 
     `corrections` is a table (path, label) whose labels win over the source's; the label `remove` (or none) takes
-    the photo out. `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
+    the photo out. `places` is the file with the places of the last run, which need not exist. `cache` is where the
+    audit remembers. Raises `UserError` for data that cannot be split.
     """
+    earlier = read_places(places) if places is not None else None
     photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
-    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, earlier)
 
 
 def examine_photos(
@@ -97,9 +108,8 @@ def examine_photos(
     source = open_source(Path(data.root))
     found = audit(source, list(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
-    table, unreadable = _readable(table, found)
+    table, unreadable, conflicts = _readable(table, found)
     missing = out["reason"].isin([str(reason) for reason in Reason])
-    table, conflicts = _without_conflicts(table)
     groups = join(table, data.groups, table["cluster"])
     return Examined(
         data,
@@ -112,23 +122,26 @@ def examine_photos(
     )
 
 
-def split_photos(examined: Examined, split: SplitParams) -> Dataset:
-    """Split examined photos; `UserError` for too many unreadable ones and for classes that are too small."""
+def split_photos(examined: Examined, split: SplitParams, earlier: Places | None = None) -> Dataset:
+    """Split examined photos, those with an `earlier` place as it says.
+
+    `UserError` for too many unreadable ones and for classes that are too small.
+    """
     _refuse_many(examined.unusable, examined.listed, examined.data)
     if examined.table.empty:
         raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
     labels_as_read = examined.table["label"]
-    table, waivers, notes = place(examined.table, split)
-    table, leaks = without_leaks(table)
+    placed = place(examined.table, split, examined.data.groups, earlier)
+    table, leaks = without_leaks(placed.table)
     table, untrained = without_untrained(table)
     assert_apart(table)
     quarantine = _listed([examined.quarantine, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
     kept = [name for name in ALSO_KEPT if name in table.columns]
-    notes = (*examined.notes, *notes, *_unused_columns(table, examined.data))
-    facts = facts_of_dataset(examined.format, table, quarantine, waivers, labels_as_read, _leaky_groups(leaks))
-    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root))
+    notes = (*examined.notes, *placed.notes, *_unused_columns(table, examined.data))
+    facts = facts_of_dataset(examined.format, table, quarantine, placed.waivers, labels_as_read, _leaky_groups(leaks))
+    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), placed.places)
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -177,16 +190,24 @@ def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) 
             )
 
 
-def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The photos that decode, with sha256, width, height and cluster; and the others."""
+def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The photos that decode, with sha256, width, height and cluster; those that do not; and label conflicts.
+
+    Nobody can tell which label of a picture with two is right: both files are taken out.
+    """
     bad = (found.table["reason"] != "").to_numpy()
     unreadable = table.loc[bad, ["path", "label"]].assign(
         reason=found.table.loc[bad, "reason"].to_numpy(), detail=found.table.loc[bad, "detail"].to_numpy()
     )
     facts = found.table.loc[~bad, ["sha256", "width", "height", "flat", "extension_matches"]].reset_index(drop=True)
     kept = table[~bad].drop(columns=set(facts.columns) & set(table.columns)).reset_index(drop=True).join(facts)
-    numbers = cluster(facts["sha256"].tolist(), found.hashes[~bad], found.thumbnails[~bad], facts["flat"].tolist())
-    return kept.assign(cluster=cluster_names(numbers, kept["sha256"])), unreadable
+    hashes, thumbnails = found.hashes[~bad], found.thumbnails[~bad]
+    kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), hashes, thumbnails, facts["flat"].tolist()))
+    detail = label_conflicts(kept, hashes, thumbnails)
+    clash = detail != ""
+    conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
+    kept = kept[~clash].reset_index(drop=True)
+    return kept.assign(cluster=cluster_names(kept["cluster"].to_numpy(), kept["sha256"])), unreadable, conflicts
 
 
 def _refuse_many(unreadable: pd.DataFrame, listed: int, data: DataParams) -> None:
@@ -198,20 +219,6 @@ def _refuse_many(unreadable: pd.DataFrame, listed: int, data: DataParams) -> Non
             f"{first['detail']}), more than data.max_unreadable ({data.max_unreadable:.0%}) allows; "
             "repair or remove them, or raise it."
         )
-
-
-def _without_conflicts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Photos with equal bytes and different labels are taken out: nobody can tell which label is right."""
-    several = table.groupby("sha256")["label"].transform("nunique") > 1
-    rows = table[several]
-    named = {
-        sha256: " and ".join(f"{path} ({label})" for path, label in zip(same["path"], same["label"], strict=True))
-        for sha256, same in rows.groupby("sha256")
-    }
-    conflicts = rows[["path", "label"]].assign(
-        reason="label_conflict", detail="the same file under several labels: " + rows["sha256"].map(named).astype(str)
-    )
-    return table[~several].reset_index(drop=True), conflicts
 
 
 def _unused_columns(table: pd.DataFrame, data: DataParams) -> tuple[str, ...]:

@@ -20,9 +20,9 @@ def cluster_names(cluster: np.ndarray, sha256: pd.Series) -> pd.Series:
 def join(table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series) -> pd.DataFrame:
     """The group of each photo: the connected components over equal values of `columns` and equal `cluster`, "" apart.
 
-    Returns columns `group` (a name, "" for a photo on its own) and `key`, the text that decides the group's split. The
-    key is a value of the first of `columns` that the group has, so that more photos of a burst leave it where it was;
-    a group without values goes by its photos' SHA-256.
+    Returns columns `group` (a name, "" for a photo on its own) and `key`, a name that every photo's group has. It is a
+    value of the first of `columns` that the group has, so that more photos of a burst leave it as it was (the manifest
+    names it: photos that are added should change no other row); a group without values goes by its photos' SHA-256.
     """
     component = _components([table[column] for column in columns] + [cluster])
     key = pd.Series("", index=table.index)

@@ -1,4 +1,4 @@
-"""Audit the labelled photos, group them and split them: manifest, quarantine, counts."""
+"""Audit the labelled photos, group them and split them: manifest, quarantine, counts, places."""
 
 from pathlib import Path
 
@@ -9,10 +9,14 @@ from florafauna.params import load_params
 if __name__ == "__main__":
     with one_sentence_on_error():
         params = load_params()
-        dataset = prepare(params.data, params.split, Path("data/corrections.csv"), cache=Path(".florafauna/audit"))
+        places = Path("data/places.csv")
+        dataset = prepare(
+            params.data, params.split, Path("data/corrections.csv"), places, cache=Path(".florafauna/audit")
+        )
         dataset.write(
             Path("data/manifest.csv"),
             Path("data/quarantine.csv"),
             Path("data/examples.parquet"),
             Path("metrics/data.json"),
+            places,
         )

@@ -88,8 +88,8 @@ def test_equal_input_gives_equal_bytes(repository: Path, corrections: Path, tmp_
     for run, workers in (("one", 1), ("two", 2)):
         out = tmp_path / run
         prepared = prepare(data, SplitParams(), corrections, workers=workers)
-        prepared.write(out / "m.csv", out / "q.csv", out / "e.parquet", out / "d.json")
-    for name in ("m.csv", "q.csv", "e.parquet", "d.json"):
+        prepared.write(out / "m.csv", out / "q.csv", out / "e.parquet", out / "d.json", out / "p.csv")
+    for name in ("m.csv", "q.csv", "e.parquet", "d.json", "p.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
