@@ -42,14 +42,10 @@ class KeptPixels:
     ) -> None:
         """Drop the shards that no store has any more."""
         if kind is None:
-            used = {
-                name
-                for path in self.folder.glob("*.parquet")
-                for name in _places_of(path)["shard"].unique().to_pylist()
-            }
-            for entry in list(os.scandir(self._shards)):
-                if entry.name not in used:
-                    os.unlink(entry.path)
+            used = {name for index in self.folder.glob("*.parquet") for name in _shards_of(index)}
+            for shard in list(self._shards.iterdir()):
+                if shard.name not in used:
+                    shard.unlink()
 
     def link(self, names: Iterable[str], folder: Path) -> set[str]:
         """Link the shards that are kept of `names` into `folder`; returns their names."""
@@ -77,9 +73,7 @@ class KeptPixels:
         index = self.folder / f"{store.name}.parquet"
         index.unlink(missing_ok=True)
         try:
-            for name in set(_places_of(store / "index.parquet")["shard"].to_pylist()).difference(
-                os.listdir(self._shards)
-            ):
+            for name in _shards_of(store / "index.parquet") - {shard.name for shard in self._shards.iterdir()}:
                 os.link(store / "pixels" / name, self._shards / name)
             os.link(store / "index.parquet", index)
         except OSError as error:  # a copy instead would double the disk space
@@ -91,10 +85,8 @@ class KeptPixels:
     def _read(self) -> pa.Table:
         """COLUMNS of the photos whose shards are there, as long as they were written."""
         places = pa.concat_tables([SCHEMA.empty_table(), *map(_places_of, self.folder.glob("*.parquet"))])
-        pixels = pc.multiply(pc.multiply(places["height"], places["width"]), 3)
-        ends = (
-            places.append_column("end", pc.add(places["offset"], pixels)).group_by("shard").aggregate([("end", "max")])
-        )
+        ends = pc.add(places["offset"], pc.multiply(pc.multiply(places["height"], places["width"]), 3))
+        ends = places.append_column("end", ends).group_by("shard").aggregate([("end", "max")])
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._shards)}
         names = ends["shard"].to_pylist()
         whole = [name for name, end in zip(names, ends["end_max"].to_pylist(), strict=True) if sizes.get(name) == end]
@@ -115,3 +107,7 @@ def _places_of(index: Path) -> pa.Table:
         return pq.read_table(index, columns=COLUMNS).replace_schema_metadata().cast(SCHEMA)
     except (pa.ArrowInvalid, KeyError):  # what a killed run left
         return SCHEMA.empty_table()
+
+
+def _shards_of(index: Path) -> set[str]:
+    return set(_places_of(index)["shard"].unique().to_pylist())

@@ -57,7 +57,7 @@ class Workers(Generic[Task, Result]):
 
 
 def _begin(work: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:
-    global _work  # noqa: PLW0603 - there is one task at a time in a process of its own
+    global _work
     _work = work
     if prepare is not None:
         prepare()

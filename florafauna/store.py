@@ -31,7 +31,7 @@ class PixelStore:
             expected = self._shard_sizes()
         except (pa.ArrowInvalid, KeyError) as error:
             raise UserError(f"{folder}/index.parquet cannot be read ({error}); run `dvc checkout {folder}`.") from None
-        found = {entry.name: entry.stat().st_size for entry in os.scandir(folder / "pixels")}
+        found = {file.name: file.stat().st_size for file in os.scandir(folder / "pixels") if file.is_file()}
         wrong = [name for name, size in expected.items() if found.get(name) != size]
         if wrong:
             raise UserError(
