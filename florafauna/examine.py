@@ -150,6 +150,8 @@ def extension_matches(path: str, form: str) -> bool:
 
 def printable(path: str) -> str:
     r"""A path as UTF-8 text on one line: bytes that are not UTF-8 and control characters appear as `\xNN`."""
+    if path.isascii() and path.isprintable():
+        return path
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
 

@@ -1,9 +1,11 @@
 """Worker processes: started clean, told once what to do, and a sentence where none can be started."""
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -12,6 +14,8 @@ from florafauna.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+AHEAD = 4  # tasks in flight for each process
 
 _work: Callable[[Any], Any] | None = None  # what this process does with each task
 
@@ -32,6 +36,7 @@ class Workers(Generic[Task, Result]):
         # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
         context = get_context("forkserver")
         context.set_forkserver_preload([module])
+        self._count = count
         self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
 
     def __enter__(self) -> Self:
@@ -51,9 +56,22 @@ class Workers(Generic[Task, Result]):
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
+    def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
+        """`work` of each task, in order, a bounded number of tasks ahead; raises as the result of `submit` does."""
+        return in_flight(self.submit, tasks, self._count)
+
     def submit(self, task: Task) -> Future[Result]:
         """Have `work(task)` done; a `BrokenProcessPool` from its result says that a process died."""
         return self._pool.submit(_do, task)
+
+
+def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+    """The results of `tasks`, in order; a bounded number is submitted ahead."""
+    coming = iter(tasks)
+    flying = deque(submit(task) for task in islice(coming, AHEAD * workers))
+    while flying:
+        yield flying.popleft().result()
+        flying.extend(submit(task) for task in islice(coming, 1))
 
 
 def _begin(work: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:

@@ -11,11 +11,11 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from florafauna.errors import UserError
 from florafauna.files import atomic_path, flush, sha256_bytes
 from florafauna.kept_pixels import Kept, KeptPixels, read_kept
 from florafauna.pixels import decode, stored_size
-from florafauna.processes import Workers
+from florafauna.processes import Workers, in_flight
 from florafauna.progress import track
 from florafauna.sources import Source
 
@@ -211,25 +211,15 @@ def _write_all(writer: ShardWriter, shards: Iterator[Shard], workers: int | None
         yield from chain.from_iterable(writer([shard]) for shard in shards)
     elif few:
         with warnings.catch_warnings(), ThreadPoolExecutor(workers) as threads:  # decoders change the filters at once
-            yield from _in_flight(lambda chunk: threads.submit(writer, chunk), ([shard] for shard in shards), workers)
+            yield from chain.from_iterable(in_flight(lambda shard: threads.submit(writer, [shard]), shards, workers))
     else:
         try:
             with Workers(workers, __name__, writer, one_thread) as processes:
-                yield from _in_flight(processes.submit, _chunks(shards), workers)
+                yield from chain.from_iterable(processes.map(_chunks(shards)))
         except BrokenProcessPool:
             raise UserError(
                 "a process that decodes photos was killed, most likely for want of memory; close other programs."
             ) from None
-
-
-def _in_flight(
-    submit: Callable[[list[Shard]], Future[list[Place]]], chunks: Iterator[list[Shard]], workers: int
-) -> Iterator[Place]:
-    """The photos of `chunks`, of which a bounded number is being written."""
-    flying = [submit(chunk) for chunk in islice(chunks, 2 * workers)]
-    while flying:
-        yield from flying.pop(0).result()
-        flying += [submit(chunk) for chunk in islice(chunks, 1)]
 
 
 def _chunks(shards: Iterator[Shard]) -> Iterator[list[Shard]]:
