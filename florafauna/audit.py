@@ -41,8 +41,14 @@ CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the 
 ASKED_AT_ONCE = 1024  # paths that the cache is asked for
 COLUMNS = ["path", "reason", "detail", "sha256", "bytes", "format", "extension_matches", "mode", "orientation", "width",
            "height", "flat"]  # fmt: skip
-NUMBERS_OF_CONTENT = {"orientation": np.int64, "width": np.int64, "height": np.int64, "flat": np.bool_}
-NUMBERS = {"bytes": np.int64, "extension_matches": np.bool_} | NUMBERS_OF_CONTENT
+TEXTS = ("reason", "detail", "format", "mode")
+HASHED = 32  # bytes of a SHA-256
+ROW = np.dtype(
+    [(name, np.int32) for name in TEXTS]
+    + [("read", np.bool_), ("sha256", f"V{HASHED}"), ("bytes", np.int64), ("extension_matches", np.bool_)]
+    + [(name, np.int64) for name in ("orientation", "width", "height")]
+    + [("flat", np.bool_)]
+)
 
 
 class PhotoSource(Protocol):
@@ -198,64 +204,55 @@ def _examine_by_halves(work: ExamineChunk, paths: Sequence[str]) -> list[File]:
 
 
 class _Rows:
-    """The facts of files in columns of few bytes a file, filled in any order.
+    """The facts of files in few bytes a file, filled in any order.
 
     What is large and read a part at a time lies in a temporary file, mapped: it takes no memory that others need.
     """
 
     def __init__(self, count: int, folder: Path | None) -> None:
-        self._numbers = {name: np.zeros(count, dtype) for name, dtype in NUMBERS.items()}
-        self._texts = {name: _Texts(count) for name in ("reason", "detail", "format", "mode")}
-        self._sha256 = np.zeros((count, 32), np.uint8)
-        self._read = np.zeros(count, bool)
+        self._rows = np.zeros(count, ROW)
+        self._texts = {"": 0}  # and its number, of the few different ones
         self._hashes = _mapped((count, len(perceptual.VIEWS)), np.dtype("<u8"), folder)
         self._thumbnails = _mapped((count, perceptual.THUMBNAIL**2), np.dtype(np.uint8), folder)
 
     def put(self, at: int, file: File) -> None:
         """Fill row `at`."""
-        content = file.content
-        if file.sha256:
-            self._read[at] = True
-            self._sha256[at] = np.frombuffer(bytes.fromhex(file.sha256), np.uint8)
-        self._numbers["bytes"][at] = file.size
-        self._numbers["extension_matches"][at] = extension_matches(file.path, content.format)
-        for name in NUMBERS_OF_CONTENT:
-            self._numbers[name][at] = getattr(content, name)
-        for name, texts in self._texts.items():
-            texts.put(at, getattr(content, name))
+        content, sha256 = file.content, file.sha256
+        texts = (content.reason, content.detail, content.format, content.mode)
+        self._rows[at] = (
+            *(
+                number(text, len(self._texts))
+                for text in (content.reason, content.detail, content.format, content.mode)
+            ),
+            bool(sha256),
+            bytes.fromhex(sha256),
+            file.size,
+            extension_matches(file.path, content.format),
+            content.orientation,
+            content.width,
+            content.height,
+            content.flat,
+        )
         if not content.reason:
             self._hashes[at] = np.frombuffer(content.hashes, "<u8")
             self._thumbnails[at] = np.frombuffer(content.thumbnail, np.uint8)
 
     def audit(self, paths: Sequence[str]) -> Audit:
         """The rows, which are those of `paths`."""
-        columns: dict[str, Any] = self._numbers | {name: texts.column() for name, texts in self._texts.items()}
-        columns["path"] = pd.array([printable(path) for path in paths], dtype="str")
-        columns["sha256"] = self._hex()
-        table = pd.DataFrame({name: columns[name] for name in COLUMNS}, copy=False)
+        texts = pd.array([str(text) for text in self._texts], dtype="str")
+        columns: dict[str, Any] = {name: self._rows[name] for name in COLUMNS if name in ROW.names}
+        columns |= {name: texts.take(self._rows[name]) for name in TEXTS}
+        columns |= {"path": pd.array([printable(path) for path in paths], dtype="str"), "sha256": self._sha256()}
         side = perceptual.THUMBNAIL
+        table = pd.DataFrame({name: columns[name] for name in COLUMNS})
         return Audit(table, self._hashes, self._thumbnails.reshape(-1, side, side))
 
-    def _hex(self) -> Any:
-        ends = np.concatenate([[0], np.cumsum(self._read) * 64])
-        text = self._sha256[self._read].tobytes().hex().encode()
-        buffers = [None, pa.py_buffer(ends.astype(np.int64)), pa.py_buffer(text)]
-        return pd.array(pa.LargeStringArray.from_buffers(len(self._read), *buffers[1:]), dtype="str")
-
-
-class _Texts:
-    """A column of texts of which few are different."""
-
-    def __init__(self, count: int) -> None:
-        self._known: dict[str, int] = {"": 0}
-        self._codes = np.zeros(count, np.int32)
-
-    def put(self, at: int, text: str) -> None:
-        if text:
-            self._codes[at] = self._known.setdefault(str(text), len(self._known))
-
-    def column(self) -> Any:
-        return pd.array(list(self._known), dtype="str").take(self._codes)
+    def _sha256(self) -> Any:
+        read = self._rows["read"]
+        ends = np.concatenate([[0], np.cumsum(read) * 2 * HASHED]).astype(np.int64)
+        text = self._rows["sha256"][read].tobytes().hex().encode()
+        column = pa.LargeStringArray.from_buffers(len(read), pa.py_buffer(ends), pa.py_buffer(text))
+        return pd.array(column, dtype="str")
 
 
 def _mapped(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -> npt.NDArray[Any]:
