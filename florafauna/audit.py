@@ -220,10 +220,7 @@ class _Rows:
         content, sha256 = file.content, file.sha256
         texts = (content.reason, content.detail, content.format, content.mode)
         self._rows[at] = (
-            *(
-                number(text, len(self._texts))
-                for text in (content.reason, content.detail, content.format, content.mode)
-            ),
+            *(self._texts.setdefault(text, len(self._texts)) for text in texts),
             bool(sha256),
             bytes.fromhex(sha256),
             file.size,
