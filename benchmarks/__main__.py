@@ -5,7 +5,7 @@ from importlib import import_module
 
 from benchmarks.results import RESULTS, Section, write_section
 
-NAMES = ("preprocess", "views", "audit", "duplicates", "real_photos", "predict")
+NAMES = ("preprocess", "views", "audit", "duplicates", "real_photos", "predict", "memory", "growth")
 
 
 def main(names: list[str]) -> None:

@@ -18,7 +18,7 @@ from florafauna.audit import audit
 from florafauna.sources import open_source
 
 SETS = ((800, 600, 24, 960), (4000, 3000, 4, 96))  # width, height, different pictures, photos
-ADDED_TO = ((800, 600, 24, 3000), (4000, 3000, 4, 200))
+ADDED_TO = ((800, 600, 24, 6000), (4000, 3000, 4, 400))
 SHARE = 100  # one in so many is new
 LONG_AGO = 1_600_000_000  # seconds since the epoch: photos are rarely as new as these would be
 

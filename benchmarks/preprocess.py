@@ -21,7 +21,7 @@ from florafauna.store_writer import build_store
 
 STORE_SIZE = 256
 SETS = ((800, 600, 48, 960), (4000, 3000, 6, 96))  # width, height, different photos, photos
-ADDED_TO = ((800, 600, 48, 1500), (4000, 3000, 6, 200))
+ADDED_TO = ((800, 600, 48, 4000), (4000, 3000, 6, 400))
 SHARE = 100  # one in so many is new
 ABOUT = f"""Every photo of a folder to {STORE_SIZE} px along the shorter side, on all cores.
 Pillow: `Image.open(path).convert("RGB").resize(size)` in as many processes, the result thrown away.

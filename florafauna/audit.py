@@ -6,22 +6,22 @@ are those of the last audit is taken to be unchanged; one changed within two sec
 
 import hashlib
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain
-from multiprocessing import get_context
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from florafauna import perceptual
-from florafauna.audit_cache import AuditCache, File
+from florafauna.audit_cache import FORMAT, AuditCache, File
 from florafauna.examine import (
     VERSION,
     Content,
@@ -34,10 +34,21 @@ from florafauna.examine import (
     refuse_size,
     unreadable,
 )
+from florafauna.processes import Workers
 from florafauna.progress import track
 
-CHUNK = 32  # photos a task: 20 to 300 ms of work, so that neither the queue nor the last task costs much
-WORTH_PROCESSES = 8 * CHUNK  # fewer photos are examined before other processes have started
+CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the queue nor the last task costs much
+ASKED_AT_ONCE = 1024  # paths that the cache is asked for
+COLUMNS = ["path", "reason", "detail", "sha256", "bytes", "format", "extension_matches", "mode", "orientation", "width",
+           "height", "flat"]  # fmt: skip
+TEXTS = ("reason", "detail", "format", "mode")
+HASHED = 32  # bytes of a SHA-256
+ROW = np.dtype(
+    [(name, np.int32) for name in TEXTS]
+    + [("read", np.bool_), ("sha256", f"V{HASHED}"), ("bytes", np.int64), ("extension_matches", np.bool_)]
+    + [(name, np.int64) for name in ("orientation", "width", "height")]
+    + [("flat", np.bool_)]
+)
 
 
 class PhotoSource(Protocol):
@@ -76,31 +87,44 @@ def audit(
 
     `origin` names the source in the cache, since two folders may hold the same paths; `cache` is a folder, without
     which nothing is remembered. `workers` is the number of processes, by default one a core; the result does not
-    depend on it.
+    depend on it. With 1 this process does it all, and a decoder that crashes ends it.
     """
     origin = printable(origin)  # a folder's name need not be UTF-8, and SQLite takes nothing else
-    files: dict[str, File] = {}
-    unknown: list[str] = []
+    rows = _Rows(len(paths), cache)
+    unknown: list[int] = []
     with AuditCache(cache, _version()) as memory:
-        for path in paths:
-            known = _without_reading(source, path, origin, memory)
-            if known is None:
-                unknown.append(path)
-            else:
-                files[path] = known
-        for chunk in _examine_all(source, unknown, cache, workers):
-            files.update((file.path, file) for file in chunk)
+        for start in range(0, len(paths), ASKED_AT_ONCE):
+            asked = paths[start : start + ASKED_AT_ONCE]
+            for at, known in enumerate(_without_reading(source, asked, origin, memory), start):
+                if known is None:
+                    unknown.append(at)
+                else:
+                    rows.put(at, known)
+        place = iter(unknown)
+        for chunk in _examine_all(ExamineChunk(source, cache), [paths[at] for at in unknown], workers):
             memory.remember(origin, [file for file in chunk if file.sha256])
+            for file in chunk:
+                rows.put(next(place), file)
         memory.prune(origin, paths)
-    return _tabulate([files[path] for path in paths])
+    return rows.audit(paths)
 
 
 def _version() -> str:
-    return f"{VERSION}, {decoder_versions()}"
+    return f"{VERSION}, {decoder_versions()}, format {FORMAT}"
 
 
-def _without_reading(source: PhotoSource, path: str, origin: str, memory: AuditCache) -> File | None:
-    """The facts of a file that its name, size and time alone tell, or None."""
+def _without_reading(
+    source: PhotoSource, paths: Sequence[str], origin: str, memory: AuditCache
+) -> Iterator[File | None]:
+    """The facts of each file that its name, size and time alone tell, or None."""
+    found: list[File | tuple[int, int]] = [_refused_or_status(source, path) for path in paths]
+    asked = {path: what for path, what in zip(paths, found, strict=True) if not isinstance(what, File)}
+    known = memory.recall(origin, asked)
+    for path, what in zip(paths, found, strict=True):
+        yield what if isinstance(what, File) else known.get(path)
+
+
+def _refused_or_status(source: PhotoSource, path: str) -> File | tuple[int, int]:
     refused = refuse_name(path)
     if refused is not None:
         return _not_read(path, refused)
@@ -109,106 +133,128 @@ def _without_reading(source: PhotoSource, path: str, origin: str, memory: AuditC
     except Exception as error:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
         return _not_read(path, unreadable(error))
     refused = refuse_size(size)
-    return memory.recall(origin, path, size, modified) if refused is None else _not_read(path, refused, size)
+    return (size, modified) if refused is None else _not_read(path, refused, size)
 
 
 def _not_read(path: str, content: Content, size: int = 0) -> File:
     return File(path, "", size, 0, 0, content)
 
 
-def _examine_all(
-    source: PhotoSource, paths: Sequence[str], cache: Path | None, workers: int | None
-) -> Iterator[list[File]]:
+@dataclass(frozen=True)
+class ExamineChunk:
+    """Reads and hashes files; decodes those whose content is not known."""
+
+    source: PhotoSource
+    cache: Path | None
+
+    def __call__(self, paths: Sequence[str]) -> list[File]:
+        """The facts of `paths`, in order."""
+        with AuditCache(self.cache, _version()) as memory:
+            return [self._file(path, memory) for path in paths]
+
+    def _file(self, path: str, memory: AuditCache) -> File:
+        read_at = time.time_ns()
+        try:
+            size, modified = self.source.stat(path)
+            data = self.source.read(path)
+        except Exception as error:  # as above
+            return _not_read(path, unreadable(error))
+        sha256 = hashlib.sha256(data).hexdigest()
+        return File(path, sha256, size, modified, read_at, memory.content(sha256) or examine(data))
+
+
+def _examine_all(work: ExamineChunk, paths: Sequence[str], workers: int | None) -> Iterator[list[File]]:
     """The facts of `paths`, in order, in chunks."""
-    chunks = [list(paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK)]
-    if workers is None:
-        workers = (os.cpu_count() or 1) if len(paths) >= WORTH_PROCESSES else 1
-    if min(workers, len(chunks)) > 1:
-        results: Iterable[list[File]] = _in_processes(source, chunks, cache, min(workers, len(chunks)))
-    else:
-        results = (_examine_chunk(source, chunk, cache) for chunk in chunks)
+    alone, workers = workers == 1, workers or os.cpu_count() or 1
+    size = min(CHUNK, -(-len(paths) // (4 * workers)) or 1)
+    chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
+    results: Iterable[list[File]] = map(work, chunks) if alone else _in_processes(work, chunks, workers)
     files = track(chain.from_iterable(results), "audit", total=len(paths))
     for chunk in chunks:
         yield [next(files) for _ in chunk]
     next(files, None)  # lets the progress bar see the end
 
 
-def _in_processes(
-    source: PhotoSource, chunks: Sequence[Sequence[str]], cache: Path | None, workers: int
-) -> Iterator[list[File]]:
+def _in_processes(work: ExamineChunk, chunks: Sequence[Sequence[str]], workers: int) -> Iterator[list[File]]:
     """Chunks examined by several processes. A file that ends its process (a decoder's crash) is found by halving."""
-    done, context = 0, _context()
+    done = 0
     while done < len(chunks):
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with Workers(min(workers, len(chunks) - done), __name__, work) as pool:
             try:
-                futures = [pool.submit(_examine_chunk, source, chunk, cache) for chunk in chunks[done:]]
-                for future in futures:
-                    yield future.result()
+                for files in pool.map(chunks[done:]):
+                    yield files
                     done += 1
             except BrokenProcessPool:
                 pass
-            finally:
-                pool.shutdown(cancel_futures=True)
         if done < len(chunks):
-            yield _examine_by_halves(source, chunks[done], cache)
+            yield _examine_by_halves(work, chunks[done])
             done += 1
 
 
-def _context() -> BaseContext:
-    # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _examine_by_halves(source: PhotoSource, paths: Sequence[str], cache: Path | None) -> list[File]:
-    with ProcessPoolExecutor(1, mp_context=_context()) as pool:
+def _examine_by_halves(work: ExamineChunk, paths: Sequence[str]) -> list[File]:
+    with Workers(1, __name__, work) as pool:
         try:
-            return pool.submit(_examine_chunk, source, paths, cache).result()
+            return pool.submit(paths).result()
         except BrokenProcessPool:
             pass
     if len(paths) == 1:
         return [_not_read(paths[0], Content(Reason.CORRUPT, "it crashes the process that decodes it"))]
     middle = len(paths) // 2
-    return _examine_by_halves(source, paths[:middle], cache) + _examine_by_halves(source, paths[middle:], cache)
+    return _examine_by_halves(work, paths[:middle]) + _examine_by_halves(work, paths[middle:])
 
 
-def _examine_chunk(source: PhotoSource, paths: Sequence[str], cache: Path | None) -> list[File]:
-    """Read and hash files; decode those whose content is not known."""
-    files = []
-    with AuditCache(cache, _version()) as memory:
-        for path in paths:
-            read_at = time.time_ns()
-            try:
-                size, modified = source.stat(path)
-                data = source.read(path)
-            except Exception as error:  # as above
-                files.append(_not_read(path, unreadable(error)))
-                continue
-            sha256 = hashlib.sha256(data).hexdigest()
-            files.append(File(path, sha256, size, modified, read_at, memory.content(sha256) or examine(data)))
-    return files
+class _Rows:
+    """The facts of files in few bytes a file, filled in any order.
+
+    What is large and read a part at a time lies in a temporary file, mapped: it takes no memory that others need.
+    """
+
+    def __init__(self, count: int, folder: Path | None) -> None:
+        self._rows = np.zeros(count, ROW)
+        self._texts = {"": 0}  # and its number, of the few different ones
+        self._hashes = _mapped((count, len(perceptual.VIEWS)), np.dtype("<u8"), folder)
+        self._thumbnails = _mapped((count, perceptual.THUMBNAIL**2), np.dtype(np.uint8), folder)
+
+    def put(self, at: int, file: File) -> None:
+        """Fill row `at`."""
+        content, sha256 = file.content, file.sha256
+        texts = (content.reason, content.detail, content.format, content.mode)
+        self._rows[at] = (
+            *(self._texts.setdefault(text, len(self._texts)) for text in texts),
+            bool(sha256),
+            bytes.fromhex(sha256),
+            file.size,
+            extension_matches(file.path, content.format),
+            content.orientation,
+            content.width,
+            content.height,
+            content.flat,
+        )
+        if not content.reason:
+            self._hashes[at] = np.frombuffer(content.hashes, "<u8")
+            self._thumbnails[at] = np.frombuffer(content.thumbnail, np.uint8)
+
+    def audit(self, paths: Sequence[str]) -> Audit:
+        """The rows, which are those of `paths`."""
+        texts = pd.array([str(text) for text in self._texts], dtype="str")
+        columns: dict[str, Any] = {name: self._rows[name] for name in COLUMNS if name in ROW.names}
+        columns |= {name: texts.take(self._rows[name]) for name in TEXTS}
+        columns |= {"path": pd.array([printable(path) for path in paths], dtype="str"), "sha256": self._sha256()}
+        side = perceptual.THUMBNAIL
+        table = pd.DataFrame({name: columns[name] for name in COLUMNS})
+        return Audit(table, self._hashes, self._thumbnails.reshape(-1, side, side))
+
+    def _sha256(self) -> Any:
+        read = self._rows["read"]
+        ends = np.concatenate([[0], np.cumsum(read) * 2 * HASHED]).astype(np.int64)
+        text = self._rows["sha256"][read].tobytes().hex().encode()
+        column = pa.LargeStringArray.from_buffers(len(read), pa.py_buffer(ends), pa.py_buffer(text))
+        return pd.array(column, dtype="str")
 
 
-def _tabulate(files: Sequence[File]) -> Audit:
-    contents = [file.content for file in files]
-    table = pd.DataFrame(
-        {
-            "path": [printable(file.path) for file in files],
-            "reason": [str(content.reason) for content in contents],
-            "detail": [content.detail for content in contents],
-            "sha256": [file.sha256 for file in files],
-            "bytes": [file.size for file in files],
-            "format": [content.format for content in contents],
-            "extension_matches": [extension_matches(file.path, file.content.format) for file in files],
-            "mode": [content.mode for content in contents],
-            "orientation": [content.orientation for content in contents],
-            "width": [content.width for content in contents],
-            "height": [content.height for content in contents],
-            "flat": [content.flat for content in contents],
-        }
-    )
-    hashes = np.frombuffer(b"".join(content.hashes for content in contents), "<u8").astype(np.uint64)
-    thumbnails = np.frombuffer(b"".join(content.thumbnail for content in contents), np.uint8)
-    side = perceptual.THUMBNAIL
-    return Audit(table, hashes.reshape(-1, len(perceptual.VIEWS)), thumbnails.reshape(-1, side, side))
+def _mapped(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -> npt.NDArray[Any]:
+    if shape[0] == 0:
+        return np.zeros(shape, dtype)
+    usable = folder is not None and folder.is_dir() and os.access(folder, os.W_OK)
+    with tempfile.TemporaryFile(dir=folder if usable else None) as file:
+        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))

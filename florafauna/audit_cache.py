@@ -4,6 +4,7 @@ SQLite commits whole transactions or nothing, so a killed audit keeps what it ha
 memory does not grow with the number of photos remembered.
 """
 
+import json
 import sqlite3
 import time
 import zlib
@@ -24,7 +25,10 @@ SECONDS_BETWEEN_COMMITS = 2.0
 # A file changed within this time of being read may change again without a new modification time (git's "racy" rule).
 RACY_NANOSECONDS = 2_000_000_000
 
+FORMAT = 2  # of the file; belongs into `version`
+
 _FACTS = tuple(field.name for field in fields(Content))
+_FLAT = _FACTS.index("flat")
 _SCHEMA = f"""
 CREATE TABLE version (text TEXT NOT NULL);
 CREATE TABLE content (sha256 TEXT PRIMARY KEY, {", ".join(_FACTS)}, checksum, used INTEGER NOT NULL)
@@ -75,16 +79,20 @@ class AuditCache:
         rows = self._run(f"SELECT {', '.join(_FACTS)}, checksum FROM content WHERE sha256 = ?", (sha256,))
         return _content(sha256, rows[0]) if rows else None
 
-    def recall(self, origin: str, path: str, size: int, modified: int) -> File | None:
-        """The facts of a file that has not changed since it was remembered, told by its size and time."""
+    def recall(self, origin: str, status: dict[str, tuple[int, int]]) -> dict[str, File]:
+        """The facts of files that have not changed since they were remembered, told by size and time of each path."""
         columns = ", ".join(f"content.{name}" for name in _FACTS)
         rows = self._run(
-            f"SELECT seen.sha256, {columns}, checksum FROM seen JOIN content USING (sha256) "
-            "WHERE origin = ? AND path = ? AND size = ? AND modified = ?",
-            (origin, path, size, modified),
+            f"SELECT seen.path, size, modified, seen.sha256, {columns}, checksum FROM json_each(?) AS asked "
+            "CROSS JOIN seen ON origin = ? AND seen.path = asked.value CROSS JOIN content USING (sha256)",
+            (json.dumps(list(status)), origin),
         )
-        content = _content(rows[0][0], rows[0][1:]) if rows else None
-        return File(path, rows[0][0], size, modified, 0, content) if content is not None else None
+        files = {}
+        for path, size, modified, sha256, *row in rows:
+            content = _content(sha256, row) if status.get(path) == (size, modified) else None
+            if content is not None:
+                files[path] = File(path, sha256, size, modified, 0, content)
+        return files
 
     def remember(self, origin: str, files: Sequence[File]) -> None:
         """Keep the facts of files that were read."""
@@ -108,8 +116,10 @@ class AuditCache:
 
     def prune(self, origin: str, paths: Sequence[str]) -> None:
         """Forget files of `origin` that are not among `paths`, and content that has not been met for KEPT_DAYS."""
-        gone = {path for (path,) in self._run("SELECT path FROM seen WHERE origin = ?", (origin,))}.difference(paths)
-        self._run_many("DELETE FROM seen WHERE origin = ? AND path = ?", [(origin, path) for path in sorted(gone)])
+        there = set(paths)
+        seen = self._run("SELECT path FROM seen WHERE origin = ?", (origin,))
+        gone = [(origin, path) for (path,) in seen if path not in there]
+        self._run_many("DELETE FROM seen WHERE origin = ? AND path = ?", gone)
         self._run(
             "UPDATE content SET used = ? WHERE used < ? AND sha256 IN (SELECT sha256 FROM seen WHERE origin = ?)",
             (self._today, self._today - REFRESHED_DAYS, origin),
@@ -186,11 +196,15 @@ def _row(file: File) -> tuple[Any, ...]:
 
 def _content(sha256: str, row: Sequence[Any]) -> Content | None:
     """The facts of a row as `_row` made it; None where the disk has changed it, which SQLite does not check."""
-    *values, checksum = row
-    facts = dict(zip(_FACTS, values, strict=True))
-    facts["flat"] = bool(facts["flat"])
-    return Content(**facts) if checksum == _checksum(sha256, tuple(facts.values())) else None
+    *facts, checksum = row
+    facts[_FLAT] = bool(facts[_FLAT])
+    try:
+        return Content(*facts) if checksum == _checksum(sha256, facts) else None
+    except TypeError:  # other types than were written
+        return None
 
 
-def _checksum(sha256: str, facts: tuple[Any, ...]) -> int:
-    return zlib.crc32(repr((sha256, facts)).encode("utf-8", "backslashreplace"))
+def _checksum(sha256: str, facts: Sequence[Any]) -> int:
+    *short, hashes, thumbnail = facts
+    text = repr((sha256, short)).encode("utf-8", "backslashreplace")
+    return zlib.crc32(thumbnail, zlib.crc32(hashes, zlib.crc32(text)))

@@ -32,12 +32,15 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
-def label_conflicts(table: pd.DataFrame, hashes: Hashes, thumbnails: Bytes) -> pd.Series:
+def label_conflicts(
+    table: pd.DataFrame, hashes: Hashes, thumbnails: Bytes, rows: Indices | None = None
+) -> pd.Series:
     """Why the label of each photo cannot be trusted, naming the files that contradict each other; "" elsewhere.
 
     `table` has path, label, cluster (a number), sha256, flat and perhaps datetime; `hashes` is (photos, views),
-    `thumbnails` (photos, side, side).
+    `thumbnails` (photos, side, side); where they hold more than the photos, `rows` says which of theirs each photo is.
     """
+    rows = np.arange(len(table)) if rows is None else rows
     labels, content = (pd.factorize(table[name], sort=True)[0] for name in ("label", "sha256"))
     cluster = table["cluster"].to_numpy()
     exact = (table["label"].groupby(content).transform("nunique") > 1).to_numpy()
@@ -45,15 +48,15 @@ def label_conflicts(table: pd.DataFrame, hashes: Hashes, thumbnails: Bytes) -> p
     found = list(_pairs_of_equals(np.flatnonzero(exact), content))
     some = np.flatnonzero(mixed & ~table["flat"].to_numpy(dtype=bool))
     time = table["datetime"].to_numpy() if "datetime" in table.columns else np.full(len(table), "")
-    for one, other, flipped in _candidates(some, hashes[some, 0]):
+    for one, other, flipped in _candidates(some, hashes[rows[some], 0]):
         apart = (labels[one] != labels[other]) & (cluster[one] == cluster[other])
         apart &= (time[one] == time[other]) | (time[one] == "") | (time[other] == "")
         one, other, flipped = one[apart], other[apart], flipped[apart]
         for start in range(0, len(one), _PAIRS_A_CHUNK):
             chunk = slice(start, start + _PAIRS_A_CHUNK)
-            first = thumbnails[one[chunk]]
+            first = thumbnails[rows[one[chunk]]]
             first[flipped[chunk]] = first[flipped[chunk], :, ::-1]
-            same = are_copies(first, thumbnails[other[chunk]])
+            same = are_copies(first, thumbnails[rows[other[chunk]]])
             found += zip(one[chunk][same].tolist(), other[chunk][same].tolist(), strict=True)
     return _named(table, found)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from florafauna.audit import Audit, audit
@@ -13,7 +14,7 @@ from florafauna.errors import UserError
 from florafauna.examine import Reason
 from florafauna.examples import write_examples
 from florafauna.facts import facts_of_dataset, facts_of_photos
-from florafauna.files import write_atomic, write_json
+from florafauna.files import atomic_path, write_json
 from florafauna.grouping import cluster_names, join
 from florafauna.params import DataParams, SplitParams
 from florafauna.photos import Photos, read_photos
@@ -25,6 +26,7 @@ from florafauna.sources import open_source
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
 REMOVE = ("remove", "")  # labels in the corrections that take a photo out
+ROWS_AT_ONCE = 10_000  # of a table that is written: pandas makes objects of them
 RESERVED = ["target", "held_out", "cluster", "sha256", "width", "height", "key"]
 
 
@@ -44,8 +46,9 @@ class Dataset:
         for note in self.notes:
             print(f"split: {note}", flush=True)
         write_examples(examples, open_source(self.root), self.manifest, self.quarantine)
-        write_atomic(manifest, self.manifest.to_csv(index=False, lineterminator="\n"))
-        write_atomic(quarantine, self.quarantine.to_csv(index=False, lineterminator="\n"))
+        for path, table in ((manifest, self.manifest), (quarantine, self.quarantine)):
+            with atomic_path(path) as temporary:
+                table.to_csv(temporary, index=False, lineterminator="\n", chunksize=ROWS_AT_ONCE)
         write_json(metrics, self.facts)
         write_atomic(places, self.places.text())
 
@@ -201,9 +204,10 @@ def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataF
     )
     facts = found.table.loc[~bad, ["sha256", "width", "height", "flat", "extension_matches"]].reset_index(drop=True)
     kept = table[~bad].drop(columns=set(facts.columns) & set(table.columns)).reset_index(drop=True).join(facts)
-    hashes, thumbnails = found.hashes[~bad], found.thumbnails[~bad]
-    kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), hashes, thumbnails, facts["flat"].tolist()))
-    detail = label_conflicts(kept, hashes, thumbnails)
+    rows = np.flatnonzero(~bad)
+    flat = facts["flat"].to_numpy()
+    kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), found.hashes, found.thumbnails, flat, rows))
+    detail = label_conflicts(kept, found.hashes, found.thumbnails, rows)
     clash = detail != ""
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
     kept = kept[~clash].reset_index(drop=True)

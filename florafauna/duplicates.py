@@ -11,6 +11,7 @@ with nothing else, so that blank frames cannot chain unlike photos into one clus
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -37,53 +38,68 @@ _REPRESENTATIVES = 8
 # away all within 5 bits. Without the limit 100,000 hashes with one common band would be compared all to all.
 _CROWDED = 1024
 
-_QUERIES_A_CHUNK = 1 << 18  # bounds a search's memory to about 100 MB
+_QUERIES_A_CHUNK = 1 << 14  # and
+_PAIRS_A_CHUNK = 1 << 10  # bound a search's memory to some 10 MB
 _ROUNDS = 8  # candidates tried between two clusters in one chunk of the search, closest first
 
 
-def cluster(sha256: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: Sequence[bool]) -> Indices:
+def cluster(
+    sha256: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: Sequence[bool], rows: Indices | None = None
+) -> Indices:
     """The cluster of each photo as a number; photos with the same number show the same picture.
 
-    `hashes` is (photos, views), `thumbnails` (photos, side, side). Which photos are together does not depend on their
-    order.
+    `hashes` is (photos, views), `thumbnails` (photos, side, side); where they hold more than the photos, `rows` says
+    which of theirs each photo is, since a selection would be a copy. Which photos are together does not depend on
+    their order.
     """
-    _, first, exact = np.unique(np.asarray(sha256, dtype=str), return_index=True, return_inverse=True)
+    _, first, exact = np.unique(np.asarray(sha256, dtype=np.bytes_), return_index=True, return_inverse=True)
     telling = np.flatnonzero(~np.asarray(flat, dtype=bool)[first])
     labels = np.arange(len(first))
-    labels[telling] = len(first) + cluster_pictures(hashes[first[telling]], thumbnails[first[telling]])
+    chosen = first[telling] if rows is None else rows[first[telling]]
+    labels[telling] = len(first) + cluster_pictures(hashes, thumbnails, chosen)
     return labels[exact]
 
 
-def cluster_pictures(hashes: Hashes, thumbnails: Bytes) -> Indices:
+def cluster_pictures(hashes: Hashes, thumbnails: Bytes, rows: Indices | None = None) -> Indices:
     """As `cluster`, by what the pictures look like alone; none of them should be flat."""
-    whole = hashes[:, 0]
+    rows = np.arange(len(hashes)) if rows is None else rows
+    whole = hashes[rows, 0]
     labels = np.arange(len(whole))
     for first, second in _neighbours(whole):
-        labels = _match(
-            labels, first, second, np.zeros(len(first), dtype=bool), whole[first] ^ whole[second], thumbnails
-        )
+        labels = _match(labels, first, second, False, whole[first] ^ whole[second], thumbnails, rows)
     chosen = _representatives(labels, whole)
-    views = hashes[chosen]
-    queries = np.concatenate([views.ravel(), mirrored(views).ravel()])
-    owner = np.tile(np.repeat(chosen, hashes.shape[1]), 2)
-    flipped = np.arange(len(queries)) >= views.size
-    for query, found in pairs_within_radius(queries, whole[chosen]):
-        first, second = owner[query], chosen[found]
-        labels = _match(labels, first, second, flipped[query], queries[query] ^ whole[second], thumbnails)
+    tables = _tables(whole[chosen])
+    # A view at a time: what all of them differ in at once would be most of the memory of a split.
+    for view, flipped in track(list(product(range(hashes.shape[1]), (False, True))), "duplicates"):
+        queries = hashes[rows[chosen], view]
+        queries = mirrored(queries) if flipped else queries
+        for query, found in _search(queries, whole[chosen], tables):
+            first, second = chosen[query], chosen[found]
+            difference = queries[query] ^ whole[second]
+            labels = _match(labels, first, second, flipped, difference, thumbnails, rows)
     return labels
 
 
 def pairs_within_radius(queries: Hashes, hashes: Hashes) -> Iterator[tuple[Indices, Indices]]:
     """Chunks of index pairs (query, hash) that differ in at most RADIUS bits; a pair may come up to once a band."""
-    probes = [(band, flip) for band in range(BANDS) for flip in _FLIPS]
-    tables = [_Table(hashes, band) for band in range(BANDS)]
-    for band, flip in track(probes, "duplicates"):
-        keys = _band(queries, band) ^ flip
-        for start in range(0, len(queries), _QUERIES_A_CHUNK):
-            query, found = tables[band].lookup(keys[start : start + _QUERIES_A_CHUNK])
-            query += start
-            near = np.bitwise_count(queries[query] ^ hashes[found]) <= RADIUS
-            yield query[near], found[near]
+    return _search(queries, hashes, _tables(hashes))
+
+
+def _search(queries: Hashes, hashes: Hashes, tables: "list[_Table]") -> Iterator[tuple[Indices, Indices]]:
+    for start in range(0, len(queries), _QUERIES_A_CHUNK):
+        asked = queries[start : start + _QUERIES_A_CHUNK]
+        parts = []
+        for band, table in enumerate(tables):
+            keys = _band(asked, band)
+            for flip in _FLIPS:
+                query, found = table.lookup(keys ^ flip)
+                near = np.bitwise_count(asked[query] ^ hashes[found]) <= RADIUS
+                parts.append((start + query[near], found[near]))
+        yield np.concatenate([query for query, _ in parts]), np.concatenate([found for _, found in parts])
+
+
+def _tables(hashes: Hashes) -> "list[_Table]":
+    return [_Table(hashes, band) for band in range(BANDS)]
 
 
 class _Table:
@@ -128,7 +144,13 @@ def _representatives(labels: Indices, hashes: Hashes) -> Indices:
 
 
 def _match(
-    labels: Indices, first: Indices, second: Indices, flipped: Flags, difference: Hashes, thumbnails: Bytes
+    labels: Indices,
+    first: Indices,
+    second: Indices,
+    flipped: bool,
+    difference: Hashes,
+    thumbnails: Bytes,
+    rows: Indices,
 ) -> Indices:
     """Labels after the candidate pairs that show one picture are joined; `flipped` says that `first` is mirrored.
 
@@ -144,13 +166,21 @@ def _match(
         order = apart[np.lexsort((second[apart], first[apart], distance[apart]))]
         _, unique = np.unique(ends[0, order] * len(labels) + ends[1, order], return_index=True)
         tried = order[unique]
-        pictures = thumbnails[first[tried]]
-        pictures[flipped[tried]] = pictures[flipped[tried], :, ::-1]
-        same = same_picture(pictures, thumbnails[second[tried]])
+        same = _same(thumbnails, rows[first[tried]], rows[second[tried]], flipped)
         labels = _join(labels, first[tried[same]], second[tried[same]])
         rest = np.setdiff1d(apart, tried, assume_unique=True)
-        first, second, flipped, distance = first[rest], second[rest], flipped[rest], distance[rest]
+        first, second, distance = first[rest], second[rest], distance[rest]
     return labels
+
+
+def _same(thumbnails: Bytes, first: Indices, second: Indices, flipped: bool) -> Flags:
+    """Which of the pairs show one picture; some pairs at a time, which are a hundred times as large as floats."""
+    same = np.zeros(len(first), dtype=bool)
+    for start in range(0, len(first), _PAIRS_A_CHUNK):
+        some = slice(start, start + _PAIRS_A_CHUNK)
+        pictures = thumbnails[first[some]]
+        same[some] = same_picture(pictures[:, :, ::-1] if flipped else pictures, thumbnails[second[some]])
+    return same
 
 
 def _join(labels: Indices, first: Indices, second: Indices) -> Indices:

@@ -12,9 +12,11 @@ CLUSTER_DIGITS = 12
 
 def cluster_names(cluster: np.ndarray, sha256: pd.Series) -> pd.Series:
     """A name for each cluster of copies that other photos cannot change: its smallest SHA-256; "" for a lone photo."""
-    smallest = sha256.groupby(cluster).transform("min").str[:CLUSTER_DIGITS]
-    sizes = sha256.groupby(cluster).transform("size")
-    return smallest.where(sizes > 1, "")
+    several = pd.Series(cluster).duplicated(keep=False).to_numpy()
+    names = pd.Series("", index=sha256.index, dtype="str")
+    copies = sha256[several]
+    names[several] = copies.groupby(cluster[several]).transform("min").str[:CLUSTER_DIGITS]
+    return names
 
 
 def join(table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series) -> pd.DataFrame:

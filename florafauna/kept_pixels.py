@@ -1,11 +1,12 @@
-"""The pixels of earlier runs, kept by hard link outside DVC's outs, so that unchanged photos are not decoded again."""
+"""The shards of earlier runs, kept by hard link outside DVC's outs, so that unchanged photos are not decoded again."""
 
 import os
 import shutil
-from io import FileIO
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from florafauna.errors import UserError
 from florafauna.files import fingerprint
-from florafauna.store import PixelStore
 
-COLUMNS = ["sha256", "height", "width", "offset"]
-BLOCK = 1 << 18  # bytes copied at a time: stays in the processor's cache, 2 GB/s instead of 1
+COLUMNS = ["sha256", "height", "width", "shard", "offset"]
+SCHEMA = pa.schema([(name, pa.string() if name in ("sha256", "shard") else pa.int64()) for name in COLUMNS])
+Kept: TypeAlias = tuple[Path, int] | None  # a file and an offset; None for a photo that is not kept
 
 
 class KeptPixels:
-    """The stores that earlier runs wrote at the same size with the same decoder, open until the `with` block ends."""
+    """What earlier runs wrote at the same size with the same decoder: one folder of shards, and an index a store."""
 
     def __init__(self, folder: Path, decoder: str, store_size: int) -> None:
         """`folder` has one folder a decoder and size; those of others are removed."""
@@ -30,13 +30,9 @@ class KeptPixels:
         for other in folder.glob("*"):
             if other != self.folder:
                 shutil.rmtree(other)
-        tables, self._files = [], list[FileIO]()
-        for path in sorted(self.folder.glob("*")):
-            if _is_complete(path):
-                places = pq.read_table(path / "index.parquet", columns=COLUMNS).replace_schema_metadata()
-                tables.append(places.append_column("file", pa.array(np.full(len(places), len(self._files)))))
-                self._files.append((path / "pixels").open("rb", buffering=0))  # held, because `keep` replaces the name
-        self._places = pa.concat_tables(tables) if tables else None
+        self._shards = self.folder / "shards"
+        self._shards.mkdir(parents=True, exist_ok=True)
+        self._places = self._read()
 
     def __enter__(self) -> Self:
         return self
@@ -44,62 +40,74 @@ class KeptPixels:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in self._files:
-            file.close()
+        """Drop the shards that no store has any more."""
+        if kind is None:
+            used = {name for index in self.folder.glob("*.parquet") for name in _shards_of(index)}
+            for shard in list(self._shards.iterdir()):
+                if shard.name not in used:
+                    shard.unlink()
 
-    def copy_to(self, target: Path, index: pd.DataFrame) -> np.ndarray:
-        """Copy the pixels of those photos in `index` (sha256, height, width, offset) that are known into `target`.
+    def link(self, names: Iterable[str], folder: Path) -> set[str]:
+        """Link the shards that are kept of `names` into `folder`; returns their names."""
+        linked = set[str]()
+        with suppress(OSError):  # a file system without links, or too many of one file: the rest is copied
+            for name in set(self._places["shard"].unique().to_pylist()).intersection(names):
+                os.link(self._shards / name, folder / name)
+                linked.add(name)
+        return linked
 
-        Returns which were known: bool (photos,).
-        """
-        if self._places is None:
-            return np.zeros(len(index), dtype=bool)
+    def find(self, index: pd.DataFrame) -> list[Kept]:
+        """Where the pixels of each photo in `index` (sha256, height, width) are kept."""
         row = pc.index_in(pa.array(index["sha256"]), self._places["sha256"].combine_chunks()).fill_null(-1).to_numpy()
-        known = row >= 0
-        old, new = self._places.take(row[known]), index[known]
+        known = np.flatnonzero(row >= 0)
+        old, new = self._places.take(row[known]), index.iloc[known]
         same = (old["height"].to_numpy() == new["height"]) & (old["width"].to_numpy() == new["width"])
-        known[known] = same
-        old, new = old.filter(pa.array(same)), new[same]
-        lengths = (new["height"] * new["width"] * 3).to_numpy()
-        runs = _runs(old["file"].to_numpy(), old["offset"].to_numpy(), new["offset"].to_numpy(), lengths)
-        buffer = memoryview(bytearray(BLOCK))
-        with target.open("r+b") as file:
-            for number, start, offset, length in runs:
-                self._files[number].seek(start)
-                file.seek(offset)
-                while length:
-                    count = self._files[number].readinto(buffer[: min(length, BLOCK)])
-                    file.write(buffer[:count])
-                    length -= count
-        return known
+        found: list[Kept] = [None] * len(index)
+        places = zip(known[same], *(old.filter(pa.array(same))[name].to_pylist() for name in COLUMNS[3:]), strict=True)
+        for at, shard, offset in places:
+            found[at] = self._shards / shard, offset
+        return found
 
     def keep(self, store: Path) -> None:
         """Link a new store to where it outlives DVC's outs. DVC replaces those files, it never writes into them."""
-        kept = self.folder / store.name
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.mkdir(parents=True)
+        index = self.folder / f"{store.name}.parquet"
+        index.unlink(missing_ok=True)
         try:
-            for name in ("pixels", "index.parquet"):
-                os.link(store / name, kept / name)
+            for name in _shards_of(store / "index.parquet") - {shard.name for shard in self._shards.iterdir()}:
+                os.link(store / "pixels" / name, self._shards / name)
+            os.link(store / "index.parquet", index)
         except OSError as error:  # a copy instead would double the disk space
-            shutil.rmtree(kept)
-            print(f"preprocess: {store} cannot be linked to {kept} ({error.strerror}); the next run decodes it again")
+            print(
+                f"preprocess: {store} cannot be linked to {self.folder} ({error.strerror}); "
+                "the next run decodes it again"
+            )
+
+    def _read(self) -> pa.Table:
+        """COLUMNS of the photos whose shards are there, as long as they were written."""
+        places = pa.concat_tables([SCHEMA.empty_table(), *map(_places_of, self.folder.glob("*.parquet"))])
+        ends = pc.add(places["offset"], pc.multiply(pc.multiply(places["height"], places["width"]), 3))
+        ends = places.append_column("end", ends).group_by("shard").aggregate([("end", "max")])
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._shards)}
+        names = ends["shard"].to_pylist()
+        whole = [name for name, end in zip(names, ends["end_max"].to_pylist(), strict=True) if sizes.get(name) == end]
+        return places.filter(pc.is_in(places["shard"], pa.array(whole, pa.string())))
 
 
-def _is_complete(folder: Path) -> bool:
+def read_kept(kept: tuple[Path, int], length: int) -> bytes:
+    """So many bytes from there."""
+    with kept[0].open("rb", buffering=0) as file:
+        data = os.pread(file.fileno(), length, kept[1])
+    if len(data) != length:
+        raise OSError(f"{kept[0]} ends too early")
+    return data
+
+
+def _places_of(index: Path) -> pa.Table:
     try:
-        PixelStore(folder)
-    except UserError:  # what a killed run left
-        return False
-    return True
+        return pq.read_table(index, columns=COLUMNS).replace_schema_metadata().cast(SCHEMA)
+    except (pa.ArrowInvalid, KeyError):  # what a killed run left
+        return SCHEMA.empty_table()
 
 
-def _runs(file: np.ndarray, start: np.ndarray, offset: np.ndarray, length: np.ndarray) -> list[list[int]]:
-    """(file, start, offset, length) of each photo, those joined that are neighbours both before and after."""
-    if not len(file):
-        return []
-    shift = offset - start  # the same for neighbours
-    first = np.flatnonzero(
-        np.r_[True, (file[1:] != file[:-1]) | (start[1:] != start[:-1] + length[:-1]) | (shift[1:] != shift[:-1])]
-    )
-    return np.stack([file[first], start[first], offset[first], np.add.reduceat(length, first)], axis=1).tolist()
+def _shards_of(index: Path) -> set[str]:
+    return set(_places_of(index)["shard"].unique().to_pylist())

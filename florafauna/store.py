@@ -1,7 +1,13 @@
-"""The pixel store, to read: photos as uint8, memory-mapped, one folder a split with `pixels` and `index.parquet`."""
+"""The pixel store, to read: photos as uint8, memory-mapped, one folder a split with `pixels` and `index.parquet`.
+
+`pixels` holds shards, files of about eight photos each; why is said where they are written.
+"""
 
 import json
-from functools import cached_property
+import mmap
+import os
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +19,38 @@ import pyarrow.parquet as pq
 from florafauna.errors import UserError
 from florafauna.files import sha256_file
 
+MAPPED = 256  # shards at a time: each takes a file descriptor, of which a process may have 1024
+
 
 class PixelStore:
     """Read access to the photos of one split; reading one costs page faults, not decoding. Can be sent to workers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if not (folder / "index.parquet").is_file() or not (folder / "pixels").is_file():
+        if not (folder / "index.parquet").is_file() or not (folder / "pixels").is_dir():
             raise UserError(f"{folder} holds no stored photos; run `dvc pull {folder}` or `dvc repro preprocess`.")
         try:
-            sizes = self._places
+            expected = self._shard_sizes()
         except (pa.ArrowInvalid, KeyError) as error:
             raise UserError(f"{folder}/index.parquet cannot be read ({error}); run `dvc checkout {folder}`.") from None
-        expected = int(sizes[:, 1:].prod(axis=1).sum()) * 3
-        found = (folder / "pixels").stat().st_size
-        if found != expected:
+        found = {file.name: file.stat().st_size for file in os.scandir(folder / "pixels") if file.is_file()}
+        wrong = [name for name, size in expected.items() if found.get(name) != size]
+        if wrong:
             raise UserError(
-                f"{folder}/pixels holds {found} bytes and its index says {expected}; "
-                f"run `dvc checkout {folder}` or `dvc repro preprocess`."
+                f"{folder}/pixels/{wrong[0]} holds {found.get(wrong[0], 0)} bytes and the index says "
+                f"{expected[wrong[0]]}; run `dvc checkout {folder}` or `dvc repro preprocess`."
             )
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._layout[1])
 
     def __getstate__(self) -> dict[str, Path]:
         return {"folder": self.folder}  # a worker maps the file itself
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row a photo, sorted by path: path, label, target, held_out, group, cluster, sha256, size and offset."""
+        """One row a photo, sorted by path: path, label, target, held_out, group, cluster, sha256, size, shard
+        and offset."""
         return pd.read_parquet(self.folder / "index.parquet")
 
     @cached_property
@@ -81,15 +90,28 @@ class PixelStore:
         return {"n": len(self), "sha256": sha256_file(self.folder / "index.parquet")}
 
     @cached_property
-    def _pixels(self) -> np.ndarray:
-        return np.asarray(np.memmap(self.folder / "pixels", dtype=np.uint8, mode="r"))
+    def _layout(self) -> tuple[list[str], np.ndarray]:
+        """The shards' names; and of each photo the number of its shard, offset, height and width, int64 (photos, 4)."""
+        table = pq.read_table(self.folder / "index.parquet", columns=["shard", "offset", "height", "width"])
+        shards = table["shard"].combine_chunks().dictionary_encode()
+        numbers = [shards.indices, *(table[name] for name in ("offset", "height", "width"))]
+        return shards.dictionary.to_pylist(), np.stack([each.to_numpy().astype(np.int64) for each in numbers], axis=1)
+
+    def _shard_sizes(self) -> dict[str, int]:
+        names, places = self._layout
+        sizes = np.zeros(len(names), dtype=np.int64)
+        np.maximum.at(sizes, places[:, 0], places[:, 1] + places[:, 2] * places[:, 3] * 3)
+        return dict(zip(names, sizes.tolist(), strict=True))
 
     @cached_property
-    def _places(self) -> np.ndarray:
-        columns = pq.read_table(self.folder / "index.parquet", columns=["offset", "height", "width"])
-        return np.stack([column.to_numpy() for column in columns.columns], axis=1)
+    def _shard(self) -> Callable[[int], np.ndarray]:
+        return lru_cache(MAPPED)(self._map)
+
+    def _map(self, number: int) -> np.ndarray:
+        with (self.folder / "pixels" / self._layout[0][number]).open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
 
     def photo(self, row: int) -> np.ndarray:
         """uint8 (height, width, 3), a read-only view of the mapped file."""
-        offset, height, width = self._places[row]
-        return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+        shard, offset, height, width = self._layout[1][row].tolist()
+        return self._shard(shard)[offset : offset + height * width * 3].reshape(height, width, 3)

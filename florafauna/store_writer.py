@@ -1,15 +1,21 @@
-"""The pixel store, to write: every process decodes photos into their own places in one file, known beforehand."""
+"""The pixel store, to write: small files of whole photos, cut so that adding photos changes few of them.
+
+The photos of a store lie in the order of their paths, in shards that are files of their own. A photo whose SHA-256
+says so starts a shard, one in eight (content-defined chunking, as in rsync and backup programs): where the cuts are
+depends on the photos alone, and a new photo changes the one shard that it falls into. All others keep their name and
+bytes, so that this stage links them and DVC neither hashes nor copies nor pushes them again. Larger shards would be
+fewer files for DVC to list, smaller ones less to copy for a new photo.
+"""
 
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain, islice
-from multiprocessing import get_context
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +25,67 @@ import pyarrow.parquet as pq
 import torch
 
 from florafauna.errors import UserError
-from florafauna.files import atomic_path
-from florafauna.kept_pixels import KeptPixels
+from florafauna.files import atomic_path, flush, sha256_bytes
+from florafauna.kept_pixels import Kept, KeptPixels, read_kept
 from florafauna.pixels import decode, stored_size
+from florafauna.processes import Workers, in_flight
 from florafauna.progress import track
 from florafauna.resize import resize
 from florafauna.sources import Source
 
 COLUMNS = ["path", "label", "target", "held_out", "group", "cluster", "sha256"]
-CHUNK = 32  # photos handed to a process at a time
+STARTS_SHARD = ("0", "8")  # last digit of the SHA-256 of a photo that starts one
+CHUNK = 32  # photos handed to a process at a time, or one shard
 WORTH_PROCESSES = 500e6  # pixels of original photos: about 3 s of decoding, what starting processes costs
+NAME_DIGITS = 32
+FLUSHED_AT_ONCE = 8  # files: a journal then writes their entries together
 
 
 @dataclass(frozen=True)
 class Place:
-    """A photo to be decoded, its stored size, and where its pixels go in the file."""
+    """A photo, its stored size, and where its pixels are kept from an earlier run."""
 
     path: str
     height: int
     width: int
-    offset: int
+    kept: Kept
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file to be written: the pixels of photos one after another."""
+
+    name: str
+    places: list[Place]
+
+
+@dataclass(frozen=True)
+class ShardWriter:
+    """Decodes photos, or copies what is kept of them, into shards below `folder`."""
+
+    source: Source
+    store_size: int
+    folder: Path
+
+    def __call__(self, shards: list[Shard]) -> list[Place]:
+        """Write `shards`; returns their photos."""
+        for shard in shards:
+            with (self.folder / shard.name).open("wb", buffering=0) as file:
+                for place in shard.places:
+                    size = place.height * place.width * 3
+                    pixels = self._decoded(place) if place.kept is None else read_kept(place.kept, size)
+                    if file.write(pixels) != len(pixels):
+                        raise OSError("the disk is full")
+        return [place for shard in shards for place in shard.places]
+
+    def _decoded(self, place: Place) -> memoryview:
+        try:
+            pixels = decode(self.source.read(place.path), self.store_size, resize)
+        except Exception as error:  # Pillow raises a dozen classes for a file that changed since the audit
+            raise _changed(place, str(error)) from None
+        if pixels.shape != (place.height, place.width, 3):
+            raise _changed(place, f"its stored size is {pixels.shape[1]} × {pixels.shape[0]}")
+        return pixels.data.cast("B")
 
 
 def build_store(
@@ -53,22 +100,22 @@ def build_store(
 ) -> int:
     """Write the store of `rows` (manifest rows of one split, sorted by path); returns how many photos were decoded.
 
-    The pixels of photos that `kept` holds are copied, not decoded. Bytes do not depend on the number of workers,
-    memory does not depend on the number of photos. A photo that is no longer what the manifest says is a `UserError`.
-    `ancestors` holds the taxa of each label by rank, where they are known.
+    Shards that `kept` holds are linked, and photos that it holds are copied, not decoded. Bytes depend neither on that
+    nor on the number of workers, memory does not depend on the number of photos. A photo that is no longer what the
+    manifest says is a `UserError`. `ancestors` holds the taxa of each label by rank, where they are known.
     """
     index = _index(rows, store_size)
-    total = int((index["height"] * index["width"]).sum()) * 3
+    files = folder / "pixels"
     try:
-        _check_space(folder, total)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.parquet").unlink(missing_ok=True)  # a folder without an index is incomplete
-        with atomic_path(folder / "pixels") as temporary:
-            os.truncate(temporary, total)
-            new = ~kept.copy_to(temporary, index) if kept is not None else np.ones(len(index), dtype=bool)
-            work = partial(_decode_chunk, source, store_size, temporary)
-            decoded = _decode_all(work, _places(index[new]), workers or _worthwhile_workers(rows[new]))
-            for _ in track(decoded, f"preprocess {folder.name}", int(new.sum())):
-                pass
+        shutil.rmtree(files, ignore_errors=True)
+        files.mkdir()
+        try:
+            decoded = _write_shards(rows, index, source, files, store_size, kept, workers)
+        except BaseException:
+            shutil.rmtree(files)
+            raise
         table = pa.Table.from_pandas(index, preserve_index=False)
         metadata = {"labels": json.dumps(labels), "store_size": str(store_size)}
         if ancestors is not None and any(ancestors):
@@ -78,28 +125,77 @@ def build_store(
             pq.write_table(table, temporary)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.") from None
+    return decoded
+
+
+def _write_shards(
+    rows: pd.DataFrame,
+    index: pd.DataFrame,
+    source: Source,
+    files: Path,
+    store_size: int,
+    kept: KeptPixels | None,
+    workers: int | None,
+) -> int:
+    """Link or write every file of `index`; returns how many photos were decoded."""
+    names = set(index["shard"])
+    linked = kept.link(names, files) if kept is not None else set[str]()
+    missing = (~index["shard"].isin(linked)).to_numpy(dtype=bool)
+    rest = index[missing]
+    _check_space(files, int((rest["height"] * rest["width"]).sum()) * 3)
+    known = kept.find(rest) if kept is not None else [None] * len(rest)
+    new = np.array([each is None for each in known], dtype=bool)
+    writer = ShardWriter(source, store_size, files)
+    written = _write_all(writer, _shards(rest, known), workers, rows[missing][new])
+    for _ in track(written, f"preprocess {files.parent.name}", len(rest)):
+        pass
+    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:  # all at last: by now most is on the disk
+        for _ in pool.map(flush, (files / name for name in names - linked)):
+            pass
+    flush(files)
     return int(new.sum())
 
 
-def _places(index: pd.DataFrame) -> Iterator[Place]:
-    return map(Place, index["path"], *(map(int, index[column]) for column in ("height", "width", "offset")))
-
-
-def _worthwhile_workers(rows: pd.DataFrame) -> int:
-    return (os.cpu_count() or 1) if (rows["width"] * rows["height"]).sum() > WORTH_PROCESSES else 1
-
-
 def _index(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
+    """COLUMNS, the stored height and width, the shard, and where in it the pixels lie."""
     sizes = (
         stored_size(width, height, store_size) for width, height in zip(rows["width"], rows["height"], strict=True)
     )
     heights, widths = np.fromiter(sizes, dtype=np.dtype((np.int64, 2)), count=len(rows)).T
-    ends = np.cumsum(heights * widths * 3)
-    return rows[COLUMNS].assign(height=heights, width=widths, offset=ends - heights * widths * 3)
+    starts = rows["sha256"].str[-1].isin(STARTS_SHARD).to_numpy(dtype=bool, copy=True)
+    starts[:1] = True
+    first, number = np.flatnonzero(starts), np.cumsum(starts) - 1
+    content = [
+        f"{sha256} {height} {width}"
+        for sha256, height, width in zip(rows["sha256"].tolist(), heights.tolist(), widths.tolist(), strict=True)
+    ]
+    names = [
+        sha256_bytes("\n".join(content[start:end]).encode())[:NAME_DIGITS]
+        for start, end in pairwise([*first, len(rows)])
+    ]
+    begin = np.cumsum(heights * widths * 3) - heights * widths * 3
+    shard = pd.array(names, dtype="str").take(number)
+    return rows[COLUMNS].assign(height=heights, width=widths, shard=shard, offset=begin - begin[first][number])
+
+
+def _shards(index: pd.DataFrame, known: Sequence[Kept]) -> Iterator[Shard]:
+    """The files to be written; a series of equal photos may need the same one twice, which is written once."""
+    written = set[str]()
+    shard = None
+    columns = (index[name].tolist() for name in ("path", "height", "width", "shard", "offset"))
+    for path, height, width, name, offset, kept in zip(*columns, known, strict=True):
+        if offset == 0:
+            if shard is not None:
+                yield shard
+            shard = Shard(name, []) if name not in written else None
+            written.add(name)
+        if shard is not None:
+            shard.places.append(Place(path, height, width, kept))
+    if shard is not None:
+        yield shard
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
@@ -108,51 +204,39 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _decode_all(work: "partial[list[Place]]", places: Iterator[Place], workers: int) -> Iterator[Place]:
-    """Decode all `places` with a bounded number in flight; yields each when it is done."""
-    chunks = iter(lambda: list(islice(places, CHUNK)), [])
-    return chain.from_iterable(map(work, chunks) if workers == 1 else _in_processes(work, chunks, workers))
-
-
-def _in_processes(
-    work: "partial[list[Place]]", chunks: Iterator[list[Place]], workers: int
-) -> Iterator[Iterable[Place]]:
-    # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+def _write_all(writer: ShardWriter, shards: Iterator[Shard], workers: int | None, new: pd.DataFrame) -> Iterator[Place]:
+    """Write all `shards`, by processes or, where there is too little to do for them, threads; yields photos done."""
+    few = workers is None and (new["width"] * new["height"]).sum() <= WORTH_PROCESSES
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
+        yield from chain.from_iterable(writer([shard]) for shard in shards)
+    elif few:
+        with warnings.catch_warnings(), ThreadPoolExecutor(workers) as threads:  # decoders change the filters at once
+            yield from chain.from_iterable(in_flight(lambda shard: threads.submit(writer, [shard]), shards, workers))
+    else:
         try:
-            flying = [pool.submit(work, chunk) for chunk in islice(chunks, 2 * workers)]
-            while flying:
-                yield flying.pop(0).result()
-                flying += [pool.submit(work, chunk) for chunk in islice(chunks, 1)]
+            with Workers(workers, __name__, writer, one_thread) as processes:
+                yield from chain.from_iterable(processes.map(_chunks(shards)))
         except BrokenProcessPool:
             raise UserError(
                 "a process that decodes photos was killed, most likely for want of memory; close other programs."
             ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
-def _decode_chunk(source: Source, store_size: int, file: Path, places: list[Place]) -> list[Place]:
-    descriptor = os.open(file, os.O_WRONLY)
-    try:
-        for place in places:
-            pixels = _decode(source, store_size, place)
-            if pixels.shape != (place.height, place.width, 3):
-                raise _changed(place, f"its stored size is {pixels.shape[1]} × {pixels.shape[0]}")
-            if os.pwrite(descriptor, pixels.data, place.offset) != pixels.nbytes:
-                raise OSError("the disk is full")
-    finally:
-        os.close(descriptor)
-    return places
+def _chunks(shards: Iterator[Shard]) -> Iterator[list[Shard]]:
+    chunk = list[Shard]()
+    for shard in shards:
+        chunk.append(shard)
+        if sum(len(each.places) for each in chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
-def _decode(source: Source, store_size: int, place: Place) -> np.ndarray:
-    try:
-        return decode(source.read(place.path), store_size, resize)
-    except Exception as error:  # Pillow raises a dozen classes for a file that changed since the audit
-        raise _changed(place, str(error)) from None
+def one_thread() -> None:
+    """Of torch in a process of which every core has one."""
+    torch.set_num_threads(1)
 
 
 def _changed(place: Place, how: str) -> UserError:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -259,9 +260,19 @@ def test_the_store_holds_every_photo_in_the_order_of_the_manifest(tmp_path: Path
     assert store.labels == LABELS
     assert store.store_size == 48
     assert list(store.targets) == list(rows["target"])
-    assert {"path", "label", "target", "held_out", "group", "cluster", "sha256", "height", "width", "offset"} == set(
-        store.index.columns
-    )
+    assert {
+        "path",
+        "label",
+        "target",
+        "held_out",
+        "group",
+        "cluster",
+        "sha256",
+        "height",
+        "width",
+        "shard",
+        "offset",
+    } == set(store.index.columns)
     for row, path in enumerate(rows["path"]):
         assert np.array_equal(store.photo(row), decode((tmp_path / "photos" / path).read_bytes(), 48, resize))
     with pytest.raises(ValueError, match="read-only"):
@@ -299,6 +310,59 @@ def test_adding_a_photo_decodes_one_photo(tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "again/train") == bytes_of(tmp_path / "fresh/train")
 
 
+def test_a_new_photo_changes_the_file_it_falls_into_and_no_other(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    draw_photos(root, 80)
+    build_store(manifest_of(root), LABELS, open_source(root), tmp_path / "before", 16)
+    draw_photos(root, 1, first=101)  # daisy/101.jpeg, between daisies and roses
+    build_store(manifest_of(root), LABELS, open_source(root), tmp_path / "after", 16)
+    before, after = bytes_of(tmp_path / "before/pixels"), bytes_of(tmp_path / "after/pixels")
+    assert len(before) > 4
+    assert len(before.keys() - after.keys()) <= 1
+    assert len(after.keys() - before.keys()) in (1, 2)
+    assert all(after[name] == before[name] for name in after.keys() & before.keys())
+
+
+def test_equal_photos_in_a_row_are_stored(tmp_path: Path) -> None:
+    """The same shard is then needed several times, or a shard holds the same photo several times."""
+    for number in range(16):
+        draw_photos(tmp_path / f"{number}/photos", 1, first=number)
+        root = tmp_path / f"{number}/photos/{'daisy' if number % 2 else 'rose'}"
+        data = next(root.iterdir()).read_bytes()
+        for copy in range(3):
+            (root / f"copy{copy}.png").write_bytes(data)
+        rows = manifest_of(tmp_path / f"{number}/photos")
+        assert build_store(rows, LABELS, open_source(tmp_path / f"{number}/photos"), tmp_path / f"{number}/store", 16)
+        store = PixelStore(tmp_path / f"{number}/store")
+        assert all(np.array_equal(store.photo(row), decode(data, 16)) for row in range(4))
+
+
+def test_shards_that_no_store_has_any_more_are_dropped(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "photos", 20)
+    run_preprocess(tmp_path)
+    for file in (tmp_path / "photos").glob("rose/*"):
+        file.unlink()
+    assert run_preprocess(tmp_path) == 0
+    kept = {file.name for file in tmp_path.glob("kept/*/shards/*")}
+    assert kept == {file.name for file in tmp_path.glob("processed/*/pixels/*")}
+
+
+def test_damage_to_what_is_kept_is_made_good(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "photos", 20)
+    run_preprocess(tmp_path)
+    before = bytes_of(tmp_path / "processed")
+    shutil.rmtree(tmp_path / "processed")
+    kept = sorted(tmp_path.glob("kept/*/shards/*"))
+    kept[0].write_bytes(kept[0].read_bytes()[:-1])
+    kept[1].unlink()
+    assert 0 < run_preprocess(tmp_path) < 20
+    assert bytes_of(tmp_path / "processed") == before
+    next(tmp_path.glob("kept/*/train.parquet")).write_bytes(b"PAR1")
+    shutil.rmtree(tmp_path / "processed")
+    run_preprocess(tmp_path)
+    assert bytes_of(tmp_path / "processed") == before
+
+
 def run_preprocess(tmp_path: Path, store_size: int = 48) -> int:
     manifest = manifest_of(tmp_path / "photos")
     manifest.to_csv(tmp_path / "manifest.csv", index=False, lineterminator="\n")
@@ -334,7 +398,7 @@ def test_a_photo_that_changed_its_split_is_not_decoded_again(tmp_path: Path) -> 
                 build_store(chosen, LABELS, source, tmp_path / f"{turn}/{split}", 48, kept)
                 kept.keep(tmp_path / f"{turn}/{split}")
     assert len(source.read_paths) == 10
-    assert (tmp_path / "0/a/pixels").read_bytes() == (tmp_path / "1/b/pixels").read_bytes()
+    assert bytes_of(tmp_path / "0/a/pixels") == bytes_of(tmp_path / "1/b/pixels")
 
 
 def test_pixels_of_another_decoder_are_not_reused(tmp_path: Path) -> None:
@@ -407,11 +471,15 @@ def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 4)
     rows = manifest_of(tmp_path / "photos")
     build_store(rows, LABELS, open_source(tmp_path / "photos"), tmp_path / "store", 48)
-    whole = (tmp_path / "store/pixels").read_bytes()
-    (tmp_path / "store/pixels").write_bytes(whole[:-1])
+    shard = next((tmp_path / "store/pixels").iterdir())
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
     with pytest.raises(UserError, match="dvc checkout"):
         PixelStore(tmp_path / "store")
-    (tmp_path / "store/pixels").write_bytes(whole)
+    shard.unlink()
+    with pytest.raises(UserError, match="holds 0 bytes"):
+        PixelStore(tmp_path / "store")
+    shard.write_bytes(whole)
     PixelStore(tmp_path / "store")
     (tmp_path / "store/index.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="dvc checkout"):

@@ -3,12 +3,13 @@
 import io
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from florafauna.sources import FolderSource
+from florafauna.sources import FolderSource, Source
 
 LONG_AGO = 1_600_000_000  # a file changed just now is, rightly, read again at the next audit
 
@@ -59,3 +60,13 @@ class CrashingSource(FolderSource):
         if "crash" in path:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().read(path)
+
+
+class ListingSource(FolderSource):
+    """A folder that leaves a file beside its archives for each time that a process opens one."""
+
+    def _archive(self, path: str) -> Source | None:
+        if path not in self._archives:
+            opened = self.root / f"listed-by-{os.getpid()}-{time.monotonic_ns()}"
+            opened.touch()
+        return super()._archive(path)

@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import CrashingSource, saved, scene, write
+from drawn import CrashingSource, ListingSource, saved, scene, write
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
@@ -397,6 +399,46 @@ def test_a_file_that_crashes_its_process_is_found(tmp_path: Path) -> None:
     assert list(table.loc[table["reason"] == "corrupt", "path"]) == ["crash.jpg"]
     others = audit(FolderSource(tmp_path), [path for path in paths if path != "crash.jpg"], workers=1).table
     pd.testing.assert_frame_equal(table[table["path"] != "crash.jpg"].reset_index(drop=True), others)
+
+
+def test_one_file_among_few_that_crashes_its_process_is_found(tmp_path: Path) -> None:
+    paths = [write(tmp_path, path, JPEG) for path in ("a.jpg", "crash.jpg", "z.jpg")]
+    table = audit(CrashingSource(tmp_path), paths).table
+    assert list(table["reason"]) == ["", "corrupt", ""]
+    assert list(audit(CrashingSource(tmp_path), ["crash.jpg"]).table["reason"]) == ["corrupt"]
+
+
+UNGUARDED = """
+import sys
+from pathlib import Path
+from florafauna.audit import audit
+from florafauna.errors import UserError
+from florafauna.sources import open_source
+try:
+    print(audit(open_source(Path(sys.argv[1])), ["a.jpg"]).table)
+except UserError as error:
+    print(f"refused: {error}")
+"""
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path, repository: Path) -> None:
+    write(tmp_path, "a.jpg", JPEG)
+    (tmp_path / "script.py").write_text(UNGUARDED, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    command = [sys.executable, tmp_path / "script.py", tmp_path]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.stdout.startswith("refused: worker processes cannot start"), ran.stdout + ran.stderr
+    assert "__main__" in ran.stdout
+
+
+def test_an_archive_is_listed_once_a_process(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for number in range(200):
+            archive.writestr(f"{number}.jpg", JPEG + number.to_bytes(2, "big"))
+    source = ListingSource(tmp_path)
+    table = audit(source, [f"photos.zip/{number}.jpg" for number in range(200)], workers=2).table
+    assert (table["reason"] == "").all()
+    assert 0 < len(list(tmp_path.glob("listed-by-*"))) <= 3, "this process and two others"
 
 
 def test_no_photos_at_all(tmp_path: Path) -> None:

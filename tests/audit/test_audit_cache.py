@@ -65,7 +65,7 @@ def test_only_new_files_are_read(folder: Path) -> None:
     new = write(folder / "photos", "a/new.jpg", saved(scene(9, 64, 48)))
     found, was_read = look(folder, [new, *PATHS])
     assert was_read == [new]
-    assert_same(found, audit(CountingSource(folder / "photos"), [new, *PATHS]))
+    assert_same(found, audit(FolderSource(folder / "photos"), [new, *PATHS]))
 
 
 def test_without_a_cache_everything_is_read(folder: Path) -> None:
@@ -199,7 +199,7 @@ def test_facts_of_another_version_are_forgotten(tmp_path: Path) -> None:
         assert cache.content(file.sha256) == file.content
     with AuditCache(tmp_path, "2") as cache:
         assert cache.content(file.sha256) is None
-        assert cache.recall("here", "a.jpg", file.size, file.modified) is None
+        assert cache.recall("here", {"a.jpg": (file.size, file.modified)}) == {}
 
 
 def test_content_not_met_for_long_is_forgotten(tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_content_not_met_for_long_is_forgotten(tmp_path: Path) -> None:
     with AuditCache(tmp_path, "1", today=1000 + KEPT_DAYS) as cache:
         cache.prune("here", ["a.jpg"])
         assert cache.content(gone.sha256) == gone.content  # a branch switch brings it back
-        assert cache.recall("here", "b.jpg", gone.size, gone.modified) is None
+        assert cache.recall("here", {"b.jpg": (gone.size, gone.modified)}) == {}
     with AuditCache(tmp_path, "1", today=1001 + KEPT_DAYS) as cache:
         cache.prune("here", ["a.jpg"])
         assert cache.content(gone.sha256) is None
-        assert cache.recall("here", "a.jpg", met.size, met.modified) is not None
+        assert cache.recall("here", {"a.jpg": (met.size, met.modified)})

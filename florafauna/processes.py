@@ -1,0 +1,86 @@
+"""Worker processes: started clean, told once what to do, and a sentence where none can be started."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from florafauna.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+AHEAD = 4  # tasks in flight for each process
+
+_work: Callable[[Any], Any] | None = None  # what this process does with each task
+
+
+class Workers(Generic[Task, Result]):
+    """Processes that do `work`, which is sent to each once, so that what it opens is opened once a process.
+
+    `module` is imported before they are started, for all of them; `prepare` runs first in each.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        module: str,
+        work: Callable[[Task], Result],
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
+        context = get_context("forkserver")
+        context.set_forkserver_preload([module])
+        self._count = count
+        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
+
+    def __enter__(self) -> Self:
+        """`UserError` where processes cannot start, which would otherwise look like a crash of the first task."""
+        try:
+            self._pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            self._pool.shutdown()
+            raise UserError(
+                "worker processes cannot start, their errors are above; in a script of your own, put what it runs "
+                'below `if __name__ == "__main__":`, because each process imports the script anew.'
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
+        """`work` of each task, in order, a bounded number of tasks ahead; raises as the result of `submit` does."""
+        return in_flight(self.submit, tasks, self._count)
+
+    def submit(self, task: Task) -> Future[Result]:
+        """Have `work(task)` done; a `BrokenProcessPool` from its result says that a process died."""
+        return self._pool.submit(_do, task)
+
+
+def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+    """The results of `tasks`, in order; a bounded number is submitted ahead."""
+    coming = iter(tasks)
+    flying = deque(submit(task) for task in islice(coming, AHEAD * workers))
+    while flying:
+        yield flying.popleft().result()
+        flying.extend(submit(task) for task in islice(coming, 1))
+
+
+def _begin(work: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:
+    global _work
+    _work = work
+    if prepare is not None:
+        prepare()
+
+
+def _do(task: Any) -> Any:
+    assert _work is not None
+    return _work(task)
