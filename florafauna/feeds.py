@@ -1,12 +1,14 @@
 """What the training loop is fed: pixels through the whole model, or remembered features through its open part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import PIL
+import timm
 import torch
 from timm.data import Mixup
 from torch import nn
@@ -14,7 +16,7 @@ from torch import nn
 from florafauna.bundle import PREDICTION_BATCH
 from florafauna.compute import Compute
 from florafauna.features import VERSION, Features, TooLargeError, remember
-from florafauna.files import fingerprint
+from florafauna.files import fingerprint, sha256_file
 from florafauna.models import DataConfig, set_training_modes
 from florafauna.params import ModelParams
 from florafauna.prefix import NoPrefixError, SplitModel, split
@@ -22,6 +24,8 @@ from florafauna.progress import track
 from florafauna.randomness import global_random_state, rng_key
 from florafauna.store import PixelStore
 from florafauna.views import EvalView, PixelBatch, Rows, TrainView, batches, epoch_order, normalise, random_erasing
+
+VIEW_CODE = ("views.py", "resize.py", "randomness.py", "prefix.py")  # what a remembered feature is made by
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class Feed(Protocol):
     """Batches of both kinds, and the forward pass that fits them."""
 
     @property
+    def photos(self) -> "Photos":
+        """What is fed."""
+
+    @property
     def batches_per_epoch(self) -> int:
         """Training batches in every epoch."""
 
@@ -48,6 +56,9 @@ class Feed(Protocol):
 
     def validation(self) -> Iterator[Batch]:
         """The validation photos in the order of their store."""
+
+    def fixed(self, view: int) -> Iterator[Batch]:
+        """The training photos in the order of their store, in one of the `views`; without them, as evaluated."""
 
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
         """The forward pass: (photos, classes)."""
@@ -101,6 +112,13 @@ class Photos:
                 images = random_erasing(images, probability, seed, number, batch.names)
             yield images, batch
 
+    def fixed_images(self, view: int) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+        """Normalised images of all training photos in one of the `views`; without them, as evaluated."""
+        rows = range(len(self.train))
+        if self.params.views:
+            return self.training_images(rows, PREDICTION_BATCH, view)
+        return self._images(self.train, self.eval_view, rows, PREDICTION_BATCH, 0)
+
     def validation_images(self) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
         """Normalised images of the validation photos, on the device."""
         return self._images(self.val, self.eval_view, range(len(self.val)), PREDICTION_BATCH, 0)
@@ -150,6 +168,11 @@ class PixelFeed:
         for images, batch in self.photos.validation_images():
             yield Batch((images,), batch.targets)
 
+    def fixed(self, view: int) -> Iterator[Batch]:
+        """See `Feed`."""
+        for images, batch in self.photos.fixed_images(view):
+            yield Batch((images,), batch.targets)
+
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
         """See `Feed`."""
         return (self.forward if training else self.model)(*batch.inputs)
@@ -183,18 +206,24 @@ class FeatureFeed:
 
     def validation(self) -> Iterator[Batch]:
         """See `Feed`."""
-        for start in range(0, len(self.photos.val), PREDICTION_BATCH):
-            rows = np.arange(start, min(start + PREDICTION_BATCH, len(self.photos.val)))
-            yield self._batch(self.val, self.photos.val, rows)
+        return self._in_order(self.val, self.photos.val)
+
+    def fixed(self, view: int) -> Iterator[Batch]:
+        """See `Feed`."""
+        return self._in_order(self.train[view], self.photos.train)
 
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
         """See `Feed`."""
         return self.halves.tail(*batch.inputs, training=training)
 
+    def _in_order(self, features: Features, store: PixelStore) -> Iterator[Batch]:
+        for start in range(0, len(store), PREDICTION_BATCH):
+            yield self._batch(features, store, np.arange(start, min(start + PREDICTION_BATCH, len(store))))
+
     def _batch(self, features: Features, store: PixelStore, rows: np.ndarray) -> Batch:
-        device = self.photos.compute.device
-        inputs = tuple(value.to(device, non_blocking=True) for value in features.rows(rows))
-        return Batch(inputs, torch.from_numpy(store.targets[rows]).to(device, non_blocking=True))
+        compute = self.photos.compute
+        inputs = tuple(compute.send(value) for value in features.rows(rows))
+        return Batch(inputs, compute.send(torch.from_numpy(store.targets[rows])))
 
 
 def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Path) -> tuple[Feed, str]:
@@ -207,12 +236,16 @@ def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Pa
     try:
         if not params.views:
             raise NoPrefixError("views: 0 shows a new view in every epoch")
+        if params.norms == "all" and params.trainable != "all":
+            raise NoPrefixError("norms: all trains normalisation layers from the first on")
         if photos.data.train_size != photos.data.test_size:
             raise NoPrefixError("train_size and test_size differ")
         halves = split(model, photos.data.train_size, set_training_modes)
         train, val = _features(photos, halves, weights_sha256, cache)
     except (NoPrefixError, TooLargeError) as reason:
         return PixelFeed(photos, model, _compiled(model) if params.compile else model), f"no frozen prefix: {reason}"
+    if params.compile:
+        print("compile: true has no effect behind a frozen prefix: what is left to run is small", flush=True)
     size = sum(value.row_bytes for value in val.values)
     shapes = ", ".join("×".join(map(str, value.shape)) for value in val.values)
     remark = f"frozen prefix run once for each of {params.views} views, {size / 1e3:.1f} kB a photo ({shapes})"
@@ -231,34 +264,40 @@ def _features(
                 yield halves.prefix(images)
 
     sample = next(run(photos.validation_images()))
-    model = [
-        VERSION,
-        weights_sha256,
-        halves.crossing,
-        photos.compute.precision,
-        photos.compute.device.type,
-        torch.__version__,
-    ]
-    data = asdict(photos.data)
 
-    def features(store: PixelStore, what: list[Any], views: Callable[[], Iterator[Any]], title: str) -> Features:
-        shown = [list(store.names), list(store.index["sha256"]), store.store_size]
-        key = fingerprint([model, data, shown, what])
+    def features(view: int | None, views: Callable[[], Iterator[Any]], title: str) -> Features:
+        store = photos.val if view is None else photos.train
+        folder = cache / cache_key(photos, weights_sha256, halves.crossing, view)
         batch_count = -(-len(store) // PREDICTION_BATCH)
-        return remember(cache / key[:24], len(store), sample, lambda: track(run(views()), title, batch_count))
+        return remember(folder, len(store), sample, lambda: track(run(views()), title, batch_count))
 
-    augment, seed = photos.params.augment.model_dump(mode="json"), photos.params.seed
-    rows = range(len(photos.train))
+    count = photos.params.views
     train = tuple(
-        features(
-            photos.train,
-            ["train", augment, seed, number],
-            partial(photos.training_images, rows, PREDICTION_BATCH, number),
-            f"frozen prefix, view {number + 1} of {photos.params.views}",
-        )
-        for number in range(photos.params.views)
+        features(number, partial(photos.fixed_images, number), f"frozen prefix, view {number + 1} of {count}")
+        for number in range(count)
     )
-    return train, features(photos.val, ["val"], photos.validation_images, "frozen prefix, validation")
+    return train, features(None, photos.validation_images, "frozen prefix, validation")
+
+
+def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: int | None) -> str:
+    """Names the remembered `values` of the initial model: of the validation photos, or of one fixed view for training.
+
+    Two keys are equal only where weights, values, photos, pixels, views, precision, and the code that makes
+    one of the other are. (The file of the weights names its architecture and creation arguments.)
+    """
+    store, shown = photos.val, ["evaluated"]
+    if view is not None:
+        params = photos.params
+        store = photos.train
+        if params.views:
+            shown = ["trained", params.augment.model_dump(mode="json"), params.seed, view]
+    compute = photos.compute
+    code = [sha256_file(Path(__file__).with_name(name)) for name in VIEW_CODE]
+    made_by = [VERSION, torch.__version__, timm.__version__, PIL.__version__, *code]
+    seen = [list(store.names), list(store.index["sha256"]), store.store_size, asdict(photos.data)]
+    return fingerprint([weights_sha256, list(values), compute.precision, compute.device.type, made_by, seen, shown])[
+        :24
+    ]
 
 
 def _mixup(photos: Photos) -> Mixup | None:
