@@ -15,6 +15,7 @@ from torch import nn
 
 from florafauna.bundle import PREDICTION_BATCH
 from florafauna.compute import Compute
+from florafauna.crops import CropBatch, crop_batches, render
 from florafauna.features import VERSION, Features, TooLargeError, remember
 from florafauna.files import fingerprint, sha256_file
 from florafauna.models import DataConfig, set_training_modes
@@ -25,7 +26,17 @@ from florafauna.randomness import global_random_state, rng_key
 from florafauna.store import PixelStore
 from florafauna.views import EvalView, PixelBatch, Rows, TrainView, batches, epoch_order, normalise, random_erasing
 
-VIEW_CODE = ("views.py", "resize.py", "randomness.py", "prefix.py")  # what a remembered feature is made by
+VIEW_CODE = (
+    "views.py",
+    "policies.py",
+    "crops.py",
+    "resize.py",
+    "randomness.py",
+    "prefix.py",
+)  # what a remembered feature is made by
+
+
+Images = Iterator[tuple[torch.Tensor, PixelBatch | CropBatch]]
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class Photos:
     params: ModelParams
     data: DataConfig
     compute: Compute
+    on_device: bool = False  # whether training views are resized and augmented there, not on the CPU
 
     @property
     def train_view(self) -> TrainView:
@@ -104,32 +116,38 @@ class Photos:
         order = epoch_order(len(self.train), self.params.seed, epoch)
         return order[first * self.batch_size : self.batches_per_epoch * self.batch_size]
 
-    def training_images(self, order: Rows, size: int, number: int) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+    def training_images(self, order: Rows, size: int, number: int) -> Images:
         """Normalised images of training photos in their draw `number`, on the device."""
         probability, seed = self.params.augment.random_erasing, self.params.seed
-        for images, batch in self._images(self.train, self.train_view, order, size, number):
+        make = self._rendered if self.on_device else partial(self._images, self.train, self.train_view)
+        for images, batch in make(order, size, number):
             if probability:
                 images = random_erasing(images, probability, seed, number, batch.names)
             yield images, batch
 
-    def fixed_images(self, view: int) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+    def fixed_images(self, view: int) -> Images:
         """Normalised images of all training photos in one of the `views`; without them, as evaluated."""
         rows = range(len(self.train))
         if self.params.views:
             return self.training_images(rows, PREDICTION_BATCH, view)
         return self._images(self.train, self.eval_view, rows, PREDICTION_BATCH, 0)
 
-    def validation_images(self) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+    def validation_images(self) -> Images:
         """Normalised images of the validation photos, on the device."""
         return self._images(self.val, self.eval_view, range(len(self.val)), PREDICTION_BATCH, 0)
 
-    def _images(
-        self, store: PixelStore, view: TrainView | EvalView, order: Rows, size: int, number: int
-    ) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
-        workers = self.params.workers if self.params.workers is not None else self.compute.default_workers
-        for batch in batches(store, view, order, size, number, workers, pin=self.compute.on_gpu):
-            images = batch.images.to(self.compute.device, non_blocking=True)
-            yield normalise(images, self.data.mean, self.data.std), batch
+    def _images(self, store: PixelStore, view: TrainView | EvalView, order: Rows, size: int, number: int) -> Images:
+        for batch in batches(store, view, order, size, number, self._workers, pin=self.compute.on_gpu):
+            yield normalise(self.compute.send(batch.images), self.data.mean, self.data.std), batch
+
+    def _rendered(self, order: Rows, size: int, number: int) -> Images:
+        view = self.train_view
+        for batch in crop_batches(self.train, view, order, size, number, self._workers, pin=self.compute.on_gpu):
+            yield normalise(render(batch, view, self.compute), self.data.mean, self.data.std), batch
+
+    @property
+    def _workers(self) -> int:
+        return self.params.workers if self.params.workers is not None else self.compute.default_workers
 
 
 @dataclass(frozen=True)
@@ -152,12 +170,12 @@ class PixelFeed:
 
     def training(self, epoch: int, first: int) -> Iterator[Batch]:
         """See `Feed`."""
-        photos, device = self.photos, self.photos.compute.device
+        photos, send = self.photos, self.photos.compute.send
         mixup = _mixup(photos)
         order = photos.order(epoch, first)
         views = photos.training_images(order, photos.batch_size, photos.view_number(epoch))
         for number, (images, batch) in enumerate(views, start=first):
-            targets = batch.targets.to(device, non_blocking=True)
+            targets = send(batch.targets)
             if mixup is not None:
                 with global_random_state(rng_key(photos.params.seed, epoch, f"mix {number}")):
                     images, targets = mixup(images, targets)
@@ -258,7 +276,7 @@ def _features(
     """The features of every training view and of the validation photos, computed where they are not remembered."""
 
     @torch.inference_mode()
-    def run(views: Iterator[tuple[torch.Tensor, PixelBatch]]) -> Iterator[tuple[torch.Tensor, ...]]:
+    def run(views: Images) -> Iterator[tuple[torch.Tensor, ...]]:
         for images, _ in views:
             with photos.compute.autocast():
                 yield halves.prefix(images)
@@ -285,12 +303,13 @@ def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: 
     Two keys are equal only where weights, values, photos, pixels, views, precision, and the code that makes
     one of the other are. (The file of the weights names its architecture and creation arguments.)
     """
-    store, shown = photos.val, ["evaluated"]
+    store, shown = photos.val, list[Any](["evaluated"])
     if view is not None:
         params = photos.params
         store = photos.train
         if params.views:
-            shown = ["trained", params.augment.model_dump(mode="json"), params.seed, view]
+            augment = params.augment.model_dump(mode="json", exclude={"device"})
+            shown = ["trained", augment, photos.on_device, params.seed, view]
     compute = photos.compute
     code = [sha256_file(Path(__file__).with_name(name)) for name in VIEW_CODE]
     made_by = [VERSION, torch.__version__, timm.__version__, PIL.__version__, *code]
@@ -318,15 +337,34 @@ def _compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     chosen: list[Callable[[torch.Tensor], torch.Tensor]] = []
 
     def forward(images: torch.Tensor) -> torch.Tensor:
-        if chosen:
-            return chosen[0](images)
-        try:
-            logits: torch.Tensor = fast(images)
-            chosen.append(fast)
-        except Exception as error:  # the compiler's backends raise their own errors
-            print(f"compile: true has no effect here ({type(error).__name__}); the model runs uncompiled", flush=True)
-            chosen.append(model)
-            logits = model(images)
-        return logits
+        if not chosen:
+            error = _failure(fast, model, images)
+            if error is not None:
+                print(
+                    f"compile: true has no effect here ({type(error).__name__}); the model runs uncompiled", flush=True
+                )
+            chosen.append(model if error is not None else fast)
+        return chosen[0](images)
 
     return forward
+
+
+def _failure(fast: Callable[[torch.Tensor], torch.Tensor], model: nn.Module, images: torch.Tensor) -> Exception | None:
+    """What stops the compiled model from a forward and a backward pass (each is compiled when first run), if anything.
+
+    The trial leaves the statistics of batch norms, gradients and random numbers as they were.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with torch.random.fork_rng():
+            torch.autograd.grad(fast(images).float().sum(), trained, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the compiler's backends raise their own errors
+        return error
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
+    return None
