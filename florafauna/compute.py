@@ -31,6 +31,12 @@ class Compute:
         """The model on the device, convolutions in channels_last."""
         return model.to(self.device).to(memory_format=torch.channels_last)
 
+    def send(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor on the device; a GPU's copy goes on beside the program, from page-locked memory."""
+        if not self.on_gpu:
+            return tensor
+        return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
+
     @property
     def on_gpu(self) -> bool:
         """Whether the device is a CUDA GPU."""

@@ -1,20 +1,23 @@
 """What the training loop is fed: pixels through the whole model, or remembered features through its open part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import PIL
+import timm
 import torch
 from timm.data import Mixup
 from torch import nn
 
 from florafauna.bundle import PREDICTION_BATCH
 from florafauna.compute import Compute
+from florafauna.crops import CropBatch, crop_batches, render
 from florafauna.features import VERSION, Features, TooLargeError, remember
-from florafauna.files import fingerprint
+from florafauna.files import fingerprint, sha256_file
 from florafauna.models import DataConfig, set_training_modes
 from florafauna.params import ModelParams
 from florafauna.prefix import NoPrefixError, SplitModel, split
@@ -22,6 +25,18 @@ from florafauna.progress import track
 from florafauna.randomness import global_random_state, rng_key
 from florafauna.store import PixelStore
 from florafauna.views import EvalView, PixelBatch, Rows, TrainView, batches, epoch_order, normalise, random_erasing
+
+VIEW_CODE = (
+    "views.py",
+    "policies.py",
+    "crops.py",
+    "resize.py",
+    "randomness.py",
+    "prefix.py",
+)  # what a remembered feature is made by
+
+
+Images = Iterator[tuple[torch.Tensor, PixelBatch | CropBatch]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,10 @@ class Batch:
 
 class Feed(Protocol):
     """Batches of both kinds, and the forward pass that fits them."""
+
+    @property
+    def photos(self) -> "Photos":
+        """What is fed."""
 
     @property
     def batches_per_epoch(self) -> int:
@@ -49,6 +68,9 @@ class Feed(Protocol):
     def validation(self) -> Iterator[Batch]:
         """The validation photos in the order of their store."""
 
+    def fixed(self, view: int) -> Iterator[Batch]:
+        """The training photos in the order of their store, in one of the `views`; without them, as evaluated."""
+
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
         """The forward pass: (photos, classes)."""
 
@@ -62,6 +84,7 @@ class Photos:
     params: ModelParams
     data: DataConfig
     compute: Compute
+    on_device: bool = False  # whether training views are resized and augmented there, not on the CPU
 
     @property
     def train_view(self) -> TrainView:
@@ -93,25 +116,38 @@ class Photos:
         order = epoch_order(len(self.train), self.params.seed, epoch)
         return order[first * self.batch_size : self.batches_per_epoch * self.batch_size]
 
-    def training_images(self, order: Rows, size: int, number: int) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+    def training_images(self, order: Rows, size: int, number: int) -> Images:
         """Normalised images of training photos in their draw `number`, on the device."""
         probability, seed = self.params.augment.random_erasing, self.params.seed
-        for images, batch in self._images(self.train, self.train_view, order, size, number):
+        make = self._rendered if self.on_device else partial(self._images, self.train, self.train_view)
+        for images, batch in make(order, size, number):
             if probability:
                 images = random_erasing(images, probability, seed, number, batch.names)
             yield images, batch
 
-    def validation_images(self) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
+    def fixed_images(self, view: int) -> Images:
+        """Normalised images of all training photos in one of the `views`; without them, as evaluated."""
+        rows = range(len(self.train))
+        if self.params.views:
+            return self.training_images(rows, PREDICTION_BATCH, view)
+        return self._images(self.train, self.eval_view, rows, PREDICTION_BATCH, 0)
+
+    def validation_images(self) -> Images:
         """Normalised images of the validation photos, on the device."""
         return self._images(self.val, self.eval_view, range(len(self.val)), PREDICTION_BATCH, 0)
 
-    def _images(
-        self, store: PixelStore, view: TrainView | EvalView, order: Rows, size: int, number: int
-    ) -> Iterator[tuple[torch.Tensor, PixelBatch]]:
-        workers = self.params.workers if self.params.workers is not None else self.compute.default_workers
-        for batch in batches(store, view, order, size, number, workers, pin=self.compute.on_gpu):
-            images = batch.images.to(self.compute.device, non_blocking=True)
-            yield normalise(images, self.data.mean, self.data.std), batch
+    def _images(self, store: PixelStore, view: TrainView | EvalView, order: Rows, size: int, number: int) -> Images:
+        for batch in batches(store, view, order, size, number, self._workers, pin=self.compute.on_gpu):
+            yield normalise(self.compute.send(batch.images), self.data.mean, self.data.std), batch
+
+    def _rendered(self, order: Rows, size: int, number: int) -> Images:
+        view = self.train_view
+        for batch in crop_batches(self.train, view, order, size, number, self._workers, pin=self.compute.on_gpu):
+            yield normalise(render(batch, view, self.compute), self.data.mean, self.data.std), batch
+
+    @property
+    def _workers(self) -> int:
+        return self.params.workers if self.params.workers is not None else self.compute.default_workers
 
 
 @dataclass(frozen=True)
@@ -134,12 +170,12 @@ class PixelFeed:
 
     def training(self, epoch: int, first: int) -> Iterator[Batch]:
         """See `Feed`."""
-        photos, device = self.photos, self.photos.compute.device
+        photos, send = self.photos, self.photos.compute.send
         mixup = _mixup(photos)
         order = photos.order(epoch, first)
         views = photos.training_images(order, photos.batch_size, photos.view_number(epoch))
         for number, (images, batch) in enumerate(views, start=first):
-            targets = batch.targets.to(device, non_blocking=True)
+            targets = send(batch.targets)
             if mixup is not None:
                 with global_random_state(rng_key(photos.params.seed, epoch, f"mix {number}")):
                     images, targets = mixup(images, targets)
@@ -148,6 +184,11 @@ class PixelFeed:
     def validation(self) -> Iterator[Batch]:
         """See `Feed`."""
         for images, batch in self.photos.validation_images():
+            yield Batch((images,), batch.targets)
+
+    def fixed(self, view: int) -> Iterator[Batch]:
+        """See `Feed`."""
+        for images, batch in self.photos.fixed_images(view):
             yield Batch((images,), batch.targets)
 
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
@@ -183,18 +224,24 @@ class FeatureFeed:
 
     def validation(self) -> Iterator[Batch]:
         """See `Feed`."""
-        for start in range(0, len(self.photos.val), PREDICTION_BATCH):
-            rows = np.arange(start, min(start + PREDICTION_BATCH, len(self.photos.val)))
-            yield self._batch(self.val, self.photos.val, rows)
+        return self._in_order(self.val, self.photos.val)
+
+    def fixed(self, view: int) -> Iterator[Batch]:
+        """See `Feed`."""
+        return self._in_order(self.train[view], self.photos.train)
 
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
         """See `Feed`."""
         return self.halves.tail(*batch.inputs, training=training)
 
+    def _in_order(self, features: Features, store: PixelStore) -> Iterator[Batch]:
+        for start in range(0, len(store), PREDICTION_BATCH):
+            yield self._batch(features, store, np.arange(start, min(start + PREDICTION_BATCH, len(store))))
+
     def _batch(self, features: Features, store: PixelStore, rows: np.ndarray) -> Batch:
-        device = self.photos.compute.device
-        inputs = tuple(value.to(device, non_blocking=True) for value in features.rows(rows))
-        return Batch(inputs, torch.from_numpy(store.targets[rows]).to(device, non_blocking=True))
+        compute = self.photos.compute
+        inputs = tuple(compute.send(value) for value in features.rows(rows))
+        return Batch(inputs, compute.send(torch.from_numpy(store.targets[rows])))
 
 
 def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Path) -> tuple[Feed, str]:
@@ -207,12 +254,16 @@ def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Pa
     try:
         if not params.views:
             raise NoPrefixError("views: 0 shows a new view in every epoch")
+        if params.norms == "all" and params.trainable != "all":
+            raise NoPrefixError("norms: all trains normalisation layers from the first on")
         if photos.data.train_size != photos.data.test_size:
             raise NoPrefixError("train_size and test_size differ")
         halves = split(model, photos.data.train_size, set_training_modes)
         train, val = _features(photos, halves, weights_sha256, cache)
     except (NoPrefixError, TooLargeError) as reason:
         return PixelFeed(photos, model, _compiled(model) if params.compile else model), f"no frozen prefix: {reason}"
+    if params.compile:
+        print("compile: true has no effect behind a frozen prefix: what is left to run is small", flush=True)
     size = sum(value.row_bytes for value in val.values)
     shapes = ", ".join("×".join(map(str, value.shape)) for value in val.values)
     remark = f"frozen prefix run once for each of {params.views} views, {size / 1e3:.1f} kB a photo ({shapes})"
@@ -225,40 +276,47 @@ def _features(
     """The features of every training view and of the validation photos, computed where they are not remembered."""
 
     @torch.inference_mode()
-    def run(views: Iterator[tuple[torch.Tensor, PixelBatch]]) -> Iterator[tuple[torch.Tensor, ...]]:
+    def run(views: Images) -> Iterator[tuple[torch.Tensor, ...]]:
         for images, _ in views:
             with photos.compute.autocast():
                 yield halves.prefix(images)
 
     sample = next(run(photos.validation_images()))
-    model = [
-        VERSION,
-        weights_sha256,
-        halves.crossing,
-        photos.compute.precision,
-        photos.compute.device.type,
-        torch.__version__,
-    ]
-    data = asdict(photos.data)
 
-    def features(store: PixelStore, what: list[Any], views: Callable[[], Iterator[Any]], title: str) -> Features:
-        shown = [list(store.names), list(store.index["sha256"]), store.store_size]
-        key = fingerprint([model, data, shown, what])
+    def features(view: int | None, views: Callable[[], Iterator[Any]], title: str) -> Features:
+        store = photos.val if view is None else photos.train
+        folder = cache / cache_key(photos, weights_sha256, halves.crossing, view)
         batch_count = -(-len(store) // PREDICTION_BATCH)
-        return remember(cache / key[:24], len(store), sample, lambda: track(run(views()), title, batch_count))
+        return remember(folder, len(store), sample, lambda: track(run(views()), title, batch_count))
 
-    augment, seed = photos.params.augment.model_dump(mode="json"), photos.params.seed
-    rows = range(len(photos.train))
+    count = photos.params.views
     train = tuple(
-        features(
-            photos.train,
-            ["train", augment, seed, number],
-            partial(photos.training_images, rows, PREDICTION_BATCH, number),
-            f"frozen prefix, view {number + 1} of {photos.params.views}",
-        )
-        for number in range(photos.params.views)
+        features(number, partial(photos.fixed_images, number), f"frozen prefix, view {number + 1} of {count}")
+        for number in range(count)
     )
-    return train, features(photos.val, ["val"], photos.validation_images, "frozen prefix, validation")
+    return train, features(None, photos.validation_images, "frozen prefix, validation")
+
+
+def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: int | None) -> str:
+    """Names the remembered `values` of the initial model: of the validation photos, or of one fixed view for training.
+
+    Two keys are equal only where weights, values, photos, pixels, views, precision, and the code that makes
+    one of the other are. (The file of the weights names its architecture and creation arguments.)
+    """
+    store, shown = photos.val, list[Any](["evaluated"])
+    if view is not None:
+        params = photos.params
+        store = photos.train
+        if params.views:
+            augment = params.augment.model_dump(mode="json", exclude={"device"})
+            shown = ["trained", augment, photos.on_device, params.seed, view]
+    compute = photos.compute
+    code = [sha256_file(Path(__file__).with_name(name)) for name in VIEW_CODE]
+    made_by = [VERSION, torch.__version__, timm.__version__, PIL.__version__, *code]
+    seen = [list(store.names), list(store.index["sha256"]), store.store_size, asdict(photos.data)]
+    return fingerprint([weights_sha256, list(values), compute.precision, compute.device.type, made_by, seen, shown])[
+        :24
+    ]
 
 
 def _mixup(photos: Photos) -> Mixup | None:
@@ -279,15 +337,34 @@ def _compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     chosen: list[Callable[[torch.Tensor], torch.Tensor]] = []
 
     def forward(images: torch.Tensor) -> torch.Tensor:
-        if chosen:
-            return chosen[0](images)
-        try:
-            logits: torch.Tensor = fast(images)
-            chosen.append(fast)
-        except Exception as error:  # the compiler's backends raise their own errors
-            print(f"compile: true has no effect here ({type(error).__name__}); the model runs uncompiled", flush=True)
-            chosen.append(model)
-            logits = model(images)
-        return logits
+        if not chosen:
+            error = _failure(fast, model, images)
+            if error is not None:
+                print(
+                    f"compile: true has no effect here ({type(error).__name__}); the model runs uncompiled", flush=True
+                )
+            chosen.append(model if error is not None else fast)
+        return chosen[0](images)
 
     return forward
+
+
+def _failure(fast: Callable[[torch.Tensor], torch.Tensor], model: nn.Module, images: torch.Tensor) -> Exception | None:
+    """What stops the compiled model from a forward and a backward pass (each is compiled when first run), if anything.
+
+    The trial leaves the statistics of batch norms, gradients and random numbers as they were.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with torch.random.fork_rng():
+            torch.autograd.grad(fast(images).float().sum(), trained, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the compiler's backends raise their own errors
+        return error
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
+    return None

@@ -108,6 +108,12 @@ def classifier_paths(model: nn.Module) -> tuple[str, ...]:
     return (paths,) if isinstance(paths, str) else tuple(paths)
 
 
+def trains_only_the_head(model: nn.Module) -> bool:
+    """Whether nothing but the classifier is trained."""
+    classifier = tuple(f"{path}." for path in classifier_paths(model))
+    return all(name.startswith(classifier) for name, value in model.named_parameters() if value.requires_grad)
+
+
 def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[str, Any], classes: int) -> nn.Module:
     """The model that training starts from: the given backbone under a new classifier drawn from `params.seed`.
 

@@ -23,12 +23,20 @@ SYNONYMS = {
     "model_name": "architecture",
     "pretrained": "weights",
     "freeze": "trainable",
+    "lpft": "head_init",
+    "lp_ft": "head_init",
+    "linear_probe": "head_init",
+    "probe": "head_init",
+    "init_head": "head_init",
     "input_size": "train_size",
     "img_size": "train_size",
     "amp": "precision",
     "randaugment": "rand_augment",
     "auto_augment": "rand_augment",
     "reprob": "random_erasing",
+    "gpu": "device",
+    "on_gpu": "device",
+    "gpu_augment": "device",
     "group": "groups",
 }
 
@@ -148,6 +156,7 @@ class Augment(Strict):
     random_erasing: Share = 0.0
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0
+    device: Literal["cpu", "gpu", "auto"] = "cpu"  # where views are made; auto: where training is faster, measured
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -160,6 +169,8 @@ class Augment(Strict):
             raise ValueError(
                 f"rand_augment takes a timm policy such as rand-m9-mstd0.5-inc1, not '{self.rand_augment}'"
             )
+        if self.device == "gpu" and str(self.rand_augment).startswith("augmix"):
+            raise ValueError("device: gpu has no augmix; set device to cpu, or rand_augment to another policy")
         return self
 
 
@@ -171,11 +182,12 @@ class ModelParams(Strict):
 
     trainable: Literal["all", "head"] | Names
     norms: Literal["all", "tail"] = "tail"
+    head_init: Literal["random", "probe"] = "random"  # probe: the optimum over the frozen features (LP-FT)
 
     epochs: Count = 15
     batch_size: Count = 64
     accumulate: Count = 1
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    optimizer: Literal["adam", "adamw", "sgd", "lbfgs"] = "adamw"  # lbfgs: the head's convex problem, in one go
     rate: Positive = 1e-3
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     weight_decay: NotNegative = 1e-4
@@ -225,9 +237,20 @@ class ModelParams(Strict):
             raise ValueError("trainable is an empty list, so nothing would be trained; use all, head or module paths")
         if self.views and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("views cannot be cycled under mixup or cutmix, which mix other photos in every epoch")
-        if self.views > self.epochs:
+        if self.optimizer == "lbfgs":
+            self._solvable()
+        elif self.views > self.epochs:
             raise ValueError(f"views ({self.views}) exceeds epochs ({self.epochs}): some would never be used")
         return self
+
+    def _solvable(self) -> None:
+        """What the loop alone uses (rate, schedule, epochs, batch size, …) may be shared and is passed over."""
+        if self.trainable == "all":
+            raise ValueError("optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd")
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError("optimizer: lbfgs solves for fixed views and cannot mix photos; set mixup and cutmix to 0")
+        if self.head_init == "probe":
+            raise ValueError("head_init: probe is already the solution of optimizer: lbfgs; remove one of the two")
 
 
 class EvaluateParams(Strict):

@@ -28,6 +28,7 @@ from florafauna.feeds import Feed, Photos, choose_feed
 from florafauna.files import sha256_file, write_atomic, write_json
 from florafauna.models import (
     build,
+    classifier_paths,
     count_parameters,
     data_config,
     format_policy,
@@ -35,8 +36,11 @@ from florafauna.models import (
     parameter_groups,
     policy_table,
     set_training_modes,
+    trains_only_the_head,
 )
 from florafauna.params import ModelParams
+from florafauna.placement import views_on_device
+from florafauna.probe import HeadProblem, NotLinearError
 from florafauna.progress import track
 from florafauna.randomness import rng_key
 from florafauna.resume import Epoch, State, load_state, run_key, save_state
@@ -80,6 +84,7 @@ class Parts:
     average: dict[str, torch.Tensor]
     class_weights: torch.Tensor | None
     folder: Path  # of the saved state and the best checkpoint
+    head: HeadProblem | None = None  # needed by optimizer: lbfgs
 
 
 def train(job: Job) -> None:
@@ -113,18 +118,33 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
     groups = parameter_groups(model, params)
+    if params.optimizer == "lbfgs" and not trains_only_the_head(model):
+        raise UserError(
+            f"models.{job.name}.optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd."
+        )
     _say(job, f"{params.architecture.name}, {compute.precision} on {hardware()}, {len(train_store)} photos")
     print(format_policy(policy_table(model, groups, params.rate)), flush=True)
 
     compute.place(model)
-    photos = Photos(train_store, val_store, params, data_config(model, params), compute)
     key = run_key(params.model_dump(mode="json"), job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
     folder = job.scratch / "training" / f"{job.name}-{key[:16]}"
     with memory_advice(
         lambda: f"lower models.{job.name}.batch_size ({params.batch_size}) and raise accumulate, or lower train_size."
     ):
-        feed, remark = choose_feed(photos, model, sha256_file(job.initial), job.scratch / "features")
+        photos = Photos(train_store, val_store, params, data_config(model, params), compute)
+        on_device, remark = views_on_device(photos, model, folder / "augment.json")
+        if remark:
+            _say(job, remark)
+        photos = replace(photos, on_device=on_device)
+        weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
+        feed, remark = choose_feed(photos, model, weights_sha256, features)
         _say(job, remark)
+        class_weights = _class_weights(train_store, params, compute)
+        head = HeadProblem(feed, model, weights_sha256, features, params.label_smoothing, class_weights)
+        if params.head_init == "probe" and not (folder / "state.safetensors").is_file():
+            optimum = head.solve()
+            head.put(optimum)
+            _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
         parts = Parts(
             job=job,
             model=model,
@@ -132,11 +152,14 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
             compute=compute,
             optimizer=_optimizer(groups, params, compute),
             scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16"),
-            average={name: tensor.clone() for name, tensor in _moving(model).items()} if params.ema else {},
-            class_weights=_class_weights(train_store, params, compute),
+            average={name: tensor.clone() for name, tensor in _moving(model).items()} if _averages(params) else {},
+            class_weights=class_weights,
             folder=folder,
+            head=head,
         )
         state = fit(parts)
+        if params.optimizer != "lbfgs" and trains_only_the_head(model):
+            _state_optimum(parts, head)
         _finish(parts, state, initial, photos)
         return _timing(parts, state, photos), folder
 
@@ -147,8 +170,9 @@ def fit(parts: Parts) -> State:
     state = load_state(parts.folder / "state.safetensors", model, parts.average, parts.optimizer, parts.scaler)
     if state.step:
         _say(job, f"goes on after step {state.step} of a run that was interrupted")
-    while state.epoch < params.epochs and not should_stop(state.scores, params.patience):
-        train_loss = train_epoch(parts, state)
+    epochs, train_on = (1, solve_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
+    while state.epoch < epochs and not should_stop(state.scores, params.patience):
+        train_loss = train_on(parts, state)
         start = time.monotonic()
         with _averaged(model, parts.average):
             logits, targets = validate(parts)
@@ -174,7 +198,7 @@ def fit(parts: Parts) -> State:
         _save(parts, state)
         _say(
             job,
-            f"epoch {row.epoch} of {params.epochs}: rate {row.lr:.2e}, loss {row.train_loss:.4f}, val loss "
+            f"epoch {row.epoch} of {epochs}: rate {row.lr:.2e}, loss {row.train_loss:.4f}, val loss "
             f"{row.val_loss:.4f}, val weighted F1 {row.val_weighted_f1:.4f}{' (best)' if best else ''}",
         )
     return state
@@ -204,7 +228,7 @@ def train_epoch(parts: Parts, state: State) -> float:
         together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)
         parts.scaler.scale(loss / together).backward()
         loss_sum += loss.detach()
-        broken_at = torch.where((broken_at < 0) & ~loss.detach().isfinite(), state.step, broken_at)
+        broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy and wait
         state.batch += 1
         if state.batch % params.accumulate == 0 or state.batch == total:
             if params.clip_gradient:
@@ -225,6 +249,16 @@ def train_epoch(parts: Parts, state: State) -> float:
     _refuse_nan(job, int(broken_at), rate_at(max(0, state.step - 1), steps_per_epoch, state.scores, params))
     state.seconds += time.monotonic() - start
     return float(loss_sum) / total
+
+
+def solve_head(parts: Parts, state: State) -> float:
+    """`optimizer: lbfgs`: the optimum as the only epoch; returns its loss. A step is one of L-BFGS."""
+    assert parts.head is not None
+    optimum = parts.head.solve()
+    parts.head.put(optimum)
+    state.step, state.seconds = optimum.steps, optimum.seconds
+    _say(parts.job, f"optimum of the head: {optimum}")
+    return optimum.loss
 
 
 @torch.inference_mode()
@@ -308,8 +342,32 @@ def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
     }
 
 
+def _state_optimum(parts: Parts, head: HeadProblem) -> None:
+    """Say what the best head could have been, beside what the loop made of it."""
+    try:
+        optimum = head.solve()
+    except NotLinearError as reason:
+        _say(parts.job, f"the head's optimum is not known: {reason}")
+        return
+    best = load_file(parts.folder / "best.safetensors")
+    (path,) = classifier_paths(parts.model)
+    weight, bias = best[f"{path}.weight"], best.get(f"{path}.bias")
+    _say(
+        parts.job,
+        f"optimum of the head ({head.shown}): {optimum}; the trained head: train loss {head.loss(weight, bias):.4f}, "
+        f"val weighted F1 {head.score(weight, bias):.4f} ({optimum.seconds:.1f} s, not in the training's)",
+    )
+
+
+def _averages(params: ModelParams) -> bool:
+    """Whether a moving average of the weights is kept: not where they are solved for."""
+    return params.ema > 0 and params.optimizer != "lbfgs"
+
+
 def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compute) -> torch.optim.Optimizer:
     groups = [{key: value for key, value in group.items() if key != "names"} for group in groups]
+    if params.optimizer == "lbfgs":
+        return torch.optim.SGD(groups, lr=0.0)  # for the state that is saved; it makes no step
     options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
     return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
 

@@ -2,25 +2,40 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageEnhance
-from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from florafauna.centre import centre
 from florafauna.params import Augment
-from florafauna.randomness import global_random_state, rng_key
+from florafauna.policies import Policy, Step, apply, draw_jitter
+from florafauna.randomness import rng_key
 from florafauna.resize import resize
 from florafauna.store import PixelStore
 
 CROP_ATTEMPTS = 10
-JITTERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is random about one view: the crop in pixels, the flips, then operations on the resized crop."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flips_horizontally: bool
+    flips_vertically: bool
+    steps: tuple[Step, ...]
+
+    def crop(self, photo: np.ndarray) -> np.ndarray:
+        """uint8 (height, width, 3), a copy."""
+        return np.array(photo[self.top : self.top + self.height, self.left : self.left + self.width])
 
 
 @dataclass(frozen=True)
@@ -38,18 +53,26 @@ class TrainView:
 
     def __call__(self, photo: np.ndarray, epoch: int, name: str) -> torch.Tensor:
         """uint8 (3, size, size), in channels_last, of a uint8 (height, width, 3) photo."""
-        rng = random.Random(rng_key(self.seed, epoch, name))
-        top, left, height, width = self._crop(rng, *photo.shape[:2])
-        crop = np.array(photo[top : top + height, left : left + width])
-        image = torch.from_numpy(resize(crop, self.size, self.size, self.interpolation))
-        if rng.random() < self.augment.horizontal_flip:
-            image = image.flip(1)
-        if rng.random() < self.augment.vertical_flip:
-            image = image.flip(0)
-        if self.augment.color_jitter or self._policy is not None:
-            picture = self._augmented(rng, Image.fromarray(image.numpy()))
-            image = torch.from_numpy(np.array(picture))
+        height, width, _ = photo.shape
+        draw = self.draw(height, width, epoch, name)
+        image = torch.from_numpy(resize(draw.crop(photo), self.size, self.size, self.interpolation))
+        flipped = [axis for axis, flips in ((0, draw.flips_vertically), (1, draw.flips_horizontally)) if flips]
+        if flipped:
+            image = image.flip(flipped)
+        if draw.steps:
+            image = torch.from_numpy(apply(draw.steps, image.numpy()))
         return image.permute(2, 0, 1)
+
+    def draw(self, height: int, width: int, epoch: int, name: str) -> "Draw":
+        """All that is random about the view of a photo of this size."""
+        rng = random.Random(rng_key(self.seed, epoch, name))
+        box = self._crop(rng, height, width)
+        horizontally = rng.random() < self.augment.horizontal_flip
+        vertically = rng.random() < self.augment.vertical_flip
+        steps = draw_jitter(rng, self.augment.color_jitter)
+        if self.policy is not None:
+            steps += self.policy.draw(rng.getrandbits(63))
+        return Draw(*box, horizontally, vertically, steps)
 
     def _crop(self, rng: random.Random, height: int, width: int) -> tuple[int, int, int, int]:
         """Top, left, height, width of Inception's random resized crop, as torchvision draws it."""
@@ -64,34 +87,16 @@ class TrainView:
         side = min(height, width)
         return (height - side) // 2, (width - side) // 2, side, side
 
-    def _augmented(self, rng: random.Random, picture: Image.Image) -> Image.Image:
-        strength = self.augment.color_jitter
-        for jitter in rng.sample(JITTERS, len(JITTERS)) if strength else ():
-            picture = jitter(picture).enhance(rng.uniform(max(0.0, 1 - strength), 1 + strength))
-        if self._policy is not None:
-            with global_random_state(rng.getrandbits(63)):
-                picture = self._policy(picture)
-        return picture
-
     @cached_property
-    def _policy(self) -> Any:
-        """timm's transform for the policy string, with the hyper-parameters that timm's `create_transform` gives it.
-
-        But for one: what is rotated, sheared or translated takes the nearest pixel, as in the published RandAugment
-        (Cubuk et al. 2020) and in torchvision's. At 224 px Pillow's bilinear takes 1.4 ms and its bicubic 4 ms, more
-        than all the rest of the view.
-        """
+    def policy(self) -> Policy | None:
+        """timm's policy, if there is one."""
         policy = self.augment.rand_augment
-        if policy is None:
-            return None
-        options = {
-            "translate_const": int(self.size * 0.45),
-            "img_mean": tuple(min(255, round(255 * value)) for value in self.mean),
-            "interpolation": Image.Resampling.NEAREST,
-        }
-        if policy.startswith("augmix"):
-            return augment_and_mix_transform(policy, options | {"translate_pct": 0.3})
-        return (rand_augment_transform if policy.startswith("rand") else auto_augment_transform)(policy, options)
+        return Policy(policy, self.size, self.fill) if policy is not None else None
+
+    @property
+    def fill(self) -> tuple[int, ...]:
+        """What is moved into the picture, RGB."""
+        return tuple(min(255, round(255 * value)) for value in self.mean)
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class EvalView:
 
 View = TrainView | EvalView
 Rows = Sequence[int] | np.ndarray  # of a store
+Collector = Callable[[PixelStore, Any, np.ndarray, int], Any]  # store, view, rows, epoch -> a batch
 
 
 @dataclass(frozen=True)
@@ -133,16 +139,21 @@ class _Request:
     rows: np.ndarray
 
 
-class _Batches(Dataset[PixelBatch]):
-    def __init__(self, store: PixelStore, view: View) -> None:
-        self.store, self.view = store, view
+def collect(store: PixelStore, view: View, rows: np.ndarray, epoch: int) -> PixelBatch:
+    """The views of some photos as one batch."""
+    names = tuple(store.names[row] for row in rows)
+    images = torch.empty(len(names), view.size, view.size, 3, dtype=torch.uint8)
+    for image, row, name in zip(images, rows, names, strict=True):
+        image.copy_(view(store.photo(row), epoch, name).permute(1, 2, 0))
+    return PixelBatch(images.permute(0, 3, 1, 2), torch.from_numpy(store.targets[rows]), names)
 
-    def __getitem__(self, request: _Request) -> PixelBatch:
-        names = tuple(self.store.names[row] for row in request.rows)
-        images = torch.empty(len(names), self.view.size, self.view.size, 3, dtype=torch.uint8)
-        for image, row, name in zip(images, request.rows, names, strict=True):
-            image.copy_(self.view(self.store.photo(row), request.epoch, name).permute(1, 2, 0))
-        return PixelBatch(images.permute(0, 3, 1, 2), torch.from_numpy(self.store.targets[request.rows]), names)
+
+class _Batches(Dataset[Any]):
+    def __init__(self, store: PixelStore, view: View, collector: Collector) -> None:
+        self.store, self.view, self.collector = store, view, collector
+
+    def __getitem__(self, request: _Request) -> Any:
+        return self.collector(self.store, self.view, request.rows, request.epoch)
 
 
 class _Requests(Sampler[_Request]):
@@ -164,12 +175,23 @@ class Loader:
     Batches do not depend on the number of workers, nor on what was drawn before.
     """
 
-    def __init__(self, store: PixelStore, view: View, size: int, workers: int = 0, pin: bool = False) -> None:
-        """`size` photos a batch; `pin` puts them into page-locked memory for asynchronous copies to a GPU."""
+    def __init__(
+        self,
+        store: PixelStore,
+        view: View,
+        size: int,
+        workers: int = 0,
+        pin: bool = False,
+        collector: Collector = collect,
+    ) -> None:
+        """`size` photos a batch; `pin` puts them into page-locked memory for asynchronous copies to a GPU.
+
+        `collector` makes a batch (`collect`, or `crops.collect_crops` where the device does the rest).
+        """
         self.size = size
         self._requests = _Requests()
         self._loader = DataLoader(
-            _Batches(store, view),
+            _Batches(store, view, collector),
             sampler=self._requests,
             batch_size=None,
             num_workers=workers,
@@ -178,7 +200,7 @@ class Loader:
             generator=torch.Generator(),  # its own, for DataLoader draws a seed in every epoch
         )
 
-    def batches(self, order: Rows, epoch: int = 0) -> Iterator[PixelBatch]:
+    def batches(self, order: Rows, epoch: int = 0) -> Iterator[Any]:
         """The photos of `order` (rows of the store) as `epoch` shows them; the last batch may be smaller.
 
         With worker processes a new call ends the iteration of the call before.

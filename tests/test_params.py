@@ -99,6 +99,8 @@ def test_a_model_cannot_have_the_name_of_a_folder_beside_the_bundles(name: str) 
         ("models__vit__freeze", "trainable"),
         ("models__vit__augment__randaugment", "rand_augment"),
         ("models__vit__augment__reprob", "random_erasing"),
+        ("models__vit__augment__on_gpu", "device"),
+        ("models__vit__linear_probe", "head_init"),
         ("evaluate__confidense", "confidence"),
     ],
 )
@@ -141,6 +143,8 @@ def test_what_a_model_is_cannot_be_shared(key: str) -> None:
         ("epochs", True),
         ("batch_size", "64"),
         ("optimizer", "lion"),
+        ("head_init", "zeros"),
+        ("augment", {"device": "cuda"}),
         ("schedule", "step"),
         ("label_smoothing", 1.0),
         ("ema", 1.0),
@@ -197,6 +201,10 @@ def test_the_params_of_an_unknown_model_are_refused_with_the_known_names() -> No
         ({"trainable": []}, "nothing would be trained"),
         ({"views": 2, "augment": {"mixup": 0.2}}, "views cannot be cycled"),
         ({"views": 16}, "would never be used"),
+        ({"optimizer": "lbfgs"}, "lbfgs solves the head alone; set trainable: head"),
+        ({"optimizer": "lbfgs", "trainable": "head", "augment": {"cutmix": 1.0}}, "cannot mix photos"),
+        ({"optimizer": "lbfgs", "trainable": "head", "head_init": "probe"}, "remove one of the two"),
+        ({"augment": {"device": "gpu", "rand_augment": "augmix-m3-w3"}}, "gpu has no augmix"),
         ({"augment": {"scale": [1.0, 0.5]}}, "[smaller, larger]"),
         ({"augment": {"scale": [0.5, 2.0]}}, "cannot exceed 1"),
         ({"augment": {"rand_augment": "strong"}}, "rand-m9"),
@@ -230,6 +238,9 @@ def test_a_split_leaves_photos_to_train_on() -> None:
         {"weights": {"file": "data/weights/vit.safetensors", "mean": [0.5, 0.5, 0.5]}},
         {"train_size": 64, "test_size": 64},
         {"augment": {"scale": [1.0, 1.0]}},
+        {"optimizer": "lbfgs", "trainable": "head", "views": 30},  # which has no epochs to cycle them over
+        {"optimizer": "lbfgs", "trainable": ["head"], "rate": 1e-5, "schedule": "constant"},  # shared with others
+        {"head_init": "probe", "trainable": "all"},
         {"trainable": ["blocks.5", "norm", "head"]},
     ],
 )

@@ -1,5 +1,6 @@
 """Training through the remembered features of the frozen prefix equals training through the whole model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from tiny import CPU, TRAIN, Place, params
 from torch import nn
 
+from florafauna.compute import Compute
 from florafauna.feeds import FeatureFeed, Feed, PixelFeed, choose_feed
 from florafauna.models import set_training_modes
 from florafauna.params import ModelParams
@@ -119,6 +121,9 @@ def test_remembered_features_are_found_again_and_those_of_other_views_are_not_ta
     model, _ = place.built(model_params)
     choose_feed(place.photos(model, model_params), model, "other weights", tmp_path)
     assert len(list(tmp_path.iterdir())) == 8
+    half = replace(place.photos(model, model_params), compute=Compute(torch.device("cpu"), "bf16"))
+    choose_feed(half, model, "weights", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 10, "features in another precision"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,7 @@ def test_remembered_features_are_found_again_and_those_of_other_views_are_not_ta
         ({"trainable": "head"}, "views: 0"),
         ({"trainable": "all", "views": 1}, "every parameter is trained"),
         ({"trainable": ("conv_stem", "classifier"), "views": 1}, "needs the photos themselves"),
+        ({"trainable": "head", "norms": "all", "views": 1}, "norms: all trains normalisation layers from the first on"),
         ({"trainable": "head", "views": 1, "test_size": 40}, "train_size and test_size differ"),
     ],
 )
@@ -136,6 +142,18 @@ def test_without_a_usable_prefix_the_whole_model_is_run_and_the_log_says_why(
     _, feed, remark = built(place, params(**values), tmp_path)
     assert isinstance(feed, PixelFeed)
     assert reason in remark
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [({"trainable": "all"}, "every parameter is trained"), ({"norms": "all"}, "norms: all trains")],
+)
+def test_the_log_of_a_training_without_a_prefix_says_why(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], values: dict[str, Any], reason: str
+) -> None:
+    policy = {"trainable": ("blocks.5", "norm", "head"), **values}
+    place.trained(tmp_path, params("test_vit", epochs=1, warmup_epochs=0, views=1, **policy))
+    assert f"no frozen prefix: {reason}" in capsys.readouterr().out
 
 
 def test_open_norms_in_front_shorten_the_prefix(place: Place, tmp_path: Path) -> None:

@@ -1,0 +1,298 @@
+"""The convex problem of the head: its optimum is one, stands in the log, and is where fine-tuning can start."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
+from tiny import CPU, LABELS, VAL, Place, params
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from florafauna import probe
+from florafauna.bundle import load_bundle, predict_logits
+from florafauna.errors import UserError
+from florafauna.feeds import PixelFeed, choose_feed
+from florafauna.params import Architecture, ModelParams
+from florafauna.probe import HeadProblem
+from florafauna.scores.metrics import weighted_f1
+from florafauna.sources import open_source
+from florafauna.store import PixelStore
+from florafauna.store_writer import build_store
+from florafauna.training import Job, train, train_once
+from florafauna.weights import make_initial_weights
+
+
+def problem(place: Place, folder: Path, model_params: ModelParams, **values: Any) -> HeadProblem:
+    """The head's problem of a model that training starts from."""
+    model, _ = place.built(model_params)
+    feed, _ = choose_feed(place.photos(model, model_params), model, "weights", folder)
+    return HeadProblem(feed, model, "weights", folder, **values)
+
+
+def features_of(head: HeadProblem, view: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """What the classifier is given, worked out anew: a model without its classifier gives just that."""
+    photos, model = head.feed.photos, head.model
+    images = photos.validation_images() if view is None else photos.fixed_images(view)
+    model.eval()
+    with torch.inference_mode():
+        values = torch.cat([model.forward_head(model.forward_features(x), pre_logits=True) for x, _ in images])
+    return values.numpy(), (photos.val if view is None else photos.train).targets
+
+
+# the optimum
+
+
+@pytest.mark.parametrize("architecture", ["test_efficientnet", "test_convnext", "test_vit"])
+@pytest.mark.parametrize("views", [0, 2])
+def test_the_optimum_is_that_of_scikit_learn(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, views: int
+) -> None:
+    monkeypatch.setattr(probe, "L2", (0.01,))
+    head = problem(place, tmp_path, params(architecture, trainable="head", views=views))
+    optimum = head.solve()
+    parts = [features_of(head, view) for view in range(max(1, views))]
+    x, y = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+    deviation = np.sqrt(((x - x.mean(0)) ** 2).mean())
+    scaled = (x - x.mean(0)) / deviation
+    peer = LogisticRegression(C=1 / (0.01 * len(x)), tol=1e-8, max_iter=5000).fit(scaled.astype(np.float64), y)
+    expected = torch.tensor(peer.predict_log_proba(scaled))
+    assert optimum.converged
+    assert optimum.loss == pytest.approx(float(cross_entropy(expected, torch.tensor(y))), abs=2e-4)
+    found = x @ optimum.weight.numpy().T + optimum.bias.numpy()  # type: ignore[union-attr]
+    assert (torch.tensor(found).softmax(1) - expected.exp()).abs().max() < 5e-3
+    val, val_targets = features_of(head, None)
+    predictions = (val @ optimum.weight.numpy().T + optimum.bias.numpy()).argmax(1)  # type: ignore[union-attr]
+    assert optimum.weighted_f1 == weighted_f1(val_targets, predictions)
+
+
+def test_the_l2_with_the_best_validation_score_is_chosen(place: Place, tmp_path: Path) -> None:
+    head = problem(place, tmp_path, params("test_vit", trainable="head", views=2))
+    optimum = head.solve()
+    alone = {}
+    for l2 in probe.L2:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(probe, "L2", (l2,))
+            alone[l2] = head.solve().weighted_f1
+    assert len(set(alone.values())) > 1, "else nothing is chosen"
+    tried = list(probe.L2)[: list(probe.L2).index(optimum.l2) + 1 + probe.PATIENCE]
+    assert optimum.weighted_f1 >= max(alone[l2] for l2 in tried) - 1 / VAL, "a warm start ends near the same point"
+
+
+@pytest.mark.parametrize("values", [{}, {"label_smoothing": 0.2}, {"class_weights": torch.tensor([1.0, 5.0, 1.0])}])
+def test_no_step_from_the_optimum_lowers_the_trainings_own_loss(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(probe, "L2", (1e-3,))
+    head = problem(place, tmp_path, params("test_vit", trainable="head", views=2), **values)
+    optimum = head.solve()
+    parts = [features_of(head, view) for view in range(2)]
+    x, y = (torch.tensor(np.concatenate(each)) for each in zip(*parts, strict=True))
+    mean, deviation = x.mean(0), (x - x.mean(0)).square().mean().sqrt()
+    options = {"weight": values.get("class_weights"), "label_smoothing": values.get("label_smoothing", 0.0)}
+    weight = (optimum.weight * deviation).double().requires_grad_()
+    assert optimum.bias is not None
+    bias = (optimum.bias + optimum.weight @ mean).double().requires_grad_()
+    logits = ((x - mean) / deviation).double() @ weight.T + bias
+    if options["weight"] is not None:
+        options["weight"] = options["weight"].double()
+    loss = cross_entropy(logits, y, **options)
+    assert optimum.loss == pytest.approx(float(loss.detach()), abs=1e-5)
+    (loss + 5e-4 * weight.square().sum()).backward()
+    assert weight.grad is not None
+    assert bias.grad is not None
+    assert max(weight.grad.abs().max(), bias.grad.abs().max()) < 2e-3
+
+
+def test_features_that_do_not_fit_into_memory_are_read_again_in_every_step(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_params = params("test_vit", trainable="head", views=2)
+    kept = problem(place, tmp_path, model_params).solve()
+    monkeypatch.setattr(probe, "KEPT_BYTES", 0)
+    read = problem(place, tmp_path, model_params).solve()
+    assert torch.equal(read.weight, kept.weight)
+    assert read.steps == kept.steps
+
+
+def test_a_head_without_a_bias(place: Place, tmp_path: Path) -> None:
+    model_params = params("test_vit", trainable="head", views=1)
+    model, _ = place.built(model_params)
+    model.head = nn.Linear(model.head.in_features, len(LABELS), bias=False)
+    feed, _ = choose_feed(place.photos(model, model_params), model, "weights", tmp_path)
+    head = HeadProblem(feed, model, "weights", tmp_path)
+    optimum = head.solve()
+    assert optimum.bias is None
+    head.put(optimum)
+    (batch,) = feed.validation()
+    assert weighted_f1(batch.targets, feed.logits(batch, training=False).argmax(1)) == optimum.weighted_f1
+
+
+# optimizer: lbfgs
+
+
+def test_lbfgs_leaves_a_bundle_as_any_training_does(place: Place, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"trainable": "head", "views": 2, "label_smoothing": 0.1, "ema": 0.9}
+    model_params = params("test_convnext", optimizer="lbfgs", **values)
+    first, second = (place.trained(tmp_path / name, model_params) for name in "ab")
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+    rows = pd.read_csv(first / "history.csv")
+    assert list(rows["epoch"]) == [1]
+    assert rows["step"][0] > 1
+    bundle, val = load_bundle(first), PixelStore(place.val)
+    assert weighted_f1(val.targets, predict_logits(bundle, val, CPU).argmax(1)) == rows["val_weighted_f1"][0]
+    before = load_file(place.initial(model_params.architecture))
+    after = load_file(first / "model.safetensors")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    looped = pd.read_csv(place.trained(tmp_path / "loop", params("test_convnext", epochs=20, **values)) / "history.csv")
+    assert rows["train_loss"][0] < looped["train_loss"].min()
+
+
+def test_a_killed_lbfgs_goes_on_with_what_it_has_solved(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = place.job(tmp_path, params("test_vit", trainable="head", optimizer="lbfgs"))
+    train_once(job)  # as train() does, but that it ends before the folder for resuming is deleted
+    first = (job.out / "model.safetensors").read_bytes()
+    shutil.rmtree(job.out)
+    shutil.rmtree(job.scratch / "features")
+    capsys.readouterr()
+    train(job)
+    assert "goes on after step" in capsys.readouterr().out
+    assert not (job.scratch / "features").exists(), "nothing is computed again"
+    assert (job.out / "model.safetensors").read_bytes() == first
+
+
+def test_lbfgs_for_more_than_the_head_is_refused(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"models\.newts\.optimizer: lbfgs solves the head alone"):
+        place.trained(tmp_path, params("test_vit", trainable=("norm", "head"), optimizer="lbfgs"))
+    place.trained(tmp_path, params("test_vit", trainable=("head",), optimizer="lbfgs"))
+
+
+def test_a_model_without_one_linear_head_is_refused(place: Place, tmp_path: Path) -> None:
+    model_params = params("test_vit", trainable="head")
+    model, _ = place.built(model_params)
+    model.head = nn.Sequential(model.head, nn.ReLU())
+    feed = PixelFeed(place.photos(model, model_params), model, model)
+    with pytest.raises(UserError, match="not those of one linear layer"):
+        HeadProblem(feed, model, "weights", tmp_path).solve()
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, _ = place.built(model_params)
+            self.head = self.inner.head
+            self.pretrained_cfg = self.inner.pretrained_cfg
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * self.inner(x)
+
+    scaled = Scaled()
+    feed = PixelFeed(place.photos(model, model_params), scaled, scaled)
+    with pytest.raises(UserError, match="not those of one linear layer"):
+        HeadProblem(feed, scaled, "weights", tmp_path).solve()
+
+
+# the log
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_the_log_states_the_optimum_beside_the_trained_head(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], views: int
+) -> None:
+    out = place.trained(tmp_path, params("test_vit", trainable="head", views=views, epochs=3))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "optimum of the head" in line]
+    best = pd.read_csv(out / "history.csv")["val_weighted_f1"].max()
+    assert line.split("trained head: ")[1].split("val weighted F1 ")[1].startswith(f"{best:.4f}")
+    optimum, trained = (float(part[:6]) for part in line.split("train loss ")[1:])
+    assert optimum < trained
+    assert ("2 fixed views" if views else "as they are evaluated") in line
+
+
+def test_a_model_of_which_more_is_trained_has_no_such_optimum(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.trained(tmp_path, params("test_vit", epochs=1, warmup_epochs=0))
+    assert "optimum" not in capsys.readouterr().out
+
+
+# head_init: probe
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [{"trainable": "all"}, {"trainable": ("blocks.5", "norm", "head"), "views": 2}, {"trainable": "head", "views": 2}],
+    ids=["all", "last block", "head"],
+)
+def test_fine_tuning_starts_from_the_probe(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: dict[str, Any]
+) -> None:
+    """At a rate of nearly nothing the model that is kept is the one before the first step."""
+    still = params("test_vit", head_init="probe", rate=1e-12, ema=0.5, **policy)
+    out = place.trained(tmp_path, still)
+    assert "starts from its optimum" in capsys.readouterr().out
+    head = problem(place, tmp_path / "again", still)
+    optimum = head.solve()
+    val, _ = features_of(head, None)
+    assert optimum.bias is not None
+    expected = torch.tensor(val) @ optimum.weight.T + optimum.bias
+    logits = predict_logits(load_bundle(out), PixelStore(place.val), CPU)
+    torch.testing.assert_close(torch.tensor(logits), expected, rtol=1e-3, atol=1e-3)
+    assert pd.read_csv(out / "history.csv")["val_weighted_f1"][0] == pytest.approx(optimum.weighted_f1, abs=1 / VAL)
+
+
+def test_a_resumed_training_does_not_solve_again(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = place.job(tmp_path, params("test_vit", head_init="probe"))
+    train_once(job)
+    shutil.rmtree(job.scratch / "features")
+    capsys.readouterr()
+    train(job)
+    text = capsys.readouterr().out
+    assert "goes on after step" in text
+    assert "starts from its optimum" not in text
+    assert not (job.scratch / "features").exists()
+
+
+def test_the_probe_beats_a_random_head_on_real_photos(shared: Path, tmp_path: Path) -> None:
+    names = ["daisy", "japanese_macaque", "tulips"]
+    for split, first, last in (("train", 0, 16), ("val", 16, 28)):
+        rows = [
+            {"path": f"{label}/{path.name}", "label": label, "target": target, "size": Image.open(path).size}
+            for target, label in enumerate(names)
+            for path in sorted((shared / "photos" / label).iterdir())[first:last]
+        ]
+        table = pd.DataFrame(rows).sort_values("path", ignore_index=True)
+        table = table.assign(width=[w for w, _ in table["size"]], height=[h for _, h in table["size"]])
+        table = table.assign(held_out="", group="", cluster="", sha256=table["path"]).drop(columns="size")
+        build_store(table, names, open_source(shared / "photos"), tmp_path / split, 96, workers=1)
+    values: dict[str, Any] = {"train_size": 96, "batch_size": 48, "rate": 1e-12, "epochs": 1, "warmup_epochs": 0}
+    weights: dict[str, Any] = {"source": "file", "file": "data/weights/w.safetensors"}
+    creation = {"name": "mobilenetv2_035", "pad_type": "same", "bn_eps": 1e-3}
+    weights |= {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
+    model = params(**values, weights=weights).model_copy(update={"architecture": Architecture(**creation)})
+    real = model.weights.model_copy(update={"file": str(shared / "weights" / "mobilenetv2_035.tf_in1k.safetensors")})
+    make_initial_weights(model.architecture, real, tmp_path / "initial.safetensors")
+    scores = {}
+    for way in ("random", "probe"):
+        job = Job(
+            name=way,
+            params=model.model_copy(update={"head_init": way}),
+            initial=tmp_path / "initial.safetensors",
+            train=tmp_path / "train",
+            val=tmp_path / "val",
+            scratch=tmp_path / "scratch",
+            out=tmp_path / way,
+            timing=tmp_path / f"{way}.json",
+        )
+        train(job)
+        scores[way] = pd.read_csv(job.out / "history.csv")["val_weighted_f1"][0]
+    assert scores["probe"] > scores["random"] + 0.3
