@@ -5,7 +5,19 @@ from importlib import import_module
 
 from benchmarks.results import RESULTS, Section, write_section
 
-NAMES = ("preprocess", "views", "audit", "duplicates", "real_photos", "predict")
+NAMES = (
+    "preprocess",
+    "views",
+    "audit",
+    "duplicates",
+    "head_only",
+    "tail",
+    "repro",
+    "noop",
+    "gpu",
+    "predict",
+    "real_photos",
+)
 
 
 def main(names: list[str]) -> None:

@@ -99,7 +99,7 @@ def set_up(root: Path, tree: dict[str, Any]) -> None:
         else:
             shutil.copy(REPOSITORY / name, root / name)
     (root / "data/weights").mkdir(parents=True)
-    for name in ("mobilenetv2_035", "mobilenetv2_100"):
+    for name in ("mobilenetv2_035", "mobilenetv2_100") if PHOTOS.is_dir() else ():
         shutil.copy(weights(name), root / f"data/weights/{name}.safetensors")
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     command(root, "git", "init", "-q")
@@ -107,6 +107,10 @@ def set_up(root: Path, tree: dict[str, Any]) -> None:
 
 
 def command(root: Path, *words: str) -> None:
-    """Run a command there, with this Python's programs first on the path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(words, cwd=root, env=os.environ | {"PATH": path}, check=True)
+    """Run a command there."""
+    subprocess.run(words, cwd=root, env=programs(), check=True)
+
+
+def programs() -> dict[str, str]:
+    """The environment with this Python's programs first on the path."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
