@@ -166,7 +166,8 @@ def _transforms(recipe: Recipe) -> tuple[Callable[..., Any], Callable[..., Any]]
     size, interpolation = recipe.size, recipe.interpolation
     end = [transforms.ToTensor(), transforms.Normalize(recipe.mean, recipe.std)]
     if recipe.transform == TIMM:
-        facts = {"input_size": (3, size, size), "interpolation": interpolation, "mean": recipe.mean, "std": recipe.std}
+        picture: dict[str, Any] = {"input_size": (3, size, size), "mean": recipe.mean, "std": recipe.std}
+        facts = picture | {"interpolation": interpolation}
         training = create_transform(**facts, is_training=True, auto_augment=POLICY, re_prob=0.0)
         return training, create_transform(**facts, is_training=False, crop_pct=recipe.crop_pct)
     mode = InterpolationMode(interpolation)

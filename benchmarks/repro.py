@@ -149,7 +149,7 @@ def _test_photos(project: Path) -> pd.DataFrame:
 
 
 def _rows(theirs: list[Run], ours: list[Run], test: pd.DataFrame) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, strategy in STRATEGIES.items():
         timed = Pairs([run.seconds[name] for run in theirs], [run.seconds[name] for run in ours])
         scores = scored(theirs[-1].predicted[name], ours[-1].predicted[name], test)
