@@ -5,7 +5,21 @@ from importlib import import_module
 
 from benchmarks.results import RESULTS, Section, write_section
 
-NAMES = ("preprocess", "views", "audit", "duplicates", "real_photos", "predict", "memory", "growth")
+NAMES = (
+    "preprocess",
+    "views",
+    "audit",
+    "duplicates",
+    "memory",
+    "growth",
+    "head_only",
+    "tail",
+    "repro",
+    "noop",
+    "gpu",
+    "predict",
+    "real_photos",
+)
 
 
 def main(names: list[str]) -> None:

@@ -13,14 +13,10 @@ from typing import Any
 import yaml
 
 from benchmarks.results import Section
-from florafauna.errors import UserError
+from benchmarks.shared import CONFIG, PHOTOS, TENSORFLOW, require_shared, weights
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SHARED = REPOSITORY.parent / "shared"
 CODE = ["florafauna", "stages", "dvc.yaml", "data/corrections.csv", ".dvcignore"]
-# TensorFlow's padding and epsilon, which belong to these weights
-TENSORFLOW = {"pad_type": "same", "bn_eps": 0.001}
-CONFIG = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "crop_pct": 0.875}
 STRATEGIES = {
     "efficientnet": "mobilenetv2_035, all layers",
     "convnext": "mobilenetv2_100, head only",
@@ -33,13 +29,13 @@ are over photos, resampled by cluster of duplicates. Seconds are those of traini
 
 def model(name: str, trainable: Any, **others: Any) -> dict[str, Any]:
     """One model's section of params.yaml."""
-    weights = {"file": f"data/weights/{name}.safetensors", **CONFIG}
-    return {"architecture": {"name": name, **TENSORFLOW}, "weights": weights, "trainable": trainable, **others}
+    start = {"file": f"data/weights/{name}.safetensors", **CONFIG}
+    return {"architecture": {"name": name, **TENSORFLOW}, "weights": start, "trainable": trainable, **others}
 
 
 def params() -> dict[str, Any]:
     """params.yaml of this benchmark."""
-    photos = str(SHARED / "photos")
+    photos = str(PHOTOS)
     tail = ["blocks.6", "conv_head", "bn2", "head"]
     return {
         "data": {"root": photos, "labels": photos},
@@ -65,13 +61,12 @@ def params() -> dict[str, Any]:
 
 def run() -> Section:
     """Set a project up in a temporary folder, run it, read its metrics."""
-    if not (SHARED / "photos").is_dir():
-        raise UserError(f"{SHARED} is not on this machine; it holds the photos and weights of this benchmark.")
+    require_shared()
     with TemporaryDirectory() as folder:
         root = Path(folder) / "repository"
-        set_up(root)
+        set_up(root, params())
         start = time.monotonic()
-        _command(root, "dvc", "repro")
+        command(root, "dvc", "repro")
         seconds = time.monotonic() - start
         comparison = json.loads((root / "metrics/comparison.json").read_text())
         rows = []
@@ -95,8 +90,8 @@ def run() -> Section:
     return Section("Real photos", f"{ABOUT}\n\n{groups}", columns, rows)
 
 
-def set_up(root: Path) -> None:
-    """A repository with this checkout's code, the params above and the shared weights."""
+def set_up(root: Path, tree: dict[str, Any]) -> None:
+    """A repository with this checkout's code, `tree` as its params and the shared weights; nothing is committed."""
     for name in CODE:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         if (REPOSITORY / name).is_dir():
@@ -104,13 +99,18 @@ def set_up(root: Path) -> None:
         else:
             shutil.copy(REPOSITORY / name, root / name)
     (root / "data/weights").mkdir(parents=True)
-    for name in ("mobilenetv2_035", "mobilenetv2_100"):
-        shutil.copy(SHARED / f"weights/{name}.tf_in1k.safetensors", root / f"data/weights/{name}.safetensors")
-    (root / "params.yaml").write_text(yaml.safe_dump(params(), sort_keys=False))
-    _command(root, "git", "init", "-q")
-    _command(root, "dvc", "init", "-q")
+    for name in ("mobilenetv2_035", "mobilenetv2_100") if PHOTOS.is_dir() else ():
+        shutil.copy(weights(name), root / f"data/weights/{name}.safetensors")
+    (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    command(root, "git", "init", "-q")
+    command(root, "dvc", "init", "-q")
 
 
-def _command(root: Path, *words: str) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(words, cwd=root, env=os.environ | {"PATH": path}, check=True)
+def command(root: Path, *words: str) -> None:
+    """Run a command there."""
+    subprocess.run(words, cwd=root, env=programs(), check=True)
+
+
+def programs() -> dict[str, str]:
+    """The environment with this Python's programs first on the path."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

@@ -6,7 +6,7 @@ import re
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,16 +39,27 @@ def pairs(
     clock: Callable[[], float] = time.perf_counter,
 ) -> Pairs:
     """Time both `runs` times in turn, after one run of each that does not count (caches, processes, lazy imports)."""
-
-    def seconds(work: Callable[[], object]) -> float:
-        start = clock()
-        work()
-        return clock() - start
-
     theirs()
     ours()
-    timed = [(seconds(theirs), seconds(ours)) for _ in range(runs)]
-    return Pairs([pair[0] for pair in timed], [pair[1] for pair in timed])
+    return Pairs(*in_turn((theirs, ours), runs, clock))
+
+
+def in_turn(
+    ways: Sequence[Callable[[], object]], runs: int, clock: Callable[[], float] = time.perf_counter
+) -> list[list[float]]:
+    """Seconds of each of several ways, run `runs` times one after another so that all see the same machine."""
+    seconds: list[list[float]] = [[] for _ in ways]
+    for _ in range(runs):
+        for way, taken in zip(ways, seconds, strict=True):
+            start = clock()
+            way()
+            taken.append(clock() - start)
+    return seconds
+
+
+def median_seconds(seconds: list[float]) -> str:
+    """Median time."""
+    return f"{statistics.median(seconds):.1f} s"
 
 
 def per_second(count: int, seconds: list[float]) -> str:

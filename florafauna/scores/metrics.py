@@ -1,12 +1,16 @@
-"""Point estimates from targets and predictions; F1s are scikit-learn's."""
+"""Point estimates from targets and predictions. The F1 is done here: scikit-learn takes seconds to import."""
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 
 def weighted_f1(targets: np.ndarray, predictions: np.ndarray) -> float:
     """F1 of each class, weighted by how many photos of it there are. The score models are chosen by."""
-    return float(f1_score(targets, predictions, average="weighted", zero_division=0))
+    classes, codes = np.unique(np.concatenate([targets, predictions]), return_inverse=True)
+    true, predicted = codes[: len(targets)], codes[len(targets) :]
+    support, named, right = (
+        np.bincount(each, minlength=len(classes)) for each in (true, predicted, true[true == predicted])
+    )
+    return float((2 * right / (support + named) * support).sum() / support.sum())
 
 
 def accuracy(targets: np.ndarray, predictions: np.ndarray) -> float:

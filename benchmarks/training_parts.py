@@ -1,0 +1,48 @@
+"""The pipeline's own training loop around a feed of one's choice."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from florafauna.compute import choose
+from florafauna.feeds import Feed, Photos
+from florafauna.models import build, data_config, freeze, parameter_groups
+from florafauna.params import ModelParams
+from florafauna.store import PixelStore
+from florafauna.training import OPTIMIZERS, Job, Parts
+from florafauna.weights import load_initial_weights
+
+
+def job(params: ModelParams, store: Path, initial: Path, scratch: Path) -> Job:
+    """A training of the photos in `store`/train and /val, as the train stage has it."""
+    return Job(
+        "model", params, initial, store / "train", store / "val", scratch, scratch / "bundle", scratch / "timing.json"
+    )
+
+
+def parts_of(job: Job, feed_of: Callable[[Photos, nn.Module], Feed]) -> Parts:
+    """What `fit` and `train_epoch` work with, made as the train stage makes it."""
+    params, compute = job.params, choose(job.params.precision)
+    initial = load_initial_weights(job.initial)
+    train_store, val_store = PixelStore(job.train), PixelStore(job.val)
+    model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
+    freeze(model, params.trainable, params.norms)
+    groups: list[dict[str, Any]] = [
+        {key: value for key, value in group.items() if key != "names"} for group in parameter_groups(model, params)
+    ]
+    compute.place(model)
+    photos = Photos(train_store, val_store, params, data_config(model, params), compute)
+    return Parts(
+        job=job,
+        model=model,
+        feed=feed_of(photos, model),
+        compute=compute,
+        optimizer=OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu),
+        scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16"),
+        average={},
+        class_weights=None,
+        folder=job.scratch / "state",
+    )
