@@ -6,7 +6,7 @@ may fall elsewhere.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from florafauna.compute import Compute
 from florafauna.policies import Step
 from florafauna.store import PixelStore
-from florafauna.views import Draw, Loader, Rows, TrainView
+from florafauna.views import Draw, TrainView
 
 FIXED = 1 << 16  # Pillow counts the places of an affine transform in 1/65536 of a pixel
 COLUMNS = 6  # numbers that an operation takes, at most
@@ -55,13 +55,6 @@ def unsupported(view: TrainView) -> set[str]:
     if policy is None:
         return set()
     return policy.kinds - set(OPERATIONS) - set(AFFINE) - {"Desaturate"} if policy.records else {"a random blur or mix"}
-
-
-def crop_batches(
-    store: PixelStore, view: TrainView, order: Rows, size: int, epoch: int, workers: int, pin: bool
-) -> Iterator[CropBatch]:
-    """Batches for `render`; they do not depend on the number of workers."""
-    return Loader(store, view, size, workers, pin, collect_crops).batches(order, epoch)
 
 
 def collect_crops(store: PixelStore, view: TrainView, rows: np.ndarray, epoch: int) -> CropBatch:

@@ -1,8 +1,8 @@
 """What the training loop is fed: pixels through the whole model, or remembered features through its open part."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from florafauna.bundle import PREDICTION_BATCH
 from florafauna.compute import Compute
-from florafauna.crops import CropBatch, crop_batches, render
+from florafauna.crops import CropBatch, collect_crops, render
 from florafauna.features import VERSION, Features, TooLargeError, remember
 from florafauna.files import fingerprint, sha256_file
 from florafauna.models import DataConfig, set_training_modes
@@ -24,7 +24,18 @@ from florafauna.prefix import NoPrefixError, SplitModel, split
 from florafauna.progress import track
 from florafauna.randomness import global_random_state, rng_key
 from florafauna.store import PixelStore
-from florafauna.views import EvalView, PixelBatch, Rows, TrainView, batches, epoch_order, normalise, random_erasing
+from florafauna.views import (
+    EvalView,
+    Loader,
+    PixelBatch,
+    Rows,
+    TrainView,
+    batches,
+    collect,
+    epoch_order,
+    normalise,
+    random_erasing,
+)
 
 VIEW_CODE = (
     "views.py",
@@ -86,7 +97,7 @@ class Photos:
     compute: Compute
     on_device: bool = False  # whether training views are resized and augmented there, not on the CPU
 
-    @property
+    @cached_property
     def train_view(self) -> TrainView:
         """How a training photo is seen."""
         data, params = self.data, self.params
@@ -119,8 +130,7 @@ class Photos:
     def training_images(self, order: Rows, size: int, number: int) -> Images:
         """Normalised images of training photos in their draw `number`, on the device."""
         probability, seed = self.params.augment.random_erasing, self.params.seed
-        make = self._rendered if self.on_device else partial(self._images, self.train, self.train_view)
-        for images, batch in make(order, size, number):
+        for images, batch in self._training_batches(order, size, number):
             if probability:
                 images = random_erasing(images, probability, seed, number, batch.names)
             yield images, batch
@@ -129,21 +139,34 @@ class Photos:
         """Normalised images of all training photos in one of the `views`; without them, as evaluated."""
         rows = range(len(self.train))
         if self.params.views:
-            return self.training_images(rows, PREDICTION_BATCH, view)
+            once = replace(self)  # whose processes end with it
+            return once.training_images(rows, PREDICTION_BATCH, view)
         return self._images(self.train, self.eval_view, rows, PREDICTION_BATCH, 0)
 
     def validation_images(self) -> Images:
         """Normalised images of the validation photos, on the device."""
         return self._images(self.val, self.eval_view, range(len(self.val)), PREDICTION_BATCH, 0)
 
-    def _images(self, store: PixelStore, view: TrainView | EvalView, order: Rows, size: int, number: int) -> Images:
+    def _images(self, store: PixelStore, view: EvalView, order: Rows, size: int, number: int) -> Images:
         for batch in batches(store, view, order, size, number, self._workers, pin=self.compute.on_gpu):
-            yield normalise(self.compute.send(batch.images), self.data.mean, self.data.std), batch
+            yield self._normalised(self.compute.send(batch.images)), batch
 
-    def _rendered(self, order: Rows, size: int, number: int) -> Images:
-        view = self.train_view
-        for batch in crop_batches(self.train, view, order, size, number, self._workers, pin=self.compute.on_gpu):
-            yield normalise(render(batch, view, self.compute), self.data.mean, self.data.std), batch
+    def _training_batches(self, order: Rows, size: int, number: int) -> Images:
+        if size not in self._loaders:
+            collector = collect_crops if self.on_device else collect
+            pin = self.compute.on_gpu
+            self._loaders[size] = Loader(self.train, self.train_view, size, self._workers, pin, collector)
+        for batch in self._loaders[size].batches(order, number):
+            pixels = render(batch, self.train_view, self.compute) if self.on_device else self.compute.send(batch.images)
+            yield self._normalised(pixels), batch
+
+    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+        return normalise(images, self.data.mean, self.data.std)
+
+    @cached_property
+    def _loaders(self) -> dict[int, Loader]:
+        """By batch size. Their processes live on from epoch to epoch."""
+        return {}
 
     @property
     def _workers(self) -> int:

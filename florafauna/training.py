@@ -1,5 +1,6 @@
 """Training: one loop for every model. What differs between models is data in params.yaml."""
 
+import json
 import platform
 import resource
 import shutil
@@ -144,6 +145,7 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
         if params.head_init == "probe" and not (folder / "state.safetensors").is_file():
             optimum = head.solve()
             head.put(optimum)
+            write_json(folder / "probe.json", {"seconds": optimum.seconds})
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
         parts = Parts(
             job=job,
@@ -158,6 +160,8 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
             head=head,
         )
         state = fit(parts)
+        if params.head_init == "probe":
+            state.seconds += json.loads((folder / "probe.json").read_text(encoding="utf-8"))["seconds"]
         if params.optimizer != "lbfgs" and trains_only_the_head(model):
             _state_optimum(parts, head)
         _finish(parts, state, initial, photos)

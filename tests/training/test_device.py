@@ -13,7 +13,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from florafauna.compute import Compute, choose
-from florafauna.crops import CropBatch, collect_crops, crop_batches, render
+from florafauna.crops import CropBatch, collect_crops, render
 from florafauna.errors import UserError
 from florafauna.feeds import PixelFeed, choose_feed
 from florafauna.files import write_json
@@ -23,7 +23,7 @@ from florafauna.placement import rates, views_on_device
 from florafauna.resume import State
 from florafauna.store import PixelStore
 from florafauna.training import Parts, train_epoch
-from florafauna.views import collect
+from florafauna.views import Loader, collect
 
 ROWS = np.arange(TRAIN)
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -86,8 +86,8 @@ def test_crops_do_not_depend_on_workers_or_on_the_other_photos(place: Place) -> 
     view, store = photos.train_view, photos.train
 
     def images(size: int, workers: int) -> torch.Tensor:
-        batches = crop_batches(store, view, ROWS, size, 1, workers, pin=False)
-        return torch.cat([render(batch, view, CPU) for batch in batches])
+        loader = Loader(store, view, size, workers, collector=collect_crops)
+        return torch.cat([render(batch, view, CPU) for batch in loader.batches(ROWS, 1)])
 
     assert torch.equal(images(7, 0), images(7, 2))
     assert torch.equal(images(7, 0), images(TRAIN, 0))
