@@ -21,7 +21,7 @@ from florafauna.training import train
 from florafauna.weights import make_initial_weights
 
 MODEL, SIZE, STORE_SIZE = "mobilenetv2_100", 224, 256
-OF_A_CLASS, EPOCHS, BATCH = 12, 15, 64
+OF_A_CLASS, EPOCHS, BATCH = 16, 15, 64
 VIEWS = (4, 1)
 RUNS = 5
 ABOUT = """The head of {model} with weights from ImageNet on {train} photos of the shared set ({val} for validation),
