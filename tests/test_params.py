@@ -76,6 +76,12 @@ def test_there_are_presets() -> None:
     assert len(PUBLISHED) >= 3
 
 
+@pytest.mark.parametrize("name", ["initial", "trained"])
+def test_a_model_cannot_have_the_name_of_a_folder_beside_the_bundles(name: str) -> None:
+    model = {"architecture": "test_vit", "weights": "none", "trainable": "all"}
+    assert f"models/{name} is a folder of other files" in refusal(**{f"models__{name}": model})
+
+
 # unknown keys
 
 

@@ -141,6 +141,35 @@ def test_thresholds_of_classes_add_up() -> None:
     assert sum(each["test"]["n"] for each in by_class.values()) == 200
 
 
+def test_the_calibration_handed_on_accepts_what_is_stated() -> None:
+    """Temperature and thresholds as they were chosen, not rounded; a class with too few photos takes the common one."""
+    predictions = made(skill=8.0)
+    few = predictions.photos["split"].ne("val") | predictions.photos["target"].ne(3) | (predictions.photos.index < 220)
+    chosen = few.to_numpy()
+    predictions = replace(
+        predictions, photos=predictions.photos[chosen].reset_index(drop=True), logits=predictions.logits[chosen]
+    )
+    scores = score(predictions, PARAMS)
+    val, test = predictions.part("val"), predictions.part("test")
+    handed = scores.calibration
+    thresholds, chosen_on = handed["thresholds"], softmax(val.logits, handed["temperature"])
+    assert handed["temperature"] == fit_temperature(val.logits, val.targets)
+    assert thresholds["precision"] == 0.9
+    assert thresholds["global"] == global_threshold(chosen_on, val.targets, 0.9).threshold
+    assert LABELS[3] not in thresholds["per_class"]
+    assert list(thresholds["per_class"]) == LABELS[:3]
+    least = [thresholds["per_class"].get(label, thresholds["global"]) for label in LABELS]
+    probabilities = softmax(test.logits, handed["temperature"])
+    least = np.array([np.inf if each is None else each for each in least])
+    accepted = probabilities.max(axis=1) >= least[test.predicted]
+    right = (test.predicted == test.targets)[accepted].mean()
+    assert thresholds["test"] == pytest.approx(
+        {"precision": right, "coverage": accepted.mean(), "accepted": accepted.sum(), "n": 200}, abs=1e-6
+    )
+    assert accepted[test.predicted == 3].any()
+    assert thresholds["roll_up"] == pytest.approx(scores.summary["ranks"]["roll_up"]["threshold"], abs=1e-6)
+
+
 def test_novelty_is_the_mean_of_its_classes() -> None:
     scores = score(made(), PARAMS)
     for measure in ("auroc", "fpr95"):

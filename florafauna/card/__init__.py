@@ -39,6 +39,7 @@ def model_card(info: dict[str, Any]) -> str:
         few_are=FEW,
         seen=_seen(info["weights"]),
         trained=_trained(info["params"]),
+        origin=_origin(info["weights"]),
     )
 
 
@@ -94,7 +95,17 @@ def _trained(params: dict[str, Any]) -> str:
     trainable = params["trainable"]
     if trainable == "all":
         return "all layers"
-    return "the classifier alone" if trainable == "head" else f"{', '.join(trainable)}"
+    if trainable == "head":
+        return "the classifier alone"
+    *first, last = trainable
+    return f"{', '.join(first)} and {last}" if first else str(last)
+
+
+def _origin(weights: dict[str, Any]) -> str:
+    """Where the weights that training started from come from."""
+    if weights["source"] == "none":
+        return "random weights"
+    return f"{weights.get('name', 'weights')} " + ("of timm's hub" if weights["source"] == "hub" else "(a file)")
 
 
 def _cell(text: str) -> str:

@@ -51,7 +51,8 @@ def compared_models(stages: dict[str, dict[str, Any]]) -> list[str]:
 def needed(root: Path, stages: dict[str, dict[str, Any]]) -> dict[str, str]:
     """What the compare stage reads and writes and DVC caches, by path, with its hash.
 
-    That is bundles, predictions, timings and test pixels; no training or validation photo, and no initial weights.
+    That is bundles, predictions, timings and test pixels; no training or validation photo, and
+    nothing that training starts from or leaves.
     """
     made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
     compare = stages[COMPARE]

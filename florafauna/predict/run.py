@@ -37,6 +37,7 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
     A part of the same photos and the same model that an earlier call left is gone on with. `UserError` for bad input.
     """
     inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
+    _refuse_overwriting(request, inputs)
     if request.submission:
         _refuse_equal_ids(inputs)
     scorer = load_scorer(folder)
@@ -122,6 +123,14 @@ def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answer
     if part.restarted:
         _say(f"{request.part} is of other photos, another model or other options: all is predicted anew")
     return part
+
+
+def _refuse_overwriting(request: Request, inputs: Inputs) -> None:
+    """The result must not replace a photo, or the table that names them."""
+    out = request.out.resolve()
+    for path in (*map(Path, request.photos), *(Path(photo.name) for photo in inputs.photos)):
+        if path.name == out.name and path.resolve() == out:
+            raise UserError(f"--out {request.out} is among PHOTOS and would be overwritten; name another file.")
 
 
 def _refuse_equal_ids(inputs: Inputs) -> None:

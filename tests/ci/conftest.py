@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ci.team import Origin, Runner
 from moto.server import ThreadedMotoServer
-from pipeline.project import REPOSITORY, Project, new_project
+from pipeline.project import REPOSITORY, Project, changed_project, finished_project
 
 
 @pytest.fixture(autouse=True)
@@ -23,18 +23,24 @@ def base(monkeypatch: pytest.MonkeyPatch) -> None:
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
     """A finished project whose photos DVC tracks, pushed. Not to be changed."""
     folder = tmp_path_factory.mktemp("origin")
-    project = new_project(folder / "repository")
+    project = finished_project(tmp_path_factory).copy_to(folder / "repository")
     for name in ("Makefile", "constraints.txt"):
         shutil.copy(REPOSITORY / name, project.root / name)
     project.run("git", "rm", "-rq", "--cached", "photos")
     project.run("dvc", "add", "-q", "photos")
     project.run("dvc", "remote", "add", "-d", "team", str(folder / "remote"))
-    project.repro()
-    project.commit("first run")
+    assert project.repro().stages == set(), "photos are the same, whoever tracks them"
+    project.commit("photos in DVC")
     project.run("dvc", "push", "-q")
     project.run("git", "clone", "-q", "--bare", ".", str(folder / "origin.git"))
     project.run("git", "remote", "add", "origin", str(folder / "origin.git"))
     return Origin(folder / "origin.git", folder / "remote", project)
+
+
+@pytest.fixture(scope="session")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Where vit was trained again at another rate. Not to be changed."""
+    return changed_project(tmp_path_factory)
 
 
 @pytest.fixture

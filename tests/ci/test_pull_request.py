@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from ci.team import Origin, Runner, locked, objects, proposed, publish
 from ci.test_docs import block
-from pipeline.project import Project
+from pipeline.project import RATE, Project
+
+from florafauna.bundle_info import read_info, write_info
 
 MODELS = ("efficientnet", "convnext", "vit")
 CHECKS = ("pull", "scores", "repro", "lock", "drop")
@@ -105,8 +107,11 @@ def test_a_rate_changed_without_a_rerun_is_named_and_nothing_is_trained(branch: 
     assert report.count("| did not run |") == 2
 
 
-def test_a_rerun_that_was_pushed_passes_and_the_report_shows_what_it_changed(branch: Project, tmp_path: Path) -> None:
-    branch.change_params(models__vit__rate=0.02, ci__max_drop=1.0)
+def test_a_rerun_that_was_pushed_passes_and_the_report_shows_what_it_changed(
+    branch: Project, changed: Project, tmp_path: Path
+) -> None:
+    branch.learn(changed)
+    branch.change_params(models__vit__rate=RATE, ci__max_drop=1.0)
     branch.repro()
     branch.run("dvc", "push", "-q")
     runner = proposed(branch, tmp_path / "runner")
@@ -147,6 +152,17 @@ def test_an_edited_metrics_file_is_found_by_scoring_again(branch: Project, tmp_p
     runner.run("git", "pull", "-q")
     runner.steps("pull")
     assert "metrics/comparison.json says verdict is vit is the best of all models." in runner.refused("scores")
+
+
+def test_a_bundle_that_praises_itself_is_found(branch: Project) -> None:
+    """Its fingerprint renewed, so that only scoring tells."""
+    bundle = branch.root / "models/vit"
+    info = read_info(bundle)
+    info["scores"]["test"]["weighted_f1"] = 0.99
+    write_info(bundle, info)
+    sentence = Runner(branch.root).refused("scores")
+    assert sentence.startswith("models/vit/bundle.json says scores.test.weighted_f1 is 0.99 and scoring")
+    assert "run `dvc repro --single-item --force evaluate@vit`" in sentence
 
 
 def test_logits_of_another_model_are_found(branch: Project, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from PIL import Image
 from training.tiny import CPU, Place
 
 from florafauna.bundle import load_bundle, predict_logits
+from florafauna.bundle_info import read_info, write_info
 from florafauna.cli import main
 from florafauna.predict.decoding import Decoder, Sight, see_all
 from florafauna.predict.inputs import Photo, find_inputs
@@ -44,14 +45,19 @@ def few(photos: Path, tmp_path: Path) -> Path:
 def with_info(bundle: Path, folder: Path, **values: Any) -> Path:
     """A copy of the bundle whose bundle.json says more."""
     shutil.copytree(bundle, folder)
-    info = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps(info | values))
+    write_info(folder, read_info(bundle) | values)
     return folder
+
+
+def calibrated(temperature: float = 1.0, least: float | None = 0.0, **more: Any) -> dict[str, Any]:
+    """A calibration with one threshold for all classes, and whatever else it says."""
+    thresholds = {"precision": 0.9, "global": least, "per_class": {}, "roll_up": None}
+    return {"temperature": temperature, "thresholds": thresholds | more}
 
 
 def by_name(out: Path) -> dict[str, tuple[str, float]]:
     rows = pd.read_csv(out)
-    return {Path(row["path"]).name: (row["label"], row["confidence_1"]) for row in rows.to_dict("records")}
+    return {Path(row["path"]).name: (row["label_1"], row["confidence_1"]) for row in rows.to_dict("records")}
 
 
 def spoil(folder: Path) -> None:
@@ -121,8 +127,8 @@ def test_the_tables_hold_the_same(run: Run, few: Path, tmp_path: Path, bundle: P
     assert expected["path"].tolist() == [str(few / name) for name in sorted(path.name for path in few.iterdir())]
     assert set(expected["label_1"]) <= set(labels)
     assert (expected["confidence_1"] >= expected["confidence_2"]).all()
-    assert expected["accepted"].isna().all()
-    shown = ["path", "label", "label_1", "confidence_1", "label_2", "confidence_2"]
+    assert expected["accepted"].dtype == bool
+    shown = ["path", "label", "accepted", "label_1", "confidence_1", "label_2", "confidence_2"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "o.csv")[shown], expected[shown], check_dtype=False)
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     pd.testing.assert_frame_equal(pd.DataFrame(lines)[shown], expected[shown], check_dtype=False)
@@ -200,7 +206,7 @@ def test_a_part_of_something_else_is_not_gone_on_with(
     command += ["--bundle", str(bundle), "--workers", "1"]
     subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     given = [photos / "*-10[0-4]*.jpg"] if changed == "photos" else [photos]
-    other = with_info(bundle, tmp_path / "other", calibration={"temperature": 2.0}) if changed == "model" else bundle
+    other = with_info(bundle, tmp_path / "other", calibration=calibrated(2.0)) if changed == "model" else bundle
     code = main(
         [
             "predict",
@@ -219,38 +225,69 @@ def test_a_part_of_something_else_is_not_gone_on_with(
     assert len(pd.read_csv(out)) == expected
 
 
-def test_temperature_and_thresholds_come_with_the_bundle(
-    run: Run, few: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_is_accepted_is_what_evaluation_measured(
+    run: Run, photos: Path, bundle: Path, place: Place, tmp_path: Path
 ) -> None:
-    assert run(few, "--out", tmp_path / "plain.csv") == 0
-    assert "no calibration" in capsys.readouterr().err
-    plain = pd.read_csv(tmp_path / "plain.csv")
+    """The test photos again: as many are accepted, as many of them rightly."""
+    assert run(photos, "--out", tmp_path / "o.csv") == 0
+    rows = pd.read_csv(tmp_path / "o.csv")
+    targets = PixelStore(place.val).index.set_index("path")["label"]
+    rows["truth"] = targets[[Path(path).name for path in rows["path"]]].to_numpy()
+    measured = read_info(bundle)["calibration"]["thresholds"]["test"]
+    accepted = rows[rows["accepted"]]
+    assert 0 < len(accepted) == measured["accepted"] < measured["n"] == PHOTOS
+    assert (accepted["label"] == accepted["truth"]).mean() == pytest.approx(measured["precision"], abs=1e-6)
+    assert (accepted["label"] == accepted["label_1"]).all()
+    assert set(rows["label"][~rows["accepted"]]) == {"unknown"}
+
+
+def test_temperature_and_thresholds_come_with_the_bundle(few: Path, bundle: Path, tmp_path: Path) -> None:
+    plain = with_info(bundle, tmp_path / "plain", calibration=calibrated(1.0))
+    assert main(["predict", str(few), "--bundle", str(plain), "--out", str(tmp_path / "plain.csv")]) == 0
+    before = pd.read_csv(tmp_path / "plain.csv")
+    assert before["accepted"].all()
     labels = load_bundle(bundle).labels
-    sure, never = plain["label_1"][0], next(label for label in labels if label != plain["label_1"][0])
-    calibration = {"temperature": 0.5, "thresholds": {"global": 0.0, "per_class": {sure: 1.1, never: None}}}
+    sure, never = before["label_1"][0], next(label for label in labels if label != before["label_1"][0])
+    calibration = calibrated(0.5, per_class={sure: 1.1, never: None})
     other = with_info(bundle, tmp_path / "other", calibration=calibration)
     assert main(["predict", str(few), "--bundle", str(other), "--out", str(tmp_path / "o.csv")]) == 0
-    assert "calibration" not in capsys.readouterr().err
     rows = pd.read_csv(tmp_path / "o.csv")
-    p = plain[[f"confidence_{n}" for n in (1, 2, 3)]].to_numpy() ** 2
+    p = before[[f"confidence_{n}" for n in (1, 2, 3)]].to_numpy() ** 2
     assert np.allclose(rows["confidence_1"], p[:, 0] / p.sum(axis=1), atol=1e-5)
     third = ~rows["label_1"].isin([sure, never])
     assert (rows["accepted"] == third).all()
     assert (rows["label"] == rows["label_1"].where(third, "unknown")).all()
 
 
-def test_what_is_unsure_is_rolled_up_the_taxonomy(few: Path, bundle: Path, tmp_path: Path) -> None:
-    plants, thresholds = {"fern", "moss"}, {"global": 0.999, "per_class": {}}
-    kingdoms = {label: {"kingdom": "Plantae", "species": label} for label in plants} | {"newt": {"kingdom": "Plantae"}}
-    other = with_info(
-        bundle, tmp_path / "other", taxonomy=kingdoms, calibration={"temperature": 1, "thresholds": thresholds}
-    )
+def test_where_no_threshold_gave_the_precision_all_is_unknown_and_that_is_said(
+    few: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = with_info(bundle, tmp_path / "other", calibration=calibrated(least=None))
     assert main(["predict", str(few), "--bundle", str(other), "--out", str(tmp_path / "o.csv")]) == 0
+    assert "no threshold gave a precision of 90% on the validation photos" in capsys.readouterr().err
     rows = pd.read_csv(tmp_path / "o.csv")
-    assert (rows["label"] == "unknown").all()
-    assert (rows["taxon"] == "Plantae").all()
-    assert (rows["taxon_rank"] == "kingdom").all()
-    assert np.allclose(rows["taxon_confidence"], 1)
+    assert set(rows["label"]) == {"unknown"}
+    assert rows["label_1"].notna().all()
+
+
+def test_what_is_unsure_is_rolled_up_the_taxonomy(few: Path, bundle: Path, tmp_path: Path) -> None:
+    """To the finest taxon that is sure enough, the class itself first; what all classes share says nothing."""
+    phyla = {"fern": "Green", "moss": "Green", "newt": "Other"}
+    taxonomy = {label: {"kingdom": "Life", "phylum": phylum} for label, phylum in phyla.items()}
+    found = {}
+    for level in (0.3, 0.6, 0.999):  # at this temperature all three classes are about equally likely
+        calibration = calibrated(100.0, least=0.9, roll_up=level)
+        other = with_info(bundle, tmp_path / f"{level}", taxonomy=taxonomy, calibration=calibration)
+        out = tmp_path / f"{level}.csv"
+        assert main(["predict", str(few), "--bundle", str(other), "--out", str(out)]) == 0
+        found[level] = pd.read_csv(out)
+        assert (found[level]["label"] == "unknown").all()
+    assert (found[0.3]["taxon"] == found[0.3]["label_1"]).all()
+    assert (found[0.3]["taxon_rank"] == "label").all()
+    assert (found[0.6]["taxon"] == "Green").all()
+    assert (found[0.6]["taxon_rank"] == "phylum").all()
+    assert np.allclose(found[0.6]["taxon_confidence"], 2 / 3, atol=0.05)
+    assert found[0.999]["taxon"].isna().all()
 
 
 def test_megadetector_json(run: Run, few: Path, tmp_path: Path) -> None:
@@ -273,14 +310,22 @@ def test_megadetector_json(run: Run, few: Path, tmp_path: Path) -> None:
             assert [names[number] for number, _ in detection["classifications"]] == [row["label_1"], row["label_2"]]
 
 
-def test_camtrap_dp_observations(run: Run, few: Path, tmp_path: Path) -> None:
+def test_camtrap_dp_observations(bundle: Path, few: Path, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769).update({0x9003: "2026:07:01 06:30:00", 0x9011: "+02:00"})
     first = sorted(few.iterdir())[0]
     Image.open(first).save(first, exif=exif)
     (few / "z.jpg").write_bytes(b"")
-    assert run(few, "--out", tmp_path / "observations.csv", "--format", "camtrap-dp") == 0
-    rows = pd.read_csv(tmp_path / "observations.csv")
+    found = {}
+    for name, least in (("sure", 0.0), ("unsure", None)):
+        other = with_info(bundle, tmp_path / name, calibration=calibrated(least=least))
+        out = tmp_path / f"{name}.csv"
+        command = ["predict", str(few), "--bundle", str(other), "--out", str(out), "--format", "camtrap-dp"]
+        assert main(command) == 0
+        found[name] = pd.read_csv(out)
+    rows, unsure = found["sure"], found["unsure"]
+    assert unsure["observationType"].tolist() == ["unknown"] * FEW + ["unclassified"]
+    assert unsure["scientificName"].isna().all()
     assert rows["observationID"].is_unique
     assert rows["mediaID"].tolist() == [str(path) for path in sorted(few.iterdir())]
     assert set(rows["deploymentID"]) == {str(few)}

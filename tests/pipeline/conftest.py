@@ -3,25 +3,22 @@
 from pathlib import Path
 
 import pytest
-from pipeline.project import Project, new_project
+from pipeline.project import Project, changed_project, finished_project
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project after its first `dvc repro`, committed. Not to be changed."""
-    project = new_project(tmp_path_factory.mktemp("project") / "repository")
-    project.repro()
-    project.commit("first run")
-    return project
+    return finished_project(tmp_path_factory).copy_to(tmp_path_factory.mktemp("project") / "repository")
+
+
+@pytest.fixture
+def changed(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project:
+    """A copy of the project after vit's rate was changed and `dvc repro`; not committed."""
+    return changed_project(tmp_path_factory).copy_to(tmp_path / "changed")
 
 
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project."""
     return finished.copy_to(tmp_path / "repository")
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Project:
-    """A project in which nothing has run."""
-    return new_project(tmp_path / "repository")

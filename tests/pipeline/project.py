@@ -5,17 +5,21 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import yaml
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CODE = ["florafauna", "stages", "dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore", "data/corrections.csv"]
 SPECIES = ("violet_aster", "ladder_fern", "creek_maple")
 PHOTOS = 14  # of each species
+RATE = 0.02  # another one for vit
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,51 @@ class Project:
         with (self.root / path).open("a", encoding="utf-8") as file:
             file.write(text)
 
+    def learn(self, other: "Project") -> None:
+        """Take over what another project has cached: what it has run comes from the run cache."""
+        shutil.copytree(other.root / ".dvc/cache", self.root / ".dvc/cache", dirs_exist_ok=True, symlinks=True)
+
     def copy_to(self, root: Path) -> "Project":
         """An independent copy with its own cache."""
         shutil.copytree(self.root, root, symlinks=True)
         return Project(root)
+
+
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after its first `dvc repro`, committed. To be copied only."""
+
+    def make(root: Path) -> None:
+        project = new_project(root)
+        project.repro()
+        project.commit("first run")
+
+    return _made_once(tmp_path_factory, "finished", make)
+
+
+def changed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The finished project after vit's rate was changed to `RATE` and `dvc repro`, not committed. To be copied only."""
+    finished = finished_project(tmp_path_factory)
+
+    def make(root: Path) -> None:
+        project = finished.copy_to(root)
+        project.change_params(models__vit__rate=RATE)
+        assert project.repro().stages == {"train_vit", "evaluate@vit", "compare"}
+
+    return _made_once(tmp_path_factory, "changed", make)
+
+
+def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Project:
+    """What `make` makes, once for all processes of a test run."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    root, done = shared / name / "repository", shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(root.parent, ignore_errors=True)
+            make(root)
+            done.touch()
+    return Project(root)
 
 
 def small_params() -> dict[str, Any]:

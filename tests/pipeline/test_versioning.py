@@ -8,6 +8,8 @@ import pytest
 from PIL import Image, ImageEnhance
 from pipeline.project import Project
 
+from florafauna.bundle_info import read_info
+
 MODELS = ("efficientnet", "convnext", "vit")
 TRAIN = {f"train_{name}" for name in MODELS}
 EVALUATE = {f"evaluate@{name}" for name in MODELS}
@@ -24,10 +26,10 @@ def test_nothing_changed_runs_nothing(project: Project) -> None:
     assert project.run("git", "status", "--porcelain").out == ""
 
 
-def test_one_models_rate_reruns_that_model_and_the_metrics_diff_shows_it_alone(project: Project) -> None:
+def test_one_models_rate_reruns_that_model_and_the_metrics_diff_shows_it_alone(changed: Project) -> None:
+    """That it reruns nothing else is asserted where the change is made."""
+    project = changed
     project.run("git", "checkout", "-q", "-b", "faster")
-    project.change_params(models__vit__rate=0.02)
-    assert project.repro().stages == {"train_vit", "evaluate@vit", "compare"}
     project.commit()
     difference = json.loads(project.run("dvc", "metrics", "diff", "main", "faster", "--json").out)
     moved = [path for path, file in difference["diff"].items() if "test" in file] if "diff" in difference else [
@@ -110,6 +112,17 @@ def test_code_that_gives_the_same_result_reruns_its_stage_alone(
     assert project.repro().stages == expected
 
 
+def test_a_param_of_evaluation_makes_the_bundles_anew_and_trains_nothing(project: Project) -> None:
+    before = {name: (project.root / f"models/{name}/model.safetensors").read_bytes() for name in MODELS}
+    project.change_params(evaluate__precision=0.4)
+    assert project.repro().stages == {*EVALUATE, "compare"}
+    for name, weights in before.items():
+        bundle = project.root / "models" / name
+        assert read_info(bundle)["calibration"]["thresholds"]["precision"] == 0.4
+        assert (bundle / "model.safetensors").read_bytes() == weights
+        assert "a precision of 40 %" in (bundle / "MODEL_CARD.md").read_text()
+
+
 def test_training_code_reruns_training_and_what_it_moves_alone(project: Project) -> None:
     """The same weights come out on a CPU; only the durations differ, and those the report shows."""
     project.append("florafauna/schedule.py", "# a comment\n")
@@ -126,10 +139,9 @@ def test_a_model_is_fetched_from_the_run_cache_instead_of_trained_again(project:
     assert project.run("git", "diff", "--stat", "--", "metrics/convnext.json").out == ""
 
 
-def test_plots_of_two_branches(project: Project) -> None:
+def test_plots_of_two_branches(changed: Project) -> None:
+    project = changed
     project.run("git", "checkout", "-q", "-b", "other")
-    project.change_params(models__vit__rate=0.02)
-    project.repro()
     project.commit()
     page = project.run("dvc", "plots", "diff", "main", "--json").out
     for name in ("confusion", "history.csv", "reliability"):

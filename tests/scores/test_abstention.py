@@ -14,6 +14,7 @@ from florafauna.scores.abstention import (
     accepted_by,
     choose_threshold,
     class_thresholds,
+    decisive,
     global_threshold,
     lower_bound,
     novelty,
@@ -110,6 +111,16 @@ def test_each_class_has_the_threshold_of_its_own_predictions() -> None:
     whole = realised(softmax(tested), truth, thresholds)
     assert sum(part.accepted for part in parts) == whole.accepted == accepted_by(softmax(tested), thresholds).sum()
     assert sum(part.photos for part in parts) == whole.photos == 2000
+
+
+def test_a_class_with_too_few_photos_is_judged_with_all_others_and_a_bad_one_never_accepted() -> None:
+    one = choose_threshold(np.ones(100), np.ones(100, dtype=bool), 0.9)
+    good, bad, few = (
+        choose_threshold(np.full(count, 0.8), np.full(count, right), 0.9)
+        for count, right in ((60, True), (60, False), (3, True))
+    )
+    assert (good.threshold, bad.threshold, few.threshold) == (0.8, None, None)
+    assert decisive(one, [good, bad, few]) == [good, bad, one]
 
 
 def test_risk_and_coverage_worked_out_by_hand() -> None:
