@@ -64,6 +64,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=_positive, default=5, metavar="K", help="labels a photo (default: 5)")
     parser.add_argument("--submission", type=_names, metavar="ID,LABEL", help="write these two columns and no others")
     parser.add_argument("--submission-label", choices=("index", "name"), default="index", help="default: index")
+    parser.add_argument("--timezone", metavar="ZONE", help="of EXIF times without one, for camtrap-dp: Europe/Berlin")
     parser.add_argument("--workers", type=_positive, help="processes that decode (default: one a core)")
 
 
@@ -72,7 +73,13 @@ def _predict(options: argparse.Namespace) -> int:
     from florafauna.predict.run import predict
 
     request = Request.checked(
-        options.photos, options.out, options.format, options.top, options.submission, options.submission_label
+        options.photos,
+        options.out,
+        options.format,
+        options.top,
+        options.submission,
+        options.submission_label,
+        options.timezone,
     )
     return predict(request, choose_bundle(options.bundle), options.workers)
 

@@ -41,6 +41,8 @@ class _FromPixels(nn.Module):
         super().__init__()
         self.model = model
         deviation = torch.tensor(data.std).view(1, 3, 1, 1)
+        self.scale: torch.Tensor
+        self.shift: torch.Tensor
         self.register_buffer("scale", 1 / (255 * deviation))
         self.register_buffer("shift", -torch.tensor(data.mean).view(1, 3, 1, 1) / deviation)
 

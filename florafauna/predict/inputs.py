@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import pandas as pd
+
 from florafauna.archives import ARCHIVE
 from florafauna.errors import UserError
-from florafauna.examine import printable
+from florafauna.examine import EXTENSIONS, printable
 from florafauna.files import fingerprint
 from florafauna.photos.columns import SYNONYMS
 from florafauna.photos.found import find_photos
@@ -70,10 +72,23 @@ def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Input
 def _expanded(argument: str) -> list[Path]:
     if os.path.lexists(argument):
         return [Path(argument)]
-    matches = sorted(glob.iglob(argument, recursive=True)) if glob.has_magic(argument) else []  # noqa: PTH207 absolute, too
+    matches = sorted(glob.iglob(_pattern(argument), recursive=True)) if glob.has_magic(argument) else []  # noqa: PTH207 absolute, too
     if not matches:
         raise UserError(f"{argument} does not exist; name a folder, a photo, a glob, an archive or a CSV of paths.")
     return [Path(match) for match in matches]
+
+
+def _pattern(argument: str) -> str:
+    """The glob, in which folders that are there by their very names, such as "site [2]", mean themselves."""
+    folder, rest = Path(argument).parts[:1], Path(argument).parts[1:]
+    literal = Path(*folder)
+    if not literal.exists():
+        return argument
+    for number, part in enumerate(rest):
+        if not (literal / part).exists():
+            return str(Path(glob.escape(str(literal)), *rest[number:]))
+        literal /= part
+    return glob.escape(str(literal))
 
 
 def _below(path: Path, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
@@ -118,11 +133,31 @@ def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path]]:
     rows = read_table(files, table.name)
     names = [*SYNONYMS["path"], *([id_column] if id_column else [])]
     column = next((name for name in names if name in rows.columns), None)
-    if column is None:
+    paths = [path for path in rows[column] if path] if column else _without_heading(table, rows)
+    if paths is None:
         raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")
-    paths = [path for path in rows[column] if path]
     if not paths:
         raise UserError(f"{table} lists no photo in its column '{column}'.")
-    base = table.parent if (table.parent / paths[0]).exists() or not Path(paths[0]).exists() else Path()
+    base = table.parent if _file(table.parent, paths[0]).exists() or not _file(Path(), paths[0]).exists() else Path()
     for path in paths:
-        yield path, base / path
+        yield path, _file(base, path)
+
+
+def _without_heading(table: Path, rows: pd.DataFrame) -> list[str] | None:
+    """The lines of a plain list, which is told by its first: that is a file."""
+    first = str(rows.columns[0])
+    if len(rows.columns) != 1 or not ((table.parent / first).is_file() or Path(first).is_file()):
+        return None
+    return [first, *(path for path in rows[first] if path)]
+
+
+def _file(base: Path, path: str) -> Path:
+    """The file of that name, or the one photo that has it before its extension, as in many tables of ids."""
+    file = base / path
+    if file.exists() or not file.name:
+        return file
+    suffixes = {suffix for known in EXTENSIONS.values() for suffix in known}
+    near = [
+        each for suffix in suffixes for each in (suffix, suffix.upper()) if file.with_name(file.name + each).exists()
+    ]
+    return file.with_name(file.name + near[0]) if len(near) == 1 else file

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, tzinfo
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
@@ -125,18 +126,30 @@ def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: Request, model
     """observations.csv of Camtrap DP: one a photo; its folder is the deployment, its EXIF time that of the event."""
     with _rows(path, list(OBSERVATION)) as add:
         for photo, row in pairs:
-            values = _observed(photo, row, answers, model)
+            values = _observed(photo, row, answers, model, moment(row, request.zone))
             add([values.get(name) for name in OBSERVATION])
 
 
-def _observed(photo: Photo, row: Row, answers: Answers, model: str) -> dict[str, Any]:
+def moment(row: Row, zone: tzinfo | None) -> str | None:
+    """The time of a photo as ISO 8601; it lacks the zone where neither the photo nor `zone` names one."""
+    taken = row.get("taken")
+    if not taken:
+        return None
+    try:
+        time = datetime.fromisoformat(taken)
+    except ValueError:  # 0000:00:00 and the like
+        return None
+    return (time if time.tzinfo or zone is None else time.replace(tzinfo=zone)).isoformat()
+
+
+def _observed(photo: Photo, row: Row, answers: Answers, model: str, time: str | None) -> dict[str, Any]:
     folder = PurePosixPath(photo.name).parent.as_posix()
     values: dict[str, Any] = {
         "observationID": sha256_bytes(photo.name.encode())[:16],
         "deploymentID": folder,
         "mediaID": photo.name,
-        "eventStart": row.get("taken"),
-        "eventEnd": row.get("taken"),
+        "eventStart": time,
+        "eventEnd": time,
         "observationLevel": "media",
         "classificationMethod": "machine",
         "classifiedBy": f"florafauna {model}",

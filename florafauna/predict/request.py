@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from florafauna.errors import UserError
 
@@ -19,6 +21,7 @@ class Request:
     top: int
     submission: tuple[str, str] | None
     by_index: bool
+    zone: tzinfo | None = None  # of EXIF times that name none, in Camtrap DP
 
     @classmethod
     def checked(
@@ -29,6 +32,7 @@ class Request:
         top: int,
         submission: tuple[str, ...] | None,
         submission_label: str,
+        zone: str | None = None,
     ) -> "Request":
         """The request; `UserError` for an extension without a format and options that exclude each other."""
         columns = None
@@ -48,12 +52,23 @@ class Request:
                 )
         if out.is_dir():
             raise UserError(f"--out {out} is a folder; name a file.")
-        return cls(tuple(photos), out, form, top, columns, submission_label == "index")
+        return cls(tuple(photos), out, form, top, columns, submission_label == "index", _zone(zone, form))
 
     @property
     def part(self) -> Path:
         """Where finished batches lie until all are."""
         return self.out.with_name(self.out.name + ".part")
+
+
+def _zone(name: str | None, form: str | None) -> tzinfo | None:
+    if name is None:
+        return None
+    if form != "camtrap-dp":
+        raise UserError("--timezone is for --format camtrap-dp; leave it out.")
+    try:
+        return datetime.strptime(name, "%z").tzinfo if name[:1] in "+-" else ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise UserError(f"--timezone {name} is not known; write +02:00 or Europe/Berlin, say.") from None
 
 
 def choose_bundle(name: str, root: Path = Path()) -> Path:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from florafauna.files import fingerprint
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import WORTH_PROCESSES, Decoder, Seen, Sight, see_all
 from florafauna.predict.inputs import Inputs, find_inputs
-from florafauna.predict.outputs import write
+from florafauna.predict.outputs import moment, write
 from florafauna.predict.part import Part, Row, rows_of
 from florafauna.predict.request import Request
 from florafauna.predict.scorer import Scorer, load_scorer
@@ -37,6 +38,7 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
     A part of the same photos and the same model that an earlier call left is gone on with. `UserError` for bad input.
     """
     inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
+    _refuse_overwriting(request, inputs)
     if request.submission:
         _refuse_equal_ids(inputs)
     scorer = load_scorer(folder)
@@ -58,10 +60,13 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
         write(request, zip(inputs.photos, rows_of(request.part), strict=True), answers, str(scorer.info["name"]))
     except OSError as error:
         raise UserError(f"{request.out} cannot be written: {error}; {request.part} holds the predictions.") from None
+    without_zone = _without_zone(request)
     request.part.unlink()
     if failed == total:
         _say(f"florafauna: none of the {total} photos can be read; {request.out} says why.")
         return 1
+    if without_zone:
+        _say(f"{without_zone} photos have no time or no time zone, which Camtrap DP wants; --timezone gives the latter")
     _say(f"{request.out}: {total - failed} photos" + (f", {failed} that cannot be read" if failed else ""))
     return 0
 
@@ -122,6 +127,22 @@ def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answer
     if part.restarted:
         _say(f"{request.part} is of other photos, another model or other options: all is predicted anew")
     return part
+
+
+def _without_zone(request: Request) -> int:
+    """How many observations Camtrap DP would not take, since it wants an instant."""
+    if request.form != "camtrap-dp":
+        return 0
+    moments = (moment(row, request.zone) for row in rows_of(request.part))
+    return sum(time is None or datetime.fromisoformat(time).tzinfo is None for time in moments)
+
+
+def _refuse_overwriting(request: Request, inputs: Inputs) -> None:
+    """The result must not replace a photo, or the table that names them."""
+    out = request.out.resolve()
+    for path in (*map(Path, request.photos), *(Path(photo.name) for photo in inputs.photos)):
+        if path.name == out.name and path.resolve() == out:
+            raise UserError(f"--out {request.out} is among PHOTOS and would be overwritten; name another file.")
 
 
 def _refuse_equal_ids(inputs: Inputs) -> None:

@@ -12,8 +12,13 @@ from florafauna.errors import UserError
 class Scorer(Protocol):
     """`info` is bundle.json; `resize` makes the views."""
 
-    info: dict[str, Any]
-    resize: Resize
+    @property
+    def info(self) -> dict[str, Any]:
+        """Not to be changed."""
+
+    @property
+    def resize(self) -> Resize:
+        """Of the same kind as the model."""
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (photos, classes) of uint8 (photos, size, size, 3)."""

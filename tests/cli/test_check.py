@@ -134,7 +134,10 @@ def test_bad_input_is_one_sentence(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["predict", "--help"], ["check", "photos"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in ("check", "predict", "export", "serve")), ["check", "photos"]],
+)
 def test_torch_is_not_imported(photos: Path, arguments: list[str]) -> None:
     code = (
         "import sys\nfrom florafauna.cli import main\n"

@@ -335,6 +335,44 @@ def test_camtrap_dp_observations(bundle: Path, few: Path, tmp_path: Path) -> Non
     assert set(rows["classificationMethod"]) == {"machine"}
 
 
+def test_a_camera_s_clock_is_put_into_its_zone(
+    run: Run, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Camtrap DP wants instants; a photo without any time is counted aloud."""
+    for number, photo in enumerate(sorted(few.iterdir())[:3]):
+        exif = Image.Exif()
+        taken = ["2026:01:01 06:30:00", "2026:07:01 06:30:00", "0000:00:00 00:00:00"][number]
+        exif.get_ifd(0x8769).update({0x9003: taken})
+        Image.open(photo).save(photo, exif=exif)
+    out = tmp_path / "o.csv"
+    assert run(few, "--out", out, "--format", "camtrap-dp") == 0
+    assert f"{FEW} photos have no time or no time zone" in capsys.readouterr().err
+    assert run(few, "--out", out, "--format", "camtrap-dp", "--timezone", "Europe/Berlin") == 0
+    assert f"{FEW - 2} photos have no time" in capsys.readouterr().err
+    assert pd.read_csv(out)["eventStart"].dropna().tolist() == [
+        "2026-01-01T06:30:00+01:00",
+        "2026-07-01T06:30:00+02:00",
+    ]
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_means_itself(run: Run, few: Path, tmp_path: Path) -> None:
+    few.rename(tmp_path / "site [2024]")
+    assert run(tmp_path / "site [2024]" / "*.jpg", "--out", tmp_path / "o.csv") == 0
+    assert len(pd.read_csv(tmp_path / "o.csv")) == FEW
+
+
+def test_plain_lists_and_ids_without_an_extension_find_their_photos(run: Run, few: Path, tmp_path: Path) -> None:
+    names = sorted(path.name for path in few.iterdir())
+    (tmp_path / "list.txt").write_text("".join(f"few/{name}\n" for name in names))
+    (few / "ids.csv").write_text("Image_ID\n" + "".join(f"{name.removesuffix('.jpg')}\n" for name in names))
+    assert run(tmp_path / "list.txt", "--out", tmp_path / "o.csv") == 0
+    assert pd.read_csv(tmp_path / "o.csv")["path"].tolist() == [f"few/{name}" for name in names]
+    assert run(few / "ids.csv", "--out", tmp_path / "s.csv", "--submission", "Image_ID,Label") == 0
+    rows = pd.read_csv(tmp_path / "s.csv")
+    assert rows["Image_ID"].tolist() == [name.removesuffix(".jpg") for name in names]
+    assert rows["Label"].notna().all()
+
+
 @pytest.mark.parametrize("by", ["index", "name"])
 def test_submission_has_two_columns(run: Run, few: Path, bundle: Path, tmp_path: Path, by: str) -> None:
     names = sorted(path.name for path in few.iterdir())
@@ -379,6 +417,9 @@ def test_best_is_the_model_that_the_comparison_names(
         (["few", "--out", "o.csv", "--submission", "Image_ID"], "two columns"),
         (["few", "--out", "o.json", "--submission", "a,b", "--format", "megadetector"], "leave out --format"),
         (["few", "again", "--out", "o.csv", "--submission", "a,b"], "would both be"),
+        (["list.csv", "few", "--out", "few/../list.csv"], "would be overwritten"),
+        (["few", "--out", "o.csv", "--timezone", "+02:00"], "is for --format camtrap-dp"),
+        (["few", "--out", "o.csv", "--format", "camtrap-dp", "--timezone", "Mars/North"], "Mars/North is not known"),
     ],
 )
 def test_bad_input_is_one_sentence(
