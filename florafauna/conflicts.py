@@ -32,9 +32,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
-def label_conflicts(
-    table: pd.DataFrame, hashes: Hashes, thumbnails: Bytes, rows: Indices | None = None
-) -> pd.Series:
+def label_conflicts(table: pd.DataFrame, hashes: Hashes, thumbnails: Bytes, rows: Indices | None = None) -> pd.Series:
     """Why the label of each photo cannot be trusted, naming the files that contradict each other; "" elsewhere.
 
     `table` has path, label, cluster (a number), sha256, flat and perhaps datetime; `hashes` is (photos, views),

@@ -14,7 +14,7 @@ from florafauna.errors import UserError
 from florafauna.examine import Reason
 from florafauna.examples import write_examples
 from florafauna.facts import facts_of_dataset, facts_of_photos
-from florafauna.files import atomic_path, write_json
+from florafauna.files import atomic_path, write_atomic, write_json
 from florafauna.grouping import cluster_names, join
 from florafauna.params import DataParams, SplitParams
 from florafauna.photos import Photos, read_photos
@@ -205,7 +205,7 @@ def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataF
     facts = found.table.loc[~bad, ["sha256", "width", "height", "flat", "extension_matches"]].reset_index(drop=True)
     kept = table[~bad].drop(columns=set(facts.columns) & set(table.columns)).reset_index(drop=True).join(facts)
     rows = np.flatnonzero(~bad)
-    flat = facts["flat"].to_numpy()
+    flat = facts["flat"].tolist()
     kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), found.hashes, found.thumbnails, flat, rows))
     detail = label_conflicts(kept, found.hashes, found.thumbnails, rows)
     clash = detail != ""

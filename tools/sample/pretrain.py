@@ -47,7 +47,8 @@ def main() -> None:
     corrections = BUILD / "corrections.csv"
     corrections.write_text("path,label\n", encoding="utf-8")
     dataset = prepare(params.data, params.split, corrections)
-    dataset.write(BUILD / "manifest.csv", BUILD / "quarantine.csv", BUILD / "examples.parquet", BUILD / "data.json")
+    outs = ("manifest.csv", "quarantine.csv", "examples.parquet", "data.json", "places.csv")
+    dataset.write(*(BUILD / name for name in outs))
     store = BUILD / "processed"
     preprocess(BUILD / "manifest.csv", Path(params.data.root), store, params.image.store_size, BUILD / "kept")
     rows = []
