@@ -1,21 +1,20 @@
 """The compare stage: which model is best on the same test photos, as figures, plots and a report."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from florafauna.cost import Cost, cost_of, together
+from florafauna.cost import together
 from florafauna.errors import UserError
 from florafauna.files import write_atomic, write_json
 from florafauna.params import EvaluateParams
-from florafauna.predictions import Predictions, read_predictions
 from florafauna.report import write_report
 from florafauna.report.figures import pareto
+from florafauna.results import Result, read_result
 from florafauna.scores.calibration import reliability, softmax
 from florafauna.scores.classification import rounded
 from florafauna.scores.comparison import Comparison, compare_all
@@ -25,36 +24,6 @@ from florafauna.scoring import score
 SEEDS = ("n", "weighted_f1_mean", "weighted_f1_sd")
 SCORES = ("weighted_f1", "macro_f1", "accuracy", "balanced_accuracy")
 ENSEMBLE = "ensemble"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is known of one model or of the ensemble: its logits, metrics/M.json, metrics/per_class/M.json, its cost."""
-
-    name: str
-    predictions: Predictions
-    metrics: dict[str, Any]
-    per_class: dict[str, Any]
-    cost: Cost
-
-    @property
-    def weighted_f1(self) -> float:
-        """On the test photos: what models are ranked by."""
-        return float(self.metrics["test"]["weighted_f1"])
-
-    @property
-    def temperature(self) -> float:
-        """That makes its probabilities calibrated, fitted on validation photos."""
-        return float(self.metrics["calibration"]["temperature"])
-
-
-@dataclass(frozen=True)
-class Trained(Result):
-    """A model that was trained: its learning curve, and what training and prediction took."""
-
-    history: pd.DataFrame
-    training: dict[str, Any]
-    prediction: dict[str, Any]
 
 
 Row = TypeVar("Row", bound=Result)
@@ -88,26 +57,6 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
         write_atomic(root / f"plots/reliability/{result.name}.csv", curve.to_csv(index=False, lineterminator="\n"))
     write_report(root / "reports/index.html", models, rows, comparison, facts, root)
     print(comparison.verdict, flush=True)
-
-
-def read_result(name: str, root: Path = Path()) -> Trained:
-    """Everything about one model; `UserError` names the file that is missing."""
-    history = root / f"models/{name}/history.csv"
-    if not history.is_file():
-        raise UserError(f"{history} is missing; run `dvc pull {history.parent}` or `dvc repro`.")
-    metrics = _json(root / f"metrics/{name}.json")
-    training = _json(root / f"metrics/timing/{name}.json")
-    prediction = _json(root / f"metrics/timing/{name}_prediction.json")
-    return Trained(
-        name,
-        read_predictions(root / f"predictions/{name}.parquet"),
-        metrics,
-        _json(root / f"metrics/per_class/{name}.json"),
-        cost_of(metrics["model"], training, prediction),
-        pd.read_csv(history),
-        training,
-        prediction,
-    )
 
 
 def ranked(results: Sequence[Row], best: str = "") -> list[Row]:
@@ -193,13 +142,3 @@ def summary(rows: Sequence[Result], comparison: Comparison) -> dict[str, Any]:
         "pairs": pairs,
     }
     return {key: rounded(value) for key, value in facts.items()}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run `dvc repro`.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}); run `dvc repro`.") from None
-    return value

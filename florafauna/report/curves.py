@@ -1,24 +1,21 @@
 """The figures of the report: score against cost, learning curves, reliability, risk against coverage."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from florafauna.report import figures
 from florafauna.report.figures import Line, Plot, x_axis, y_axis
 from florafauna.report.scored import Scored
+from florafauna.results import Result, Trained
 from florafauna.scores.abstention import risk_coverage
 from florafauna.scores.calibration import Bin, reliability, softmax
-
-if TYPE_CHECKING:  # compare imports this package
-    from florafauna.compare import Result, Trained
 
 FIRST_PHOTOS, FIRST_SHARE = 10, 0.05  # a risk-coverage curve is drawn from here on: before, it is a photo or two
 MOST_POINTS = 200  # of a curve: more cannot be seen at this size
 
 
-def cost_plots(results: "Sequence[Result]") -> list[Plot]:
+def cost_plots(results: Sequence[Result]) -> list[Plot]:
     """Weighted F1 against parameters, training time and photos per second, each with its Pareto front."""
     return [
         _cost_plot(results, "Parameters", [float(each.cost.parameters) for each in results]),
@@ -51,7 +48,7 @@ def score_curves(results: "Sequence[Trained]") -> Plot:
     return Plot("Validation score of all models", f"{best_of}.", x, y, lines, [])
 
 
-def loss_curves(result: "Trained") -> Plot:
+def loss_curves(result: Trained) -> Plot:
     """Training and validation loss of one model after each epoch."""
     history = result.history
     series = [("train", "train_loss"), ("validation", "val_loss")]
@@ -66,13 +63,13 @@ def loss_curves(result: "Trained") -> Plot:
     return Plot(result.name, f"{summary}{last['val_loss']:.3f}.", x, y, lines, [])
 
 
-def bins_of(result: "Result") -> list[Bin]:
+def bins_of(result: Result) -> list[Bin]:
     """Test photos by calibrated confidence."""
     test = result.predictions.part("test")
     return reliability(softmax(test.logits, result.temperature), test.targets)
 
 
-def reliability_plot(result: "Result", bins: Sequence[Bin]) -> Plot:
+def reliability_plot(result: Result, bins: Sequence[Bin]) -> Plot:
     """Accuracy against calibrated confidence; a point's area is its number of photos."""
     x, y = x_axis("Confidence", 0, 1), y_axis("Accuracy", 0, 1)
     largest = max(each.photos for each in bins)
@@ -110,7 +107,7 @@ def risk_plot(models: Sequence[Scored]) -> Plot:
     return Plot("Risk against coverage", f"Area under the curve: {areas}.", x, y, lines, [])
 
 
-def _cost_plot(results: "Sequence[Result]", title: str, values: list[float], more_is_better: bool = False) -> Plot:
+def _cost_plot(results: Sequence[Result], title: str, values: list[float], more_is_better: bool = False) -> Plot:
     values = [max(value, 1e-3) for value in values]  # a logarithm needs more than nothing
     scores = [each.weighted_f1 for each in results]
     x = x_axis(title, *figures.log_around(values), log=True)

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,9 @@ from florafauna.report import curves, data_facts, figures, mistakes, thumbnails,
 from florafauna.report.provenance import provenance
 from florafauna.report.scored import Scored, scored
 from florafauna.report.thumbnails import Album
+from florafauna.results import Result, Trained
 from florafauna.scores.comparison import Comparison
 from florafauna.store import PixelStore
-
-if TYPE_CHECKING:  # compare imports this package
-    from florafauna.compare import Result, Trained
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_CLASSES = 2000  # rows of a table by class
@@ -43,7 +41,7 @@ class ClassRow:
 def write_report(
     path: Path,
     models: "Sequence[Trained]",
-    results: "Sequence[Result]",
+    results: Sequence[Result],
     comparison: Comparison,
     facts: dict[str, Any],
     root: Path,
@@ -61,7 +59,7 @@ def write_report(
 
 def render(
     models: "Sequence[Trained]",
-    results: "Sequence[Result]",
+    results: Sequence[Result],
     comparison: Comparison,
     facts: dict[str, Any],
     root: Path,
@@ -134,7 +132,7 @@ def render(
     )
 
 
-def class_rows(results: "Sequence[Result]", tests: list[Scored]) -> list[ClassRow]:
+def class_rows(results: Sequence[Result], tests: list[Scored]) -> list[ClassRow]:
     """A row for every class, those first of which the models miss most photos."""
     missed = np.sum([_missed(each) for each in tests], axis=0)
     by_class = [each.per_class["test"] for each in results]
@@ -149,7 +147,7 @@ def _missed(test: Scored) -> npt.NDArray[np.int64]:
     return np.bincount(test.targets[~test.correct], minlength=len(test.labels))
 
 
-def _forest(results: "Sequence[Result]") -> dict[str, Any]:
+def _forest(results: Sequence[Result]) -> dict[str, Any]:
     """Positions in percent of the plot's width: score and interval of each model, and ticks."""
     bounds = [each.metrics["test"][key] for each in results for key in ("weighted_f1_low", "weighted_f1_high")]
     low, high = figures.around(bounds, 0.1)

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from florafauna.errors import UserError
-
-if TYPE_CHECKING:  # compare imports this package
-    from florafauna.compare import Trained
+from florafauna.results import Trained
 
 PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # those that scores depend on
 
