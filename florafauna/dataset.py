@@ -203,7 +203,7 @@ def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataF
     kept = table[~bad].drop(columns=set(facts.columns) & set(table.columns)).reset_index(drop=True).join(facts)
     hashes, thumbnails = found.hashes[~bad], found.thumbnails[~bad]
     kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), hashes, thumbnails, facts["flat"].tolist()))
-    detail = label_conflicts(kept, hashes, thumbnails)
+    detail = label_conflicts(kept, thumbnails)
     clash = detail != ""
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
     kept = kept[~clash].reset_index(drop=True)
