@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from benchmarks.results import Section
+from florafauna.conflicts import are_copies
 from florafauna.duplicates import Indices, cluster, cluster_pictures
 from florafauna.examine import examine
 from florafauna.perceptual import SIDE, THUMBNAIL, VIEWS, Bytes, Hashes, grey_square, thumbnail, view_hashes
@@ -25,6 +27,12 @@ PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "photos"
 SIZES = (25_000, 50_000, 100_000)
 SCENES = 20
 COLOUR_SHIFT = 0.08  # of each channel's gain and of gamma: what another raw converter or a white balance does
+
+# Label conflicts: copies of some of the photos, and animals of so large a share of the picture drawn into them
+COPIES_STEP = 8
+AREAS = (0.0005, 0.001, 0.002, 0.005, 0.01)
+CONTRAST = 35
+NOISE = 3.0  # grey levels
 
 # The check of a merged pair, independent of the hashes and thumbnails that merged it: both at CHECKED pixels in
 # colour, one cut to each of CUTS crops at 3 × 3 positions. Two members of each cluster were looked at (November 2026):
@@ -48,6 +56,12 @@ or not: correlation below {CONFIRMED_ABOVE}), which counts pictures of a series 
 a burst and a mirrored copy under another watermark; one, two different dandelion heads, is a mistake.)
 Among planted copies it is the pairs of pictures that descend from photos which are not together without the copies.
 
+Taken for a copy: of the copies of every {COPIES_STEP}th photo, and of the same photos with an ellipse drawn in at a random place
+and sensor noise over the whole (what a camera that does not move makes of an animal), those that a label conflict would
+quarantine if the two had different labels; the others would be suspects that lie on one side of the split. Copies should
+be taken for copies, frames with an animal should not. The area is that of the ellipse in the picture, whose grey level
+differs from what it covers by {CONTRAST}.
+
 Clustering: cut-outs of half the width and height of the shared photos (natural pictures; some overlap
 enough to be alike), then
 {SCENES} scenes of which each has thousands of pictures that differ by noise, then hashes drawn at random.
@@ -67,6 +81,7 @@ def run() -> Section:
     alone = cluster(*facts)
     rows = [row for name, copy in KINDS.items() for row in _planted(name, copy, originals, facts, alone)]
     rows += _merged(paths, originals, alone)
+    rows += _taken_for_copies(originals[::COPIES_STEP], facts[2][::COPIES_STEP])
     rows += _timed("natural pictures", _cut_outs(paths, max(SIZES)))
     rows += _timed(f"{SCENES} scenes", _scenes(paths, max(SIZES)))
     rng = np.random.default_rng(0)
@@ -216,6 +231,42 @@ def _in_ten_thousand(pairs: int, photos: int) -> str:
 
 def _of_pairs(pairs: int, photos: int) -> str:
     return f"{pairs:,} of {photos * (photos - 1) // 2:,} pairs"
+
+
+# ---- label conflicts
+
+
+def _taken_for_copies(photos: list[bytes], thumbnails: Bytes) -> Iterator[tuple[str, str, str]]:
+    kinds = {f"JPEG of quality {quality}": partial(_saved, quality=quality, scale=1.0) for quality in (95, 70, 50)}
+    kinds |= {f"scaled to {scale:.0%}": partial(_saved, quality=90, scale=scale) for scale in (0.9, 0.75, 0.5)}
+    kinds |= {name: KINDS[name] for name in ("mirrored", "colour shift", "cropped by 5 %", "all at once")}
+    kinds |= {f"an animal of {area:.2%}": partial(_with_animal, area=area) for area in AREAS}
+    for name, kind in kinds.items():
+        made = []
+        for number, photo in enumerate(photos):
+            with Image.open(io.BytesIO(photo)) as image:
+                made.append(kind(image, np.random.default_rng(number)))
+        others = _facts(made)[2]
+        taken = int((are_copies(thumbnails, others) | are_copies(thumbnails[:, :, ::-1], others)).sum())
+        yield f"taken for a copy: {name}", f"{taken / len(photos):.1%}", f"{taken:,} of {len(photos):,}"
+
+
+def _saved(image: Image.Image, rng: np.random.Generator, quality: int, scale: float) -> bytes:
+    return _jpeg(_scaled(image, scale) if scale < 1 else image, quality)
+
+
+def _with_animal(image: Image.Image, rng: np.random.Generator, area: float) -> bytes:
+    levels = np.asarray(image.convert("RGB"), dtype=np.float64)
+    height, width, _ = levels.shape
+    aspect = rng.uniform(0.5, 2)
+    across = np.sqrt(area * width * height * aspect / np.pi)
+    down = area * width * height / np.pi / across
+    x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
+    rows, columns = np.ogrid[:height, :width]
+    inside = ((columns - x) / across) ** 2 + ((rows - y) / down) ** 2 <= 1
+    levels[inside] += CONTRAST if levels[inside].mean() < 128 else -CONTRAST
+    levels += rng.normal(0, NOISE, levels.shape)
+    return _jpeg(Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), 90)
 
 
 # ---- time

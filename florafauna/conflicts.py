@@ -17,45 +17,43 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from florafauna.duplicates import pairs_within_radius
-from florafauna.perceptual import Bytes, Hashes, mirrored
+from florafauna.perceptual import Bytes
 
 # A cell may differ by TOLERANCE of its surroundings' range of grey levels (a copy of another size is sampled a fraction
 # of a pixel elsewhere) and of STEADY levels (rounding, JPEG). Chosen on ../shared/photos so that JPEGs of quality 50
-# pass and that a dot of 0.5 % of the picture does not; `python -m benchmarks duplicates` says what passes.
+# pass and that a dot of 0.5 % of the picture (0.2 %: one in twenty) does not: `python -m benchmarks duplicates`.
 TOLERANCE = 0.05
-STEADY = 20.0
-_PAIRS_A_CHUNK = 1 << 14
+STEADY = 40.0
+_PARTNERS = 3  # the photos of other labels that are most alike; the others are no copies if these are none
+_PAIRS_AT_ONCE = 1 << 22  # bounds memory to about 100 MB
 _NAMED = 4  # files in a sentence
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
-def label_conflicts(table: pd.DataFrame, hashes: Hashes, thumbnails: Bytes, rows: Indices | None = None) -> pd.Series:
+def label_conflicts(table: pd.DataFrame, thumbnails: Bytes, rows: Indices | None = None) -> pd.Series:
     """Why the label of each photo cannot be trusted, naming the files that contradict each other; "" elsewhere.
 
-    `table` has path, label, cluster (a number), sha256, flat and perhaps datetime; `hashes` is (photos, views),
-    `thumbnails` (photos, side, side); where they hold more than the photos, `rows` says which of theirs each photo is.
+    `table` has path, label, cluster (a number), sha256, flat and perhaps datetime;
+    `thumbnails` is (photos, side, side); where it holds more than the photos, `rows` says which of its own each is.
     """
     rows = np.arange(len(table)) if rows is None else rows
     labels, content = (pd.factorize(table[name], sort=True)[0] for name in ("label", "sha256"))
-    cluster = table["cluster"].to_numpy()
     exact = (table["label"].groupby(content).transform("nunique") > 1).to_numpy()
-    mixed = table["label"].groupby(cluster).transform("nunique").to_numpy() > 1
+    mixed = (table["label"].groupby(table["cluster"]).transform("nunique") > 1).to_numpy()
     found = list(_pairs_of_equals(np.flatnonzero(exact), content))
     some = np.flatnonzero(mixed & ~table["flat"].to_numpy(dtype=bool))
-    time = table["datetime"].to_numpy() if "datetime" in table.columns else np.full(len(table), "")
-    for one, other, flipped in _candidates(some, hashes[rows[some], 0]):
-        apart = (labels[one] != labels[other]) & (cluster[one] == cluster[other])
-        apart &= (time[one] == time[other]) | (time[one] == "") | (time[other] == "")
-        one, other, flipped = one[apart], other[apart], flipped[apart]
-        for start in range(0, len(one), _PAIRS_A_CHUNK):
-            chunk = slice(start, start + _PAIRS_A_CHUNK)
-            first = thumbnails[rows[one[chunk]]]
-            first[flipped[chunk]] = first[flipped[chunk], :, ::-1]
-            same = are_copies(first, thumbnails[rows[other[chunk]]])
-            found += zip(one[chunk][same].tolist(), other[chunk][same].tolist(), strict=True)
+    times = pd.factorize(table["datetime"], sort=True)[0] if "datetime" in table.columns else np.zeros(len(table), int)
+    timed = (table["datetime"] != "").to_numpy() if "datetime" in table.columns else np.zeros(len(table), bool)
+    for members in table.iloc[some].groupby("cluster").indices.values():
+        numbers = some[members]
+        shown = thumbnails[rows[numbers]]
+        for one, other, flipped in _partners(shown, labels[numbers], times[numbers], timed[numbers]):
+            first = shown[one]
+            first = first[:, :, ::-1] if flipped else first
+            same = are_copies(first, shown[other])
+            found += zip(numbers[one[same]].tolist(), numbers[other[same]].tolist(), strict=True)
     return _named(table, found)
 
 
@@ -76,11 +74,19 @@ def _range(levels: Floats) -> Floats:
 
 def _unexplained(levels: Floats, target: Floats) -> Floats:
     """What is left of `target` after the best quadratic function of `levels`."""
-    x, y = levels.reshape(len(levels), -1), target.reshape(len(target), -1)
-    x = (x - x.mean(axis=1, keepdims=True)) / np.maximum(x.std(axis=1, keepdims=True), 1e-9)
-    basis, _ = np.linalg.qr(np.stack([np.ones_like(x), x, x**2], axis=2))
-    fitted = np.einsum("pck,pk->pc", basis, np.einsum("pck,pc->pk", basis, y))
-    return (y - fitted).reshape(target.shape)
+    cells = levels.shape[1] * levels.shape[2]
+    x, y = levels.reshape(-1, cells), target.reshape(-1, cells)
+    y = y - y.mean(axis=1, keepdims=True)
+    basis: list[Floats] = []
+    x = x - x.mean(axis=1, keepdims=True)
+    for power in (x, x**2):
+        part = power - power.mean(axis=1, keepdims=True)
+        for known in basis:
+            part = part - known * (part * known).sum(axis=1, keepdims=True)
+        part = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9)
+        y = y - part * (y * part).sum(axis=1, keepdims=True)
+        basis.append(part)
+    return y.reshape(target.shape)
 
 
 def _pairs_of_equals(chosen: Indices, content: Indices) -> Iterator[tuple[int, int]]:
@@ -90,13 +96,27 @@ def _pairs_of_equals(chosen: Indices, content: Indices) -> Iterator[tuple[int, i
         yield first.setdefault(int(content[number]), number), number
 
 
-def _candidates(some: Indices, hashes: Hashes) -> Iterator[tuple[Indices, Indices, npt.NDArray[np.bool_]]]:
-    """Chunks of pairs of `some` with hashes that are alike, the first mirrored where the flag says so."""
-    queries = np.concatenate([hashes, mirrored(hashes)])
-    for query, found in pairs_within_radius(queries, hashes):
-        first = query % max(len(some), 1)
-        ahead = first < found
-        yield some[first[ahead]], some[found[ahead]], query[ahead] >= len(some)
+def _partners(
+    thumbnails: Bytes, labels: Indices, times: Indices, timed: npt.NDArray[np.bool_]
+) -> Iterator[tuple[Indices, Indices, bool]]:
+    """Chunks of photos of one cluster, each with those of other labels that look most like it, mirrored or not."""
+    vectors = [_standardised(levels) for levels in (thumbnails, thumbnails[:, :, ::-1])]
+    step = max(1, _PAIRS_AT_ONCE // len(labels))
+    for start in range(0, len(labels), step):
+        rows = np.arange(start, min(start + step, len(labels)))
+        apart = labels[rows, None] == labels
+        apart |= timed[rows, None] & timed & (times[rows, None] != times)
+        for flipped in (False, True):
+            alike = np.where(apart, -np.inf, vectors[flipped][rows] @ vectors[0].T)
+            best = np.argpartition(-alike, min(_PARTNERS, len(labels)) - 1, axis=1)[:, :_PARTNERS]
+            there = np.take_along_axis(alike, best, axis=1) > -np.inf
+            yield np.repeat(rows, best.shape[1])[there.ravel()], best[there], flipped
+
+
+def _standardised(thumbnails: Bytes) -> npt.NDArray[np.float32]:
+    levels = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    levels -= levels.mean(axis=1, keepdims=True)
+    return levels / np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-9)
 
 
 def _named(table: pd.DataFrame, pairs: list[tuple[int, int]]) -> pd.Series:

@@ -207,7 +207,7 @@ def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataF
     rows = np.flatnonzero(~bad)
     flat = facts["flat"].tolist()
     kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), found.hashes, found.thumbnails, flat, rows))
-    detail = label_conflicts(kept, found.hashes, found.thumbnails, rows)
+    detail = label_conflicts(kept, found.thumbnails, rows)
     clash = detail != ""
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
     kept = kept[~clash].reset_index(drop=True)

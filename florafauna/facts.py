@@ -35,7 +35,11 @@ def facts_of_dataset(
         },
         "per_class": {
             label: counts
-            | {name: int(per_split.loc[label, name]) if label in per_split.index else 0 for name in per_split.columns}
+            | {
+                name: int(per_split.loc[label, name]) if label in per_split.index else 0
+                for name in (*SPLITS, "held_out")
+                if name in per_split.columns
+            }
             for label, counts in of_photos["per_class"].items()
         },
     }
