@@ -3,10 +3,9 @@
 import re
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import psutil
 
 from benchmarks.generated import MODELS, SIDE, finish, set_up, start, write_photos
 from benchmarks.results import Section
@@ -67,15 +66,20 @@ def _stages(count: int) -> dict[tuple[str, ...], tuple[int, float]]:
 
 
 def _peak(process: "subprocess.Popen[str]") -> int:
-    peak, parent = 0, psutil.Process(process.pid)
+    peak = 0
     while process.poll() is None:
-        try:
-            tree = [parent, *parent.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            break
-        peak = max(peak, sum(_memory(each.pid) for each in tree))
+        peak = max(peak, sum(_memory(pid) for pid in _tree(process.pid)))
         time.sleep(SECONDS_BETWEEN_SAMPLES)
     return peak
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all that it started."""
+    tree = [pid]
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it has ended
+            tree += [each for child in file.read_text(encoding="ascii").split() for each in _tree(int(child))]
+    return tree
 
 
 def _memory(pid: int) -> int:

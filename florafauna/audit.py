@@ -42,6 +42,7 @@ ASKED_AT_ONCE = 1024  # paths that the cache is asked for
 COLUMNS = ["path", "reason", "detail", "sha256", "bytes", "format", "extension_matches", "mode", "orientation", "width",
            "height", "flat"]  # fmt: skip
 TEXTS = ("reason", "detail", "format", "mode")
+NUMBERS = ("bytes", "extension_matches", "orientation", "width", "height", "flat")
 HASHED = 32  # bytes of a SHA-256
 ROW = np.dtype(
     [(name, np.int32) for name in TEXTS]
@@ -237,7 +238,7 @@ class _Rows:
     def audit(self, paths: Sequence[str]) -> Audit:
         """The rows, which are those of `paths`."""
         texts = pd.array([str(text) for text in self._texts], dtype="str")
-        columns: dict[str, Any] = {name: self._rows[name] for name in COLUMNS if name in ROW.names}
+        columns: dict[str, Any] = {name: self._rows[name] for name in NUMBERS}
         columns |= {name: texts.take(self._rows[name]) for name in TEXTS}
         columns |= {"path": pd.array([printable(path) for path in paths], dtype="str"), "sha256": self._sha256()}
         side = perceptual.THUMBNAIL

@@ -44,7 +44,7 @@ _ROUNDS = 8  # candidates tried between two clusters in one chunk of the search,
 
 
 def cluster(
-    sha256: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: Sequence[bool], rows: Indices | None = None
+    sha256: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: npt.ArrayLike, rows: Indices | None = None
 ) -> Indices:
     """The cluster of each photo as a number; photos with the same number show the same picture.
 

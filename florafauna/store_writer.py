@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ STARTS_SHARD = ("0", "8")  # last digit of the SHA-256 of a photo that starts on
 CHUNK = 32  # photos handed to a process at a time, or one shard
 WORTH_PROCESSES = 500e6  # pixels of original photos: about 3 s of decoding, what starting processes costs
 NAME_DIGITS = 32
+ROWS_AT_ONCE = 4096
 FLUSHED_AT_ONCE = 8  # files: a journal then writes their entries together
 
 
@@ -158,32 +160,45 @@ def _write_shards(
 
 def _index(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
     """COLUMNS, the stored height and width, the shard, and where in it the pixels lie."""
-    sizes = (
-        stored_size(width, height, store_size) for width, height in zip(rows["width"], rows["height"], strict=True)
+    sizes = np.zeros((len(rows), 2), np.int64)
+    shards, contents, number = list[str](), list[str](), np.zeros(len(rows), np.int64)
+    for at, (sha256, width, height) in enumerate(_row_by_row(rows, ["sha256", "width", "height"])):
+        if at and sha256[-1] in STARTS_SHARD:
+            shards.append(_name(contents))
+            contents = []
+        sizes[at] = high, wide = stored_size(width, height, store_size)
+        contents.append(f"{sha256} {high} {wide}")
+        number[at] = len(shards)
+    if contents:
+        shards.append(_name(contents))
+    lengths = sizes.prod(axis=1) * 3
+    begin = np.cumsum(lengths) - lengths
+    first = np.searchsorted(number, np.arange(len(shards)))
+    return rows[COLUMNS].assign(
+        height=sizes[:, 0],
+        width=sizes[:, 1],
+        shard=pd.array(shards, dtype="str").take(number),
+        offset=begin - begin[first][number],
     )
-    heights, widths = np.fromiter(sizes, dtype=np.dtype((np.int64, 2)), count=len(rows)).T
-    starts = rows["sha256"].str[-1].isin(STARTS_SHARD).to_numpy(dtype=bool, copy=True)
-    starts[:1] = True
-    first, number = np.flatnonzero(starts), np.cumsum(starts) - 1
-    content = [
-        f"{sha256} {height} {width}"
-        for sha256, height, width in zip(rows["sha256"].tolist(), heights.tolist(), widths.tolist(), strict=True)
-    ]
-    names = [
-        sha256_bytes("\n".join(content[start:end]).encode())[:NAME_DIGITS]
-        for start, end in pairwise([*first, len(rows)])
-    ]
-    begin = np.cumsum(heights * widths * 3) - heights * widths * 3
-    shard = pd.array(names, dtype="str").take(number)
-    return rows[COLUMNS].assign(height=heights, width=widths, shard=shard, offset=begin - begin[first][number])
+
+
+def _name(contents: list[str]) -> str:
+    return sha256_bytes("\n".join(contents).encode())[:NAME_DIGITS]
+
+
+def _row_by_row(table: pd.DataFrame, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+    """The values of some columns; few rows at a time become Python objects, which take ten times the memory."""
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        some = table.iloc[start : start + ROWS_AT_ONCE]
+        yield from zip(*(some[name].tolist() for name in columns), strict=True)
 
 
 def _shards(index: pd.DataFrame, known: Sequence[Kept]) -> Iterator[Shard]:
     """The files to be written; a series of equal photos may need the same one twice, which is written once."""
     written = set[str]()
     shard = None
-    columns = (index[name].tolist() for name in ("path", "height", "width", "shard", "offset"))
-    for path, height, width, name, offset, kept in zip(*columns, known, strict=True):
+    photos = _row_by_row(index, ["path", "height", "width", "shard", "offset"])
+    for (path, height, width, name, offset), kept in zip(photos, known, strict=True):
         if offset == 0:
             if shard is not None:
                 yield shard

@@ -5,9 +5,11 @@ sites (site_03). What the names do not tell is asked for: `north/deer` may be a 
 wrong guess would train a classifier of cameras.
 """
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -40,7 +42,8 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
     The site becomes `location`. With train, val and test as top folders, `split` is given; without a test folder val is
     the test set, as in archives that call their held-out part so. `UserError`: no folders, an ambiguous layout.
     """
-    folders = _without_wrappers([_folders(path) for path in photos], root.is_file())
+    inside = lru_cache(maxsize=None)(_folders)  # few folders hold many photos
+    folders = _without_wrappers([inside(posixpath.dirname(path)) for path in photos], root.is_file())
     splits: list[str] = []
     if layout in (None, "folder") and _are_splits(folders):
         splits = [SPLITS[parts[0].lower()] for parts in folders]
@@ -64,8 +67,8 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
 
 
 def _folders(path: str) -> Folders:
-    """The folders of a photo. An archive is none, unless photos lie in it without folders: then its name is."""
-    parts = path.split("/")[:-1]
+    """The folders of a path. An archive is none, unless photos lie in it without folders: then its name is."""
+    parts = path.split("/") if path else []
     kept = [part for part in parts if not ARCHIVE.fullmatch(part)]
     if parts and len(kept) < len(parts) and ARCHIVE.fullmatch(parts[-1]):
         kept.append(parts[-1][: parts[-1].index(".", 1)])

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from florafauna.archives import Refused
 from florafauna.errors import UserError
@@ -173,10 +175,19 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _with_the_rest(table: pd.DataFrame, omitted: pd.DataFrame, found: Found, origin: Path) -> pd.DataFrame:
     """The omitted photos and what lies below the root besides."""
-    listed = set(table["path"]) | set(omitted["path"])
-    rest = [other for other in found.others if other.path not in listed]
+    # Arrow's search: a Python set of all paths would be most of the memory of reading them
+    listed = pa.array(pd.concat([table["path"], omitted["path"]]), pa.large_string())
+
+    def is_listed(paths: list[str]) -> list[bool]:
+        known: list[bool] = pc.is_in(pa.array(paths, pa.large_string()), listed).to_pylist()
+        return known
+
+    of_others = is_listed([other.path for other in found.others])
+    rest = [other for other, known in zip(found.others, of_others, strict=True) if not known]
     rest += [
-        Refused(path, "unlisted", f"{origin.name} has no row for it") for path in found.photos if path not in listed
+        Refused(path, "unlisted", f"{origin.name} has no row for it")
+        for path, known in zip(found.photos, is_listed(found.photos), strict=True)
+        if not known
     ]
     others = pd.DataFrame(rest, columns=["path", "reason", "detail"]).assign(label="")
     omitted = pd.concat([omitted, others], ignore_index=True)[["path", "label", "reason", "detail"]]
