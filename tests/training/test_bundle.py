@@ -96,13 +96,19 @@ def test_evaluating_again_gives_the_same_bytes(place: Place, made: Path, tmp_pat
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_copied_elsewhere_it_predicts_the_same(place: Place, tmp_path: Path, architecture: str) -> None:
-    """In another process and folder, with nothing but the package: no project, no training, no DVC."""
+def test_moved_it_gives_the_logits_that_evaluation_saved(place: Place, tmp_path: Path, architecture: str) -> None:
     bundle = place.bundle(tmp_path / "here", params(architecture))
     evaluated = read_predictions(tmp_path / "here/predictions.parquet").part("test")
-    there = tmp_path / "there"
-    shutil.move(bundle, there / "handed on")
-    shutil.move(tmp_path / "here", tmp_path / "gone")
+    there = Path(shutil.move(bundle, tmp_path / "there"))
+    found = predict_logits(load_bundle(there), PixelStore(place.val), CPU)
+    assert np.array_equal(found, evaluated.logits)
+    assert list(evaluated.photos["path"]) == PixelStore(place.val).names
+    assert len(np.unique(found, axis=0)) > 1
+
+
+def test_a_bundle_works_alone(place: Place, made: Path, tmp_path: Path) -> None:
+    """In a folder of its own and a process that knows of nothing else: no project, no training, no DVC."""
+    shutil.copytree(made / "bundle", tmp_path / "handed on")
     code = (
         "from pathlib import Path; import numpy as np, torch; torch.set_num_threads(1);"
         "from florafauna.bundle import load_bundle, predict_logits; from florafauna.compute import for_inference;"
@@ -110,13 +116,11 @@ def test_copied_elsewhere_it_predicts_the_same(place: Place, tmp_path: Path, arc
         f"store = PixelStore(Path({str(place.val)!r})); compute = for_inference(bundle.info['precision']);"
         "np.save('logits.npy', predict_logits(bundle, store, compute))"
     )
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=there, env=environment, check=True)
-    found = np.load(there / "logits.npy")
-    assert found.dtype == np.float32
-    assert np.array_equal(found, evaluated.logits)
-    assert list(evaluated.photos["path"]) == PixelStore(place.val).names
-    assert len(np.unique(found, axis=0)) > 1
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    evaluated = read_predictions(made / "predictions.parquet").part("test")
+    assert np.array_equal(np.load(tmp_path / "logits.npy"), evaluated.logits)
+    assert evaluated.logits.dtype == np.float32
 
 
 def test_logits_do_not_depend_on_the_number_of_workers(place: Place, made: Path) -> None:
