@@ -27,7 +27,8 @@ def project(place: Place, bundle: Path, photos: Path, tmp_path: Path, monkeypatc
         shutil.copy(photo, ["new/a.jpg", "new/b.jpg", "new/deep/c.jpg", "d.jpg"][number])
     with zipfile.ZipFile("more.zip", "w") as archive:
         archive.write("d.jpg")
-    Path("list.csv").write_text("Image_ID\nnew/a.jpg\nnew/b.jpg\n")
+    for name, column in (("list.csv", "path"), ("Test.csv", "Image_ID")):
+        Path(name).write_text(f"{column}\nnew/a.jpg\nnew/b.jpg\n")
     Path("data/processed/val").symlink_to(place.val)
     shutil.copytree(bundle, "models/vit")
     Path("metrics/comparison.json").write_text('{"best": "vit"}')

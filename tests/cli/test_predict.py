@@ -417,7 +417,7 @@ def test_best_is_the_model_that_the_comparison_names(
         (["few", "--out", "o.csv", "--submission", "Image_ID"], "two columns"),
         (["few", "--out", "o.json", "--submission", "a,b", "--format", "megadetector"], "leave out --format"),
         (["few", "again", "--out", "o.csv", "--submission", "a,b"], "would both be"),
-        (["list.csv", "few", "--out", "few/../list.csv"], "would be overwritten"),
+        (["few/*-1000.jpg", "--out", "few/../few/fern-1000.jpg", "--format", "csv"], "would be overwritten"),
         (["few", "--out", "o.csv", "--timezone", "+02:00"], "is for --format camtrap-dp"),
         (["few", "--out", "o.csv", "--format", "camtrap-dp", "--timezone", "Mars/North"], "Mars/North is not known"),
     ],
