@@ -38,6 +38,7 @@ COLUMNS = ["path", "label", "target", "held_out", "group", "cluster", "sha256"]
 STARTS_SHARD = ("0", "8")  # last digit of the SHA-256 of a photo that starts one
 CHUNK = 32  # photos handed to a process at a time, or one shard
 WORTH_PROCESSES = 500e6  # pixels of original photos: about 3 s of decoding, what starting processes costs
+A_PHOTO = 80_000  # pixels' worth of work that each photo costs besides its pixels
 NAME_DIGITS = 32
 ROWS_AT_ONCE = 4096
 FLUSHED_AT_ONCE = 8  # files: a journal then writes their entries together
@@ -221,7 +222,7 @@ def _check_space(folder: Path, needed: int) -> None:
 
 def _write_all(writer: ShardWriter, shards: Iterator[Shard], workers: int | None, new: pd.DataFrame) -> Iterator[Place]:
     """Write all `shards`, by processes or, where there is too little to do for them, threads; yields photos done."""
-    few = workers is None and (new["width"] * new["height"]).sum() <= WORTH_PROCESSES
+    few = workers is None and (new["width"] * new["height"] + A_PHOTO).sum() <= WORTH_PROCESSES
     workers = workers or os.cpu_count() or 1
     if workers == 1:
         yield from chain.from_iterable(writer([shard]) for shard in shards)
