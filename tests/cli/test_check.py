@@ -1,11 +1,13 @@
 """`florafauna check` says on one screen what a run would make of photos, also of photos that it would refuse."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from audit.drawn import saved, scene, write
+from pipeline.project import REPOSITORY
 
 from florafauna.cli import main
 
@@ -144,6 +146,8 @@ def test_torch_is_not_imported(photos: Path, arguments: list[str]) -> None:
         "try:\n    main(sys.argv[1:])\nexcept SystemExit as ended:\n    assert not ended.code\n"
         "assert not {'torch', 'timm', 'torchvision'} & set(sys.modules)\n"
     )
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout

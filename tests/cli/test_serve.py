@@ -129,7 +129,7 @@ def test_photos_get_the_labels_of_predict(
         row = expected[card.locator(".name").inner_text()]
         assert card.locator("h2").inner_text().lower() == row["label"]
         assert card.locator(".labels li > span:first-child").all_inner_texts() == [row[f"label_{n}"] for n in (1, 2, 3)]
-        shown = [int(text.split()[0]) for text in card.locator(".value").all_inner_texts()]
+        shown = [float(text.split()[0]) for text in card.locator(".value").all_inner_texts()]
         assert shown == pytest.approx([100 * row[f"confidence_{n}"] for n in (1, 2, 3)], abs=1)
         assert card.locator(".badge").inner_text() == ("sure enough" if row["accepted"] else "not sure enough")
     assert {row["accepted"] for row in expected.values()} == {True, False}
