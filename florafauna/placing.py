@@ -71,7 +71,7 @@ def _known(
     if changed or earlier.drawn_with.keys() != places.drawn_with.keys():
         what = ", ".join(f"{'data' if name == 'groups' else 'split'}.{name}" for name in changed) or "the settings"
         return nothing, (f"{what} changed since the places in {PLACES} were drawn: all are drawn anew",)
-    known = digits_of(table["sha256"]).map(earlier.split).fillna("")
+    known = digits_of(table["sha256"]).map(lambda digits: earlier.split.get(digits, ""))
     notes = []
     overruled = (known[~drawn] != "") & (known[~drawn] != table.loc[~drawn].get("split", nothing[~drawn]))
     if overruled.any():

@@ -47,7 +47,13 @@ def main() -> None:
     corrections = BUILD / "corrections.csv"
     corrections.write_text("path,label\n", encoding="utf-8")
     dataset = prepare(params.data, params.split, corrections)
-    dataset.write(BUILD / "manifest.csv", BUILD / "quarantine.csv", BUILD / "examples.parquet", BUILD / "data.json")
+    dataset.write(
+        BUILD / "manifest.csv",
+        BUILD / "quarantine.csv",
+        BUILD / "examples.parquet",
+        BUILD / "data.json",
+        BUILD / "places.csv",
+    )
     store = BUILD / "processed"
     preprocess(BUILD / "manifest.csv", Path(params.data.root), store, params.image.store_size, BUILD / "kept")
     rows = []
