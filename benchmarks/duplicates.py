@@ -56,11 +56,11 @@ or not: correlation below {CONFIRMED_ABOVE}), which counts pictures of a series 
 a burst and a mirrored copy under another watermark; one, two different dandelion heads, is a mistake.)
 Among planted copies it is the pairs of pictures that descend from photos which are not together without the copies.
 
-Taken for a copy: of the copies of every {COPIES_STEP}th photo, and of the same photos with an ellipse drawn in at a random place
-and sensor noise over the whole (what a camera that does not move makes of an animal), those that a label conflict would
-quarantine if the two had different labels; the others would be suspects that lie on one side of the split. Copies should
-be taken for copies, frames with an animal should not. The area is that of the ellipse in the picture, whose grey level
-differs from what it covers by {CONTRAST}.
+Taken for a copy: of the copies of every {COPIES_STEP}th photo, and of the same photos with an ellipse drawn in
+at a random place and sensor noise over the whole (what a camera that does not move makes of an animal), those that a
+label conflict would quarantine if the two had different labels; the others would be suspects that lie on one side of
+the split. Copies should be taken for copies, frames with an animal should not. The area is that of the ellipse in the
+picture; its grey level differs from what it covers by {CONTRAST}.
 
 Clustering: cut-outs of half the width and height of the shared photos (natural pictures; some overlap
 enough to be alike), then
@@ -237,7 +237,9 @@ def _of_pairs(pairs: int, photos: int) -> str:
 
 
 def _taken_for_copies(photos: list[bytes], thumbnails: Bytes) -> Iterator[tuple[str, str, str]]:
-    kinds = {f"JPEG of quality {quality}": partial(_saved, quality=quality, scale=1.0) for quality in (95, 70, 50)}
+    kinds: dict[str, Copy] = {
+        f"JPEG of quality {quality}": partial(_saved, quality=quality, scale=1.0) for quality in (95, 70, 50)
+    }
     kinds |= {f"scaled to {scale:.0%}": partial(_saved, quality=90, scale=scale) for scale in (0.9, 0.75, 0.5)}
     kinds |= {name: KINDS[name] for name in ("mirrored", "colour shift", "cropped by 5 %", "all at once")}
     kinds |= {f"an animal of {area:.2%}": partial(_with_animal, area=area) for area in AREAS}

@@ -110,7 +110,7 @@ def _show(
     if len(quarantine):
         console.print(_quarantine(quarantine), markup=False, highlight=False)
     if facts["per_class"]:
-        console.print(_classes(facts["per_class"]), markup=False, highlight=False)
+        console.print(_classes(facts["per_class"], facts["photos"]["without_label"]), markup=False, highlight=False)
 
 
 def _lines(data: DataParams, facts: dict[str, Any], notes: list[str]) -> list[tuple[str, str]]:
@@ -185,8 +185,8 @@ def _quarantine(quarantine: pd.DataFrame) -> Table:
     return table
 
 
-def _classes(per_class: dict[str, dict[str, int]]) -> Table:
-    """Of many classes the rarest and the most common."""
+def _classes(per_class: dict[str, dict[str, int]], without_label: int) -> Table:
+    """Of many classes the rarest and the most common; then what is quarantined and of no class, so that it adds up."""
     ordered = sorted(per_class, key=lambda label: (per_class[label]["used"], label))
     many = len(ordered) > CLASSES
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -200,6 +200,9 @@ def _classes(per_class: dict[str, dict[str, int]]) -> Table:
             table.add_row("…")
         else:
             table.add_row(_plain(label), *(str(per_class[label][name]) for name in columns))
+    if without_label:
+        unlabelled = {"input": without_label, "used": 0, "quarantined": without_label}
+        table.add_row("(no label)", *(str(unlabelled.get(name, 0)) for name in columns))
     return table
 
 

@@ -55,9 +55,14 @@ def facts_of_photos(
     counts = table["label"].value_counts()
     classes = sorted(set(counts.index) | set(out.index))
     groups = table.loc[table["group"] != "", "group"]
-    clusters = table.loc[table["cluster"] != "", "cluster"]
+    clusters = table.loc[(table["cluster"] != "") & table["cluster"].duplicated(keep=False), "cluster"]
     return {
-        "photos": {"input": len(table) + len(quarantine), "used": len(table), "quarantined": len(quarantine)},
+        "photos": {
+            "input": len(table) + len(quarantine),
+            "used": len(table),
+            "quarantined": len(quarantine),
+            "without_label": len(quarantine) - int(out.sum()),  # quarantined, and in no row of per_class
+        },
         "classes": int(table["label"].nunique()),
         "imbalance": round(float(counts.max() / counts.min()), 2) if len(counts) else None,
         "groups": {"named": int(groups.nunique()), "photos": len(groups)},

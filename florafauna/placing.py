@@ -71,7 +71,7 @@ def _known(
     if changed or earlier.drawn_with.keys() != places.drawn_with.keys():
         what = ", ".join(f"{'data' if name == 'groups' else 'split'}.{name}" for name in changed) or "the settings"
         return nothing, (f"{what} changed since the places in {PLACES} were drawn: all are drawn anew",)
-    known = digits_of(table["sha256"]).map(earlier.split).fillna("")
+    known = digits_of(table["sha256"]).map(lambda digits: earlier.split.get(digits, ""))
     notes = []
     overruled = (known[~drawn] != "") & (known[~drawn] != table.loc[~drawn].get("split", nothing[~drawn]))
     if overruled.any():
@@ -169,10 +169,9 @@ def without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A split that the source gives is kept, but photos of a group that is also tested on do not train."""
     order = table["split"].map({"train": 0, "val": 1, "test": 2})
     leak = order < order.groupby(table["key"]).transform("max")
-    leaks = table[leak].assign(
-        reason="leak",
-        detail=("its split is " + table["split"] + " and its group " + table["key"] + " is also tested on")[leak],
-    )
+    other = table.loc[order.sort_values(ascending=False, kind="stable").index].groupby("key")["path"].first()
+    beside = "its split is " + table["split"] + " and " + table["key"].map(other) + " of its group " + table["key"]
+    leaks = table[leak].assign(reason="leak", detail=(beside + " is also tested on")[leak])
     return table[~leak].reset_index(drop=True), leaks
 
 

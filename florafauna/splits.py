@@ -48,8 +48,8 @@ def assign(
     group_of, names = pd.factorize(keys, sort=True)
     place = np.full(len(names), NOWHERE)
     if given is not None:
-        for number, split in enumerate(SPLITS):  # the last wins
-            place[group_of[(given == split).to_numpy()]] = number
+        for number, name in enumerate(SPLITS):  # the last wins
+            place[group_of[(given == name).to_numpy()]] = number
     draw = _Draw(class_of, group_of, (1 - val - test, val, test), [rng_key(seed, 0, f"split {name}") for name in names])
     split = pd.Series(np.array(SPLITS)[draw.run(place.tolist())[group_of]], index=keys.index, dtype=object)
     return Assignment(split, waivers(labels, split))
@@ -93,9 +93,9 @@ class _Draw:
             self.inside[pair % size].append((pair // size, count))
             self.members[pair // size].append((pair % size, count))
         self.classes = range(classes)
-        self.members.append([(group, sum(count for _, count in inside)) for group, inside in enumerate(self.inside)])
-        for group, photos in self.members[-1]:
-            self.inside[group].append((classes, photos))
+        self.members.append([(group, sum(count for _, count in held)) for group, held in enumerate(self.inside)])
+        for group, count in self.members[-1]:
+            self.inside[group].append((classes, count))
         self.share, self.order = share, order
         self.served = [split for split in SERVED if share[split] > 0]
         self.place = [NOWHERE] * size

@@ -28,7 +28,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[PixelStore, PixelS
     corrections.write_text("path,label\n")
     root = REPOSITORY / params.data.root
     data = params.data.model_copy(update={"root": str(root), "labels": str(REPOSITORY / params.data.labels)})
-    prepare(data, params.split, corrections).write(out / "m.csv", out / "q.csv", out / "e.parquet", out / "d.json")
+    dataset = prepare(data, params.split, corrections)
+    dataset.write(out / "m.csv", out / "q.csv", out / "e.parquet", out / "d.json", out / "p.csv")
     preprocess(out / "m.csv", root, out, params.image.store_size, out / "kept")
     return PixelStore(out / "train"), PixelStore(out / "test")
 

@@ -1,6 +1,10 @@
 """`florafauna check` says on one screen what a run would make of photos, also of photos that it would refuse."""
 
+<<<<<<< HEAD
 import os
+=======
+import shutil
+>>>>>>> splits
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +155,22 @@ def test_torch_is_not_imported(photos: Path, arguments: list[str]) -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+def test_places_of_earlier_runs_count_for_the_projects_own_photos_alone(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("params.yaml").write_text(
+        "data: {root: photos, labels: photos}\nsplit: {}\nimage: {}\n"
+        "models: {a: {architecture: a, weights: none, trainable: all}}\n"
+    )
+    write(Path("data"), "corrections.csv", b"path,label\n")
+    write(Path("data"), "places.csv", b"odd\n")
+    shutil.copytree("photos", "others")
+    shown(capsys, "others")
+    for arguments in ([], ["photos"]):
+        with pytest.raises(SystemExit):
+            main(["check", *arguments])
+        assert "data/places.csv does not begin with" in capsys.readouterr().err
+    write(Path("data"), "places.csv", b'# {"groups": [], "seed": 0, "test": 0.15, "val": 0.15}\nsha256,split\n')
+    assert "0 photos keep the places of earlier groups, 12 are drawn" in shown(capsys, "photos")

@@ -58,7 +58,9 @@ def assert_counts_add_up(dataset: Dataset) -> None:
     assert sum(facts["quarantine"].values()) == len(dataset.quarantine)
     for counts in facts["per_class"].values():
         assert counts["input"] == counts["used"] + counts["quarantined"]
-    assert sum(counts["used"] for counts in facts["per_class"].values()) == len(dataset.manifest)
+    for name in ("input", "used", "quarantined"):
+        unlabelled = 0 if name == "used" else facts["photos"]["without_label"]
+        assert sum(counts[name] for counts in facts["per_class"].values()) + unlabelled == facts["photos"][name]
 
 
 def test_every_oddity_of_the_sample_meets_the_fate_that_its_readme_names(repository: Path, corrections: Path) -> None:
@@ -121,6 +123,7 @@ def test_a_given_split_is_kept_and_what_crosses_it_does_not_train(tmp_path: Path
     assert list(manifest) == list(given[manifest.index])
     assert list(dataset.quarantine["path"]) == ["copy.jpg"]
     assert list(dataset.quarantine["reason"]) == ["leak"]
+    assert "20.jpg" in dataset.quarantine["detail"].iloc[0]
     assert len(dataset.facts["leaks"]) == 1
     assert_counts_add_up(dataset)
 
@@ -166,6 +169,15 @@ def test_the_same_picture_under_two_labels_names_both_files(tmp_path: Path, corr
     for detail in dataset.quarantine["detail"]:
         assert "ash/3.jpg" in detail
         assert "beech/again.jpg" in detail
+
+
+def test_counts_add_up_where_files_have_no_label(tmp_path: Path, corrections: Path) -> None:
+    root = tmp_path / "photos"
+    write(root, {f"{label}/{n}.jpg": blob(n + 50 * (label == "ash")) for label in ("ash", "beech") for n in range(12)})
+    write(root, {"ash/new\nline.jpg": blob(200), "stray.jpg": blob(201), "beech/empty.jpg": b""})
+    dataset = prepare(folders(root).model_copy(update={"max_unreadable": 1.0}), SplitParams(), corrections)
+    assert_counts_add_up(dataset)
+    assert len(dataset.quarantine) == 3
 
 
 def test_labels_that_differ_by_case_or_space_are_suspects(tmp_path: Path, corrections: Path) -> None:
