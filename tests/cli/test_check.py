@@ -1,10 +1,7 @@
 """`florafauna check` says on one screen what a run would make of photos, also of photos that it would refuse."""
 
-<<<<<<< HEAD
 import os
-=======
 import shutil
->>>>>>> splits
 import subprocess
 import sys
 from pathlib import Path

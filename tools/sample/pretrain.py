@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save
 
-from florafauna.bundle import load_bundle, predict_logits
+from florafauna.bundle import load_trained, predict_logits
 from florafauna.compute import choose
 from florafauna.dataset import prepare
 from florafauna.files import sha256_file, write_atomic
@@ -47,26 +47,21 @@ def main() -> None:
     corrections = BUILD / "corrections.csv"
     corrections.write_text("path,label\n", encoding="utf-8")
     dataset = prepare(params.data, params.split, corrections)
-    dataset.write(
-        BUILD / "manifest.csv",
-        BUILD / "quarantine.csv",
-        BUILD / "examples.parquet",
-        BUILD / "data.json",
-        BUILD / "places.csv",
-    )
+    outs = ("manifest.csv", "quarantine.csv", "examples.parquet", "data.json", "places.csv")
+    dataset.write(*(BUILD / name for name in outs))
     store = BUILD / "processed"
     preprocess(BUILD / "manifest.csv", Path(params.data.root), store, params.image.store_size, BUILD / "kept")
     rows = []
     for name, model in params.models.items():
         initial = BUILD / f"{name}.safetensors"
         make_initial_weights(model.architecture, model.weights, initial)
-        bundle_folder = BUILD / "models" / name
-        train(Job(name, model, initial, store / "train", store / "val", BUILD, bundle_folder, BUILD / f"{name}.json"))
-        bundle = load_bundle(bundle_folder)
-        backbone = backbone_state(bundle.model)
+        folder = BUILD / "models" / name
+        train(Job(name, model, initial, store / "train", store / "val", BUILD, folder, BUILD / f"{name}.json"))
+        trained = load_trained(folder)
+        backbone = backbone_state(trained.model)
         write_atomic(OUT / f"{name}.safetensors", save(backbone, {"made_by": "tools.sample.pretrain"}))
         test = PixelStore(store / "test")
-        score = weighted_f1(test.targets, predict_logits(bundle, test, choose("fp32")).argmax(1))
+        score = weighted_f1(test.targets, predict_logits(trained, test, choose("fp32")).argmax(1))
         count = sum(tensor.numel() for tensor in backbone.values())
         digest = sha256_file(OUT / f"{name}.safetensors")
         rows.append(f"| `{name}.safetensors` | {count:,} | {score:.3f} ({len(test)}) | `{digest[:16]}…` |")
