@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from florafauna.bundle import PREDICTION_BATCH
+from florafauna.compute import as_many_threads_as_pay
 from florafauna.errors import UserError
 from florafauna.features import Features, remember
 from florafauna.feeds import Batch, FeatureFeed, Feed, cache_key
@@ -94,8 +95,13 @@ class HeadProblem:
 
     def solve(self) -> Optimum:
         """The head with the best weighted F1 on the validation photos among the optima of all L2."""
-        start = time.monotonic()
+        rows = min(ROWS, len(self._targets))
         classes, size = len(self.feed.photos.train.labels), self._scale.mean.numel()
+        with as_many_threads_as_pay(rows * size * classes):
+            return self._solve(classes, size)
+
+    def _solve(self, classes: int, size: int) -> Optimum:
+        start = time.monotonic()
         solution = np.zeros(classes * (size + self._has_bias))
         best: Optimum | None = None
         steps = waited = 0
