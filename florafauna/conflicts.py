@@ -11,7 +11,7 @@ split.
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ _SIEVED_AT_ONCE = 256
 _KEPT = 512  # decoded pictures, 40 MB
 _NAMED = 4  # files in a sentence
 
-Pair = tuple[int, int, bool]  # two photos of a cluster, and whether one is mirrored
+Pair = tuple[int, int, bool]  # two photos, and whether one is mirrored
 Indices = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
@@ -51,26 +51,22 @@ def label_conflicts(table: pd.DataFrame, thumbnails: Bytes, source: Source, rows
     some = np.flatnonzero(mixed & ~table["flat"].to_numpy(dtype=bool))
     times = pd.factorize(table["datetime"], sort=True)[0] if "datetime" in table.columns else np.zeros(len(table), int)
     timed = (table["datetime"] != "").to_numpy() if "datetime" in table.columns else np.zeros(len(table), bool)
-    paths = table["path"].to_numpy()
-
-    @lru_cache(_KEPT)
-    def shown(number: int) -> Pixels | None:
-        try:
-            return picture(source.read(paths[number]))
-        except OSError:
-            return None
-
-    clusters = list(table.iloc[some].groupby("cluster").indices.values())
-    for members in track(clusters, "label conflicts"):
+    shown = lru_cache(_KEPT)(partial(_shown, source, table["path"].to_numpy()))
+    for members in track(list(table.iloc[some].groupby("cluster").indices.values()), "label conflicts"):
         numbers = some[members]
         squares = thumbnails[rows[numbers]]
         apart = content[numbers], labels[numbers], times[numbers], timed[numbers]
-        candidates = _sieved(_alike(_partners(squares, *apart)), squares)
-        found += [
-            (int(numbers[one]), int(numbers[other]))
-            for one, other in _copies(candidates, lambda one, numbers=numbers: shown(int(numbers[one])))
-        ]
+        one, other, flipped = _alike(_partners(squares, *apart))
+        sieved = _sieved(one, other, flipped, squares)
+        found += _copies(((int(numbers[a]), int(numbers[b]), mirrored) for a, b, mirrored in sieved), shown)
     return _named(table, found)
+
+
+def _shown(source: Source, paths: npt.NDArray[np.object_], number: int) -> Pixels | None:
+    try:
+        return picture(source.read(paths[number]))
+    except OSError:
+        return None
 
 
 def _copies(candidates: Iterator[Pair], shown: Callable[[int], Pixels | None]) -> Iterator[tuple[int, int]]:
@@ -101,10 +97,10 @@ def _alike(partners: "Iterator[_Partners]") -> tuple[Indices, Indices, Flags]:
     return first[order], second[order], flipped[order].astype(bool)
 
 
-def _sieved(pairs: tuple[Indices, Indices, Flags], thumbnails: Bytes) -> Iterator[Pair]:
+def _sieved(first: Indices, second: Indices, mirrored: Flags, thumbnails: Bytes) -> Iterator[Pair]:
     """Those of the pairs whose thumbnails show one picture, either perhaps a crop of the other."""
-    for start in range(0, len(pairs[0]), _SIEVED_AT_ONCE):
-        one, other, flipped = (part[start : start + _SIEVED_AT_ONCE] for part in pairs)
+    for start in range(0, len(first), _SIEVED_AT_ONCE):
+        one, other, flipped = (part[start : start + _SIEVED_AT_ONCE] for part in (first, second, mirrored))
         squares = thumbnails[one]
         squares[flipped] = squares[flipped][:, :, ::-1]
         same = same_picture(squares, thumbnails[other])
@@ -121,7 +117,9 @@ def _pairs_of_equals(chosen: Indices, content: Indices) -> Iterator[tuple[int, i
 _Partners = tuple[Indices, Indices, npt.NDArray[np.float32], Flags]
 
 
-def _partners(thumbnails: Bytes, content: Indices, labels: Indices, times: Indices, timed: Flags) -> Iterator[_Partners]:
+def _partners(
+    thumbnails: Bytes, content: Indices, labels: Indices, times: Indices, timed: Flags
+) -> Iterator[_Partners]:
     """Chunks of photos of one cluster, each with those of other labels that look most like it, mirrored or not.
 
     Equal bytes are no partners: they are known. Of each pair also how alike they are, and whether one is mirrored.

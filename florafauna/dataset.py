@@ -193,9 +193,7 @@ def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) 
             )
 
 
-def _readable(
-    table: pd.DataFrame, found: Audit, source: Source
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _readable(table: pd.DataFrame, found: Audit, source: Source) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The photos that decode, with sha256, width, height and cluster; those that do not; and label conflicts.
 
     Nobody can tell which label of a picture with two is right: both files are taken out.

@@ -37,6 +37,7 @@ _FAR = 0.15  # of a side: farther the edges of copies do not lie apart
 _STILL = 3e-5
 _CLIPPED, _HIDDEN = (4.0, 251.0), 24.0  # beyond these levels a channel has lost up to so many
 
+
 def picture(data: bytes) -> Pixels | None:
     """An encoded photo, upright, as uint8 RGB (SIDE, SIDE, 3), whatever its aspect; None where it does not decode."""
     try:
@@ -58,41 +59,35 @@ def same_exposure(first: Pixels, second: Pixels) -> bool:
 
 def difference(first: Pixels, second: Pixels) -> float:
     """The largest difference of a spot, as a multiple of what saving again explains; infinite where none fits."""
-    return max(parts(first, second))
-
-
-def parts(first: Pixels, second: Pixels) -> tuple[float, float]:
     one, other = first.astype(np.float64), second.astype(np.float64)
     axes = _refined(one @ LUMA, other @ LUMA)
     if axes is None:
-        return float("inf"), float("inf")
+        return float("inf")
     laid, inside = _warped(one, axes)
-    there = (laid, other)
-    pairs = [_compared(*there, inside), _compared(*there[::-1], inside)]
-    return max(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
+    x, y = _averaged(laid, inside, SPOT), _averaged(other, inside, SPOT)
+    return max(_unexplained(x, y, inside), _unexplained(y, x, inside))
 
 
-def _compared(picture: Floats, target: Floats, inside: Flags) -> tuple[float, float]:
-    """Of the spots of `target` after the best tone curve of each channel of `picture`: lightness and colour."""
-    x, y = _averaged(picture, inside, SPOT), _averaged(target, inside, SPOT)
+def _unexplained(x: Floats, y: Floats, inside: Flags) -> float:
+    """The largest of what is left of `y` after the best tone curve of each channel of `x`."""
     rest = y - np.stack([_toned(x[..., n], y[..., n], inside, 2) for n in range(3)], axis=-1)
     hidden = np.where((x < _CLIPPED[0]) | (x > _CLIPPED[1]), _HIDDEN, 0.0) @ LUMA
     lightness = rest @ LUMA
     grey = y @ LUMA
     contrast = np.sqrt(np.maximum(_averaged(grey**2, inside, AROUND) - _averaged(grey, inside, AROUND) ** 2, 0))
     left = np.maximum(np.abs(lightness) - hidden, 0) / (STEADY + TOLERANCE * contrast)
-    colour = np.abs(_averaged(rest - lightness[..., None], inside, PATCH))
-    return float(left[inside].max()), float(colour[inside].max() / STEADY_COLOUR)
+    colour = np.abs(_averaged(rest - lightness[..., None], inside, PATCH)) / STEADY_COLOUR
+    return float(max(left[inside].max(), colour[inside].max()))
 
 
 def _averaged(levels: Floats, inside: Flags, spread: float) -> Floats:
     """What lies around each pixel of the part `inside`."""
     mask = inside.astype(np.float64)
     sigma = (spread, spread, 0)[: levels.ndim]
-    share = np.maximum(gaussian_filter(mask, spread), 1e-3)
+    share = np.maximum(gaussian_filter(mask, spread, truncate=3), 1e-3)
     if levels.ndim == 3:
-        return gaussian_filter(levels * mask[..., None], sigma) / share[..., None]
-    return gaussian_filter(levels * mask, sigma) / share
+        return gaussian_filter(levels * mask[..., None], sigma, truncate=3) / share[..., None]
+    return gaussian_filter(levels * mask, sigma, truncate=3) / share
 
 
 # ---- tone
@@ -168,7 +163,7 @@ def _refined(one: Floats, other: Floats) -> Axes | None:
             laid, inside = _warped(image, axes)
             known = minimum_filter(inside, 2 * int(blur) + 1)
             x = _toned(_averaged(laid, inside, blur), target, known, 1)
-            rows, columns = (size * slope[known] for slope in np.gradient(x))
+            rows, columns = (size * np.gradient(x, axis=axis)[known] for axis in (0, 1))
             down, across = (np.broadcast_to(part, x.shape)[known] for part in (place[:, None], place))
             slopes = np.stack([rows * down, rows, columns * across, columns])
             rest = (target - x)[known]
