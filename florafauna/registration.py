@@ -9,12 +9,13 @@ that moved, is more.
 
 import io
 import warnings
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import gaussian_filter, minimum_filter
+from scipy.ndimage import gaussian_filter
 
 from florafauna.orientation import TURNS, orientation
 from florafauna.rgb import to_rgb
@@ -22,6 +23,8 @@ from florafauna.rgb import to_rgb
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
+Inside = tuple[Flags, Flags]  # rows and columns
+Matrices = tuple[Floats, Floats]  # for rows and columns
 
 SIDE = 160
 SPOT, PATCH = 1.8, 4.0  # standard deviations, in pixels, of what lightness and colour are averaged with
@@ -54,40 +57,62 @@ def picture(data: bytes) -> Pixels | None:
 
 def same_exposure(first: Pixels, second: Pixels) -> bool:
     """Whether two pictures as `picture` gives them are copies of each other; a mirrored one is to be turned back."""
-    return difference(first, second) <= 1
+    return all(difference <= 1 for difference in differences(first, second))
 
 
-def difference(first: Pixels, second: Pixels) -> float:
-    """The largest difference of a spot, as a multiple of what saving again explains; infinite where none fits."""
-    one, other = first.astype(np.float64), second.astype(np.float64)
-    axes = _refined(one @ LUMA, other @ LUMA)
+def differences(first: Pixels, second: Pixels) -> Iterator[float]:
+    """The largest difference of a spot, as a multiple of what saving again explains, in either direction.
+
+    Infinite where no crop fits.
+    """
+    one, other = (np.moveaxis(pixels, 2, 0).astype(np.float64) for pixels in (first, second))
+    axes = _refined(_grey(one), _grey(other))
     if axes is None:
-        return float("inf")
-    laid, inside = _warped(one, axes)
-    x, y = _averaged(laid, inside, SPOT), _averaged(other, inside, SPOT)
-    return max(_unexplained(x, y, inside), _unexplained(y, x, inside))
+        yield float("inf")
+        return
+    (down, rows), (across, columns) = (_sampling(scale, shift, SIDE) for scale, shift in axes)
+    inside = rows, columns
+    blur = _averaging(inside, SPOT)
+    x, y = _applied((blur[0] @ down, blur[1] @ across), one), _applied(blur, other)
+    yield _unexplained(x, y, inside)
+    yield _unexplained(y, x, inside)
 
 
-def _unexplained(x: Floats, y: Floats, inside: Flags) -> float:
+def _unexplained(x: Floats, y: Floats, inside: Inside) -> float:
     """The largest of what is left of `y` after the best tone curve of each channel of `x`."""
-    rest = y - np.stack([_toned(x[..., n], y[..., n], inside, 2) for n in range(3)], axis=-1)
-    hidden = np.where((x < _CLIPPED[0]) | (x > _CLIPPED[1]), _HIDDEN, 0.0) @ LUMA
-    lightness = rest @ LUMA
-    grey = y @ LUMA
-    contrast = np.sqrt(np.maximum(_averaged(grey**2, inside, AROUND) - _averaged(grey, inside, AROUND) ** 2, 0))
+    known = inside[0][:, None] & inside[1]
+    rest = y - np.stack([_toned(levels, target, known, 2) for levels, target in zip(x, y, strict=True)])
+    hidden = _HIDDEN * _grey((x < _CLIPPED[0]) | (x > _CLIPPED[1]))
+    lightness, grey = _grey(rest), _grey(y)
+    around = _averaging(inside, AROUND)
+    contrast = np.sqrt(np.maximum(_applied(around, grey**2) - _applied(around, grey) ** 2, 0))
     left = np.maximum(np.abs(lightness) - hidden, 0) / (STEADY + TOLERANCE * contrast)
-    colour = np.abs(_averaged(rest - lightness[..., None], inside, PATCH)) / STEADY_COLOUR
-    return float(max(left[inside].max(), colour[inside].max()))
+    colour = np.abs(_applied(_averaging(inside, PATCH), rest - lightness)) / STEADY_COLOUR
+    return float(max(left[known].max(), colour[:, known].max()))
 
 
-def _averaged(levels: Floats, inside: Flags, spread: float) -> Floats:
-    """What lies around each pixel of the part `inside`."""
-    mask = inside.astype(np.float64)
-    sigma = (spread, spread, 0)[: levels.ndim]
-    share = np.maximum(gaussian_filter(mask, spread, truncate=3), 1e-3)
-    if levels.ndim == 3:
-        return gaussian_filter(levels * mask[..., None], sigma, truncate=3) / share[..., None]
-    return gaussian_filter(levels * mask, sigma, truncate=3) / share
+def _averaging(inside: Inside, spread: float) -> Matrices:
+    """The matrices that average what lies around each pixel, of the part `inside`."""
+    down, across = (_bell(len(part), spread) * part for part in inside)
+    return (
+        down / np.maximum(down.sum(axis=1, keepdims=True), 1e-9),
+        across / np.maximum(across.sum(axis=1, keepdims=True), 1e-9),
+    )
+
+
+@cache
+def _bell(size: int, spread: float) -> Floats:
+    at = np.arange(size)
+    return np.asarray(np.exp(-(((at[:, None] - at) / spread) ** 2) / 2))
+
+
+def _applied(matrices: Matrices, levels: Floats) -> Floats:
+    """Both matrices on the rows and columns of one channel or several, (channels, rows, columns)."""
+    return np.asarray(matrices[0] @ levels @ matrices[1].T)
+
+
+def _grey(channels: Floats | Flags) -> Floats:
+    return np.tensordot(LUMA, channels, axes=1)
 
 
 # ---- tone
@@ -156,16 +181,17 @@ def _refined(one: Floats, other: Floats) -> Axes | None:
     axes = _start(one, other)
     for reduced, blur, steps in _STEPS:
         size = SIDE // reduced
-        image, target = (part.reshape(size, reduced, size, reduced).mean((1, 3)) for part in (one, other))
+        image, aim = (part.reshape(size, reduced, size, reduced).mean((1, 3)) for part in (one, other))
         place = (np.arange(size) + 0.5) / size
-        target = gaussian_filter(target, blur)
         for _ in range(steps):
-            laid, inside = _warped(image, axes)
-            known = minimum_filter(inside, 2 * int(blur) + 1)
-            x = _toned(_averaged(laid, inside, blur), target, known, 1)
-            rows, columns = (size * np.gradient(x, axis=axis)[known] for axis in (0, 1))
-            down, across = (np.broadcast_to(part, x.shape)[known] for part in (place[:, None], place))
-            slopes = np.stack([rows * down, rows, columns * across, columns])
+            (down, rows), (across, columns) = (_sampling(scale, shift, size) for scale, shift in axes)
+            around = _averaging((rows, columns), blur)
+            target = _applied(around, aim)
+            known = rows[:, None] & columns
+            x = _toned(_applied((around[0] @ down, around[1] @ across), image), target, known, 1)
+            by_row, by_column = (size * np.gradient(x, axis=axis)[known] for axis in (0, 1))
+            row, column = (np.broadcast_to(part, x.shape)[known] for part in (place[:, None], place))
+            slopes = np.stack([by_row * row, by_row, by_column * column, by_column])
             rest = (target - x)[known]
             weighted = slopes * _trusted(rest)
             system = weighted @ slopes.T
@@ -182,13 +208,6 @@ def _refined(one: Floats, other: Floats) -> Axes | None:
 def _moved(axis: Axis, grown: float, by: float) -> Axis:
     scale, shift = axis
     return scale * (1 + grown), shift + scale * by
-
-
-def _warped(image: Floats, axes: Axes) -> tuple[Floats, Flags]:
-    """`image` laid over the other, and where it covers it."""
-    (down, rows), (across, columns) = (_sampling(scale, shift, len(image)) for scale, shift in axes)
-    laid = np.tensordot(down, image, axes=1)
-    return np.moveaxis(np.tensordot(across, laid, axes=(1, 1)), 0, 1), rows[:, None] & columns
 
 
 def _sampling(scale: float, shift: float, size: int) -> tuple[Floats, Flags]:
