@@ -24,7 +24,7 @@ from florafauna.progress import track
 from florafauna.registration import Pixels, picture, same_exposure
 from florafauna.sources import Source
 
-MISSES, PAIRS = 64, 1000  # of a cluster; a pair takes some 0.05 s
+MISSES, PAIRS = 64, 1000  # of a cluster
 _PARTNERS = 3  # the photos of other labels that are most alike; the others are no copies if these are none
 _PAIRS_AT_ONCE = 1 << 22  # bounds memory to about 100 MB
 _SIEVED_AT_ONCE = 256

@@ -26,6 +26,7 @@ Flags = npt.NDArray[np.bool_]
 Inside = tuple[Flags, Flags]  # rows and columns
 Matrices = tuple[Floats, Floats]  # for rows and columns
 
+# Chosen on every second photo of ../shared/photos; `python -m benchmarks duplicates` measures them on the others.
 SIDE = 160
 SPOT, PATCH = 1.8, 4.0  # standard deviations, in pixels, of what lightness and colour are averaged with
 AROUND = 3.0  # and of a spot's surroundings
@@ -36,9 +37,9 @@ LUMA = np.array([0.299, 0.587, 0.114])
 _COARSE = 32
 _STARTS = ((0.0, 1.0), (0.0, 0.95), (0.05, 1.0), (0.025, 0.975), (0.0, 0.975), (0.025, 1.0))
 _STEPS = ((2, 2.0, 4), (1, 1.8, 4))  # reduction, blur in its pixels, steps
-_FAR = 0.15  # of a side: farther the edges of copies do not lie apart
-_STILL = 3e-5
-_CLIPPED, _HIDDEN = (4.0, 251.0), 24.0  # beyond these levels a channel has lost up to so many
+_FAR = 0.15  # of a side: the edges of copies lie no farther apart
+_STILL = 3e-5  # of a side; a smaller step is the last
+_CLIPPED, _HIDDEN = (4.0, 251.0), 24.0  # darker or brighter, a channel may have lost so many levels
 
 
 def picture(data: bytes) -> Pixels | None:
