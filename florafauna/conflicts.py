@@ -2,41 +2,46 @@
 
 Near-duplicates are not enough: the frames of a camera that does not move are near-duplicates of each other, the empty
 ones and those with an animal, and their labels differ rightly. So two files of a cluster are taken for copies only
-where no cell of their thumbnails differs by more than saving again explains, once their grey levels are brought into
-line (a change of exposure, contrast or gamma is no difference). An animal that fills a cell or part of it is one. Files
-with different times are different exposures. Pairs that this leaves in doubt (copies that were cropped, above all) stay
-near-duplicates with several labels: suspects, on one side of the split.
+where their thumbnails show one picture and their decoded pixels one exposure (`registration`). Files with different
+times are different exposures.
+
+A cluster may be 10,000 frames of a camera, so pairs are tried from the most alike down until MISSES of the cluster were
+no copies, or PAIRS were tried. What lies beyond stays near-duplicates with several labels: suspects, on one side of the
+split.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from florafauna.perceptual import Bytes
+from florafauna.perceptual import Bytes, same_picture
+from florafauna.progress import track
+from florafauna.registration import Pixels, picture, same_exposure
+from florafauna.sources import Source
 
-# A cell may differ by TOLERANCE of its surroundings' range of grey levels (a copy of another size is sampled a fraction
-# of a pixel elsewhere) and of STEADY levels (rounding, JPEG). Chosen on ../shared/photos so that JPEGs of quality 50
-# pass and that a dot of 0.5 % of the picture (0.2 %: one in twenty) does not: `python -m benchmarks duplicates`.
-TOLERANCE = 0.05
-STEADY = 40.0
+MISSES, PAIRS = 64, 1000  # of a cluster
 _PARTNERS = 3  # the photos of other labels that are most alike; the others are no copies if these are none
 _PAIRS_AT_ONCE = 1 << 22  # bounds memory to about 100 MB
+_SIEVED_AT_ONCE = 256
+_KEPT = 512  # decoded pictures, 40 MB
 _NAMED = 4  # files in a sentence
 
-Floats = npt.NDArray[np.float64]
+Pair = tuple[int, int, bool]  # two photos, and whether one is mirrored
 Indices = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
-def label_conflicts(table: pd.DataFrame, thumbnails: Bytes, rows: Indices | None = None) -> pd.Series:
+def label_conflicts(table: pd.DataFrame, thumbnails: Bytes, source: Source, rows: Indices | None = None) -> pd.Series:
     """Why the label of each photo cannot be trusted, naming the files that contradict each other; "" elsewhere.
 
-    `table` has path, label, cluster (a number), sha256, flat and perhaps datetime;
+    `table` has path (in `source`), label, cluster (a number), sha256, flat and perhaps datetime;
     `thumbnails` is (photos, side, side); where it holds more than the photos, `rows` says which of its own each is.
+    A file that does not decode here is no copy.
     """
     rows = np.arange(len(table)) if rows is None else rows
     labels, content = (pd.factorize(table[name], sort=True)[0] for name in ("label", "sha256"))
@@ -46,47 +51,60 @@ def label_conflicts(table: pd.DataFrame, thumbnails: Bytes, rows: Indices | None
     some = np.flatnonzero(mixed & ~table["flat"].to_numpy(dtype=bool))
     times = pd.factorize(table["datetime"], sort=True)[0] if "datetime" in table.columns else np.zeros(len(table), int)
     timed = (table["datetime"] != "").to_numpy() if "datetime" in table.columns else np.zeros(len(table), bool)
-    for members in table.iloc[some].groupby("cluster").indices.values():
+    shown = lru_cache(_KEPT)(partial(_shown, source, table["path"].to_numpy()))
+    for members in track(list(table.iloc[some].groupby("cluster").indices.values()), "label conflicts"):
         numbers = some[members]
-        shown = thumbnails[rows[numbers]]
-        for one, other, flipped in _partners(shown, labels[numbers], times[numbers], timed[numbers]):
-            first = shown[one]
-            first = first[:, :, ::-1] if flipped else first
-            same = are_copies(first, shown[other])
-            found += zip(numbers[one[same]].tolist(), numbers[other[same]].tolist(), strict=True)
+        squares = thumbnails[rows[numbers]]
+        apart = content[numbers], labels[numbers], times[numbers], timed[numbers]
+        one, other, flipped = _alike(_partners(squares, *apart))
+        sieved = _sieved(one, other, flipped, squares)
+        found += _copies(((int(numbers[a]), int(numbers[b]), mirrored) for a, b, mirrored in sieved), shown)
     return _named(table, found)
 
 
-def are_copies(first: Bytes, second: Bytes) -> npt.NDArray[np.bool_]:
-    """Whether the thumbnails of each pair, (pairs, side, side), differ by no more than saving again explains."""
-    one, other = first.astype(np.float64), second.astype(np.float64)
-    allowed = TOLERANCE * (STEADY + np.maximum(_range(one), _range(other)))
-    return np.asarray(
-        (np.abs(_unexplained(one, other)) <= allowed).all((1, 2))
-        & (np.abs(_unexplained(other, one)) <= allowed).all((1, 2))
-    )
+def _shown(source: Source, paths: npt.NDArray[np.object_], number: int) -> Pixels | None:
+    try:
+        return picture(source.read(paths[number]))
+    except OSError:
+        return None
 
 
-def _range(levels: Floats) -> Floats:
-    """The range of grey levels around each cell."""
-    return maximum_filter(levels, (0, 3, 3)) - minimum_filter(levels, (0, 3, 3))
+def _copies(candidates: Iterator[Pair], shown: Callable[[int], Pixels | None]) -> Iterator[tuple[int, int]]:
+    """Those that are copies, within the bounds; not all pairs of many copies, but each copy in one."""
+    involved: set[int] = set()
+    tried = missed = 0
+    for one, other, flipped in candidates:
+        if one in involved and other in involved:
+            continue
+        if missed == MISSES or tried == PAIRS:
+            return
+        first, second = shown(one), shown(other)
+        tried += 1
+        if first is None or second is None or not same_exposure(first[:, ::-1] if flipped else first, second):
+            missed += 1
+        else:
+            involved |= {one, other}
+            yield one, other
 
 
-def _unexplained(levels: Floats, target: Floats) -> Floats:
-    """What is left of `target` after the best quadratic function of `levels`."""
-    cells = levels.shape[1] * levels.shape[2]
-    x, y = levels.reshape(-1, cells), target.reshape(-1, cells)
-    y = y - y.mean(axis=1, keepdims=True)
-    basis: list[Floats] = []
-    x = x - x.mean(axis=1, keepdims=True)
-    for power in (x, x**2):
-        part = power - power.mean(axis=1, keepdims=True)
-        for known in basis:
-            part = part - known * (part * known).sum(axis=1, keepdims=True)
-        part = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9)
-        y = y - part * (y * part).sum(axis=1, keepdims=True)
-        basis.append(part)
-    return y.reshape(target.shape)
+def _alike(partners: "Iterator[_Partners]") -> tuple[Indices, Indices, Flags]:
+    """Every pair once, the most alike first."""
+    parts = list(partners)
+    one, other, alike, flipped = (np.concatenate([part[n] for part in parts]) for n in range(4))
+    first, second = np.minimum(one, other), np.maximum(one, other)
+    _, once = np.unique(np.stack([first, second, flipped]), axis=1, return_index=True)
+    order = once[np.lexsort((flipped[once], second[once], first[once], -alike[once]))]
+    return first[order], second[order], flipped[order].astype(bool)
+
+
+def _sieved(first: Indices, second: Indices, mirrored: Flags, thumbnails: Bytes) -> Iterator[Pair]:
+    """Those of the pairs whose thumbnails show one picture, either perhaps a crop of the other."""
+    for start in range(0, len(first), _SIEVED_AT_ONCE):
+        one, other, flipped = (part[start : start + _SIEVED_AT_ONCE] for part in (first, second, mirrored))
+        squares = thumbnails[one]
+        squares[flipped] = squares[flipped][:, :, ::-1]
+        same = same_picture(squares, thumbnails[other])
+        yield from zip(one[same].tolist(), other[same].tolist(), flipped[same].tolist(), strict=True)
 
 
 def _pairs_of_equals(chosen: Indices, content: Indices) -> Iterator[tuple[int, int]]:
@@ -96,21 +114,29 @@ def _pairs_of_equals(chosen: Indices, content: Indices) -> Iterator[tuple[int, i
         yield first.setdefault(int(content[number]), number), number
 
 
+_Partners = tuple[Indices, Indices, npt.NDArray[np.float32], Flags]
+
+
 def _partners(
-    thumbnails: Bytes, labels: Indices, times: Indices, timed: npt.NDArray[np.bool_]
-) -> Iterator[tuple[Indices, Indices, bool]]:
-    """Chunks of photos of one cluster, each with those of other labels that look most like it, mirrored or not."""
+    thumbnails: Bytes, content: Indices, labels: Indices, times: Indices, timed: Flags
+) -> Iterator[_Partners]:
+    """Chunks of photos of one cluster, each with those of other labels that look most like it, mirrored or not.
+
+    Equal bytes are no partners: they are known. Of each pair also how alike they are, and whether one is mirrored.
+    """
     vectors = [_standardised(levels) for levels in (thumbnails, thumbnails[:, :, ::-1])]
     step = max(1, _PAIRS_AT_ONCE // len(labels))
     for start in range(0, len(labels), step):
         rows = np.arange(start, min(start + step, len(labels)))
-        apart = labels[rows, None] == labels
+        apart = (labels[rows, None] == labels) | (content[rows, None] == content)
         apart |= timed[rows, None] & timed & (times[rows, None] != times)
         for flipped in (False, True):
             alike = np.where(apart, -np.inf, vectors[flipped][rows] @ vectors[0].T)
             best = np.argpartition(-alike, min(_PARTNERS, len(labels)) - 1, axis=1)[:, :_PARTNERS]
-            there = np.take_along_axis(alike, best, axis=1) > -np.inf
-            yield np.repeat(rows, best.shape[1])[there.ravel()], best[there], flipped
+            how = np.take_along_axis(alike, best, axis=1)
+            there = how > -np.inf
+            one = np.repeat(rows, best.shape[1])[there.ravel()]
+            yield one, best[there], how[there], np.full(len(one), flipped)
 
 
 def _standardised(thumbnails: Bytes) -> npt.NDArray[np.float32]:

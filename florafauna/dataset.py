@@ -21,7 +21,7 @@ from florafauna.photos import Photos, read_photos
 from florafauna.photos.taxonomy import RANKS
 from florafauna.places import Places, read_places
 from florafauna.placing import assert_apart, place, without_leaks, without_untrained
-from florafauna.sources import open_source
+from florafauna.sources import Source, open_source
 
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
@@ -111,7 +111,7 @@ def examine_photos(
     source = open_source(Path(data.root))
     found = audit(source, list(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
-    table, unreadable, conflicts = _readable(table, found)
+    table, unreadable, conflicts = _readable(table, found, source)
     missing = out["reason"].isin([str(reason) for reason in Reason])
     groups = join(table, data.groups, table["cluster"])
     return Examined(
@@ -193,7 +193,7 @@ def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) 
             )
 
 
-def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _readable(table: pd.DataFrame, found: Audit, source: Source) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The photos that decode, with sha256, width, height and cluster; those that do not; and label conflicts.
 
     Nobody can tell which label of a picture with two is right: both files are taken out.
@@ -207,7 +207,7 @@ def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataF
     rows = np.flatnonzero(~bad)
     flat = facts["flat"].tolist()
     kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), found.hashes, found.thumbnails, flat, rows))
-    detail = label_conflicts(kept, found.thumbnails, rows)
+    detail = label_conflicts(kept, found.thumbnails, source, rows)
     clash = detail != ""
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
     kept = kept[~clash].reset_index(drop=True)

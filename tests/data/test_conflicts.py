@@ -1,16 +1,21 @@
 """The same picture under two labels, saved again or not, is a conflict; frames of one camera are not."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from audit.drawn import saved, scene, write
-from PIL import Image, ImageDraw, ImageOps
+from audit.drawn import CountingSource, saved, scene, write
+from PIL import ExifTags, Image, ImageDraw, ImageOps
 
+from florafauna.conflicts import MISSES, label_conflicts
 from florafauna.dataset import Dataset, prepare
+from florafauna.examine import examine
 from florafauna.params import DataParams, SplitParams
+from florafauna.perceptual import THUMBNAIL
+from florafauna.registration import picture, same_exposure
 
 FOX, EMPTY = "fox", "empty"
 COPIES: dict[str, Callable[[Image.Image], bytes]] = {
@@ -19,9 +24,18 @@ COPIES: dict[str, Callable[[Image.Image], bytes]] = {
     "quality 95": lambda image: saved(image, quality=95),
     "another format": lambda image: saved(image, "PNG"),
     "half the size": lambda image: saved(image.resize((image.width // 2, image.height // 2), Image.Resampling.BICUBIC)),
+    "three quarters of the size": lambda image: saved(image.resize((240, 180), Image.Resampling.BICUBIC)),
+    "cropped by 5 %": lambda image: saved(image.crop((11, 4, 315, 232))),
+    "mirrored, cropped, smaller, in other colours, quality 60": lambda image: saved(
+        tinted(ImageOps.mirror(image.crop((3, 8, 310, 238)))).resize((200, 150), Image.Resampling.BICUBIC), quality=60
+    ),
     "mirrored": lambda image: saved(ImageOps.mirror(image)),
     "another gamma": lambda image: saved(image.point(lambda level: round(255 * (level / 255) ** 0.92))),
 }
+
+
+def tinted(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image) * [1.05, 0.97, 0.94]).clip(0, 255).astype(np.uint8))
 
 
 def prepared(root: Path, photos: dict[str, bytes], times: dict[str, str] | None = None) -> Dataset:
@@ -71,7 +85,7 @@ def test_copies_under_one_label_stay(tmp_path: Path) -> None:
     assert dataset.facts["duplicates"]["photos"] == 2
 
 
-@pytest.mark.parametrize("share", [0.005, 0.02])
+@pytest.mark.parametrize("share", [0.001, 0.005, 0.02])
 def test_empty_and_occupied_frames_of_a_camera_are_kept_on_one_side_and_are_suspects(
     share: float, tmp_path: Path
 ) -> None:
@@ -97,3 +111,61 @@ def test_pictures_of_different_times_are_different_exposures(tmp_path: Path) -> 
     assert len(prepared(tmp_path / "one" / "photos", photos, times).quarantine) == 0
     times["empty/b.jpg"] = times["fox/a.jpg"]
     assert len(prepared(tmp_path / "two" / "photos", photos, times).quarantine) == 2
+
+
+def test_a_camera_of_many_frames_is_not_decoded_pair_by_pair(tmp_path: Path) -> None:
+    """The pairs most alike are tried, so that a copy is found, and no more once MISSES were none."""
+    background, rows, squares = scene(3), [], []
+    for number in range(2 * MISSES + 40):
+        frame = with_animal(background, 30 + 18 * (number % 14), 30 + 15 * (number // 14), 0.01)
+        rows.append((f"{number}.jpg", (EMPTY, FOX)[number % 2], saved(frame)))
+    rows.append(("copy.jpg", FOX, saved(Image.open(BytesIO(rows[0][2])), quality=80)))
+    for path, _, content in rows:
+        write(tmp_path, path, content)
+        squares.append(np.frombuffer(examine(content).thumbnail, np.uint8).reshape(THUMBNAIL, THUMBNAIL))
+    table = pd.DataFrame({"path": [row[0] for row in rows], "label": [row[1] for row in rows]})
+    table = table.assign(cluster=0, sha256=table["path"], flat=False)
+    source = CountingSource(tmp_path)
+    found = label_conflicts(table, np.stack(squares), source)
+    assert list(table.loc[found != "", "path"]) == ["0.jpg", "copy.jpg"]
+    assert len(source.was_read) <= 2 * MISSES + 2 < len(rows)
+
+
+def test_a_cluster_whose_files_no_longer_decode_has_no_copies(tmp_path: Path) -> None:
+    write(tmp_path, "broken.jpg", saved(scene(7))[:300])
+    table = pd.DataFrame({"path": ["broken.jpg", "gone.jpg"], "label": [FOX, EMPTY], "sha256": ["a", "b"]})
+    squares = np.repeat(np.arange(THUMBNAIL**2, dtype=np.uint8).reshape(1, THUMBNAIL, THUMBNAIL), 2, axis=0)
+    found = label_conflicts(table.assign(cluster=0, flat=False), squares, CountingSource(tmp_path))
+    assert list(found) == ["", ""]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", saved(scene(1))[:300]], ids=["empty", "text", "cut"])
+def test_what_is_no_picture_gives_none(content: bytes) -> None:
+    assert picture(content) is None
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (320, 240)])
+def test_every_mode_and_shape_can_be_compared(mode: str, size: tuple[int, int]) -> None:
+    odd = picture(saved(Image.new(mode, size), "TIFF"))
+    other = picture(saved(scene(1)))
+    assert odd is not None
+    assert other is not None
+    assert same_exposure(odd, odd)
+    assert not same_exposure(odd, other)
+    assert not same_exposure(other, odd)
+
+
+def test_a_picture_is_upright_and_copies_are_the_same_in_both_directions() -> None:
+    upright = scene(7)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    turned = picture(saved(upright.transpose(Image.Transpose.ROTATE_90), exif=exif))
+    first, cropped = picture(saved(upright)), picture(COPIES["cropped by 5 %"](upright))
+    assert turned is not None
+    assert first is not None
+    assert cropped is not None
+    assert same_exposure(first, turned)
+    assert same_exposure(first, cropped)
+    assert same_exposure(cropped, first)
+    assert not same_exposure(first, cropped[:, ::-1])
