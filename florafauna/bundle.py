@@ -3,7 +3,6 @@
 Training leaves `models/trained/M/`, evaluation makes the bundle `models/M/` of it: the same weights, described fully.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from florafauna.centre import PREDICTION_BATCH
 from florafauna.compute import Compute
 from florafauna.errors import UserError
 from florafauna.files import sha256_bytes, sha256_file, write_atomic
+from florafauna.inference import Ready, forward
 from florafauna.models import DataConfig, create
 from florafauna.params import Architecture
 from florafauna.store import PixelStore
-from florafauna.views import EvalView, batches, normalise
+from florafauna.views import EvalView, batches
 
 
 @dataclass(frozen=True)
@@ -81,26 +81,26 @@ def _load(folder: Path, info: dict[str, Any], described: str) -> Bundle:
     return Bundle(model.eval(), info)
 
 
-def predict_logits(bundle: Bundle, store: PixelStore, compute: Compute, workers: int = 0) -> np.ndarray:
-    """Logits, float32 (photos, classes), of all photos of a store in its order."""
+def predict_logits(
+    bundle: Bundle, store: PixelStore, compute: Compute, workers: int = 0, as_trained: bool = False
+) -> np.ndarray:
+    """Logits, float32 (photos, classes), of all photos of a store in its order.
+
+    `as_trained` asks for the model as it is and for whole batches, as training validates, in place of `Ready`.
+    """
     if list(store.labels) != bundle.labels:
         raise UserError(f"the photos in {store.folder} have other classes than the model; run `dvc repro`.")
-    model = compute.place(bundle.model).eval()
     data = bundle.data
     view = EvalView(data.test_size, data.crop_pct, data.interpolation)
-    pixels = (batch.images for batch in batches(store, view, range(len(store)), PREDICTION_BATCH, workers=workers))
-    return np.concatenate([logits.float().cpu().numpy() for logits in forward(model, pixels, data, compute)])
-
-
-@torch.inference_mode()
-def forward(
-    model: nn.Module, pixels: Iterable[torch.Tensor], data: DataConfig, compute: Compute
-) -> Iterable[torch.Tensor]:
-    """Logits batch by batch; `pixels` are uint8 (photos, 3, height, width)."""
-    for batch in pixels:
-        images = normalise(batch.to(compute.device, non_blocking=True), data.mean, data.std)
-        with compute.autocast():
-            yield model(images)
+    drawn = batches(store, view, range(len(store)), PREDICTION_BATCH, workers=workers)
+    if as_trained:
+        model = compute.place(bundle.model).eval()
+        with torch.inference_mode():
+            logits = [forward(model, batch.images, data, compute) for batch in drawn]
+    else:
+        ready = Ready(bundle.model, data, compute)
+        logits = [ready.logits(batch.images) for batch in drawn]
+    return torch.cat(logits).numpy()
 
 
 def describe_data(data: DataConfig) -> dict[str, Any]:

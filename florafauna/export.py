@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from florafauna.bundle import Bundle, forward, load_bundle
+from florafauna.bundle import Bundle, load_bundle
 from florafauna.bundle_info import write_info
 from florafauna.centre import PREDICTION_BATCH, centre
 from florafauna.compute import Compute
 from florafauna.errors import UserError
 from florafauna.files import atomic_path, sha256_file
+from florafauna.inference import Ready
 from florafauna.models import DataConfig
 from florafauna.predict.answers import Answers
 from florafauna.predict.with_onnx import FILE, KEY, LOGITS, PIXELS, open_session
@@ -193,15 +194,15 @@ def _difference(bundle: Bundle, file: Path, pixels: np.ndarray) -> float:
     temperature = Answers.of_bundle(bundle.info, 1).temperature
     session = open_session(file.read_bytes(), file.name)
     largest, start = 0.0, 0
-    model = CPU.place(bundle.model).eval()
+    ready = Ready(bundle.model, bundle.data, CPU)
     for photos in (1, 2, *[PREDICTION_BATCH] * len(pixels)):  # batches of several sizes
         batch = pixels[start : start + photos]
         if not len(batch):
             break
         start += photos
         theirs = session.run([LOGITS], {PIXELS: batch})[0]
-        (ours,) = forward(model, [torch.from_numpy(batch).permute(0, 3, 1, 2)], bundle.data, CPU)
-        gap = np.abs(softmax(theirs, temperature) - softmax(ours.float().numpy(), temperature)).max()
+        ours = ready.logits(torch.from_numpy(batch).permute(0, 3, 1, 2))
+        gap = np.abs(softmax(theirs, temperature) - softmax(ours.numpy(), temperature)).max()
         largest = max(largest, float(gap)) if np.isfinite(gap) else np.inf
     return largest
 

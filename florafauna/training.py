@@ -305,7 +305,9 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
         },
     )
     bundle = load_trained(job.out)
-    score = weighted_f1(photos.val.targets, predict_logits(bundle, photos.val, parts.compute).argmax(1))
+    score = weighted_f1(
+        photos.val.targets, predict_logits(bundle, photos.val, parts.compute, as_trained=True).argmax(1)
+    )
     if abs(score - best.val_weighted_f1) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
         raise RuntimeError(
             f"the saved model scores {score} on the validation photos, training logged {best.val_weighted_f1}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from florafauna.bundle import PREDICTION_BATCH, Bundle, forward, load_bundle
+from florafauna.bundle import PREDICTION_BATCH, Bundle, load_bundle
 from florafauna.bundle_info import BUNDLE
 from florafauna.ci.commands import committed
 from florafauna.ci.lock import compared_models, read_lock, stale_stages
@@ -19,6 +19,7 @@ from florafauna.compute import for_inference
 from florafauna.errors import UserError
 from florafauna.files import write_json
 from florafauna.finish import claims
+from florafauna.inference import Ready
 from florafauna.params import EvaluateParams, load_params
 from florafauna.predictions import read_predictions
 from florafauna.scoring import score
@@ -110,9 +111,10 @@ def some_logits(bundle: Bundle, store: PixelStore, rows: list[int]) -> np.ndarra
     compute = for_inference(bundle.info["precision"])
     data = bundle.data
     view = EvalView(data.test_size, data.crop_pct, data.interpolation)
-    pixels = (batch.images for batch in batches(store, view, rows, PREDICTION_BATCH))
-    model = compute.place(bundle.model).eval()
-    return np.concatenate([logits.float().cpu().numpy() for logits in forward(model, pixels, data, compute)])
+    ready = Ready(bundle.model, data, compute)
+    return np.concatenate(
+        [ready.logits(batch.images).numpy() for batch in batches(store, view, rows, PREDICTION_BATCH)]
+    )
 
 
 def differences(found: Any, expected: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from florafauna.bundle import Bundle, forward, load_bundle
+from florafauna.bundle import Bundle, load_bundle
 from florafauna.centre import Resize
 from florafauna.compute import Compute, for_inference
+from florafauna.inference import Ready
 from florafauna.resize import resize
 
 
 @dataclass(frozen=True)
 class TorchScorer:
-    """See `Scorer`. The model must be in its place: see `of_bundle`."""
+    """See `Scorer`; made by `of_bundle`. The model of `bundle` is that of `ready`."""
 
     bundle: Bundle
     compute: Compute
+    ready: Ready
     resize: Resize = resize
 
     @classmethod
@@ -30,7 +32,8 @@ class TorchScorer:
     @classmethod
     def of_bundle(cls, bundle: Bundle, compute: Compute) -> "TorchScorer":
         """On a device of one's own choice."""
-        return cls(Bundle(compute.place(bundle.model).eval(), bundle.info), compute)
+        ready = Ready(bundle.model, bundle.data, compute)
+        return cls(Bundle(ready.model, bundle.info), compute, ready)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -39,6 +42,4 @@ class TorchScorer:
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """See `Scorer`."""
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        (scores,) = forward(self.bundle.model, [images], self.bundle.data, self.compute)
-        return scores.float().cpu().numpy()
+        return self.ready.logits(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
