@@ -334,7 +334,7 @@ def test_equal_photos_in_a_row_are_stored(tmp_path: Path) -> None:
         rows = manifest_of(tmp_path / f"{number}/photos")
         assert build_store(rows, LABELS, open_source(tmp_path / f"{number}/photos"), tmp_path / f"{number}/store", 16)
         store = PixelStore(tmp_path / f"{number}/store")
-        assert all(np.array_equal(store.photo(row), decode(data, 16)) for row in range(4))
+        assert all(np.array_equal(store.photo(row), decode(data, 16, resize)) for row in range(4))
 
 
 def test_shards_that_no_store_has_any_more_are_dropped(tmp_path: Path) -> None:

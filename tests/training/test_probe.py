@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from florafauna import probe
-from florafauna.bundle import load_bundle, predict_logits
+from florafauna.bundle import load_trained, predict_logits
 from florafauna.errors import UserError
 from florafauna.feeds import PixelFeed, choose_feed
 from florafauna.params import Architecture, ModelParams
@@ -146,8 +146,11 @@ def test_lbfgs_leaves_a_bundle_as_any_training_does(place: Place, tmp_path: Path
     rows = pd.read_csv(first / "history.csv")
     assert list(rows["epoch"]) == [1]
     assert rows["step"][0] > 1
-    bundle, val = load_bundle(first), PixelStore(place.val)
-    assert weighted_f1(val.targets, predict_logits(bundle, val, CPU).argmax(1)) == rows["val_weighted_f1"][0]
+    trained, val = load_trained(first), PixelStore(place.val)
+    assert (
+        weighted_f1(val.targets, predict_logits(trained, val, CPU, as_trained=True).argmax(1))
+        == rows["val_weighted_f1"][0]
+    )
     before = load_file(place.initial(model_params.architecture))
     after = load_file(first / "model.safetensors")
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -243,7 +246,7 @@ def test_fine_tuning_starts_from_the_probe(
     val, _ = features_of(head, None)
     assert optimum.bias is not None
     expected = torch.tensor(val) @ optimum.weight.T + optimum.bias
-    logits = predict_logits(load_bundle(out), PixelStore(place.val), CPU)
+    logits = predict_logits(load_trained(out), PixelStore(place.val), CPU)
     torch.testing.assert_close(torch.tensor(logits), expected, rtol=1e-3, atol=1e-3)
     assert pd.read_csv(out / "history.csv")["val_weighted_f1"][0] == pytest.approx(optimum.weighted_f1, abs=1 / VAL)
 
