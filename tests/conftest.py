@@ -10,6 +10,12 @@ settings.register_profile("florafauna", deadline=None, derandomize=True, max_exa
 settings.load_profile("florafauna")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LONGEST = ("tests/ci", "tests/pipeline", "tests/training")  # first, so that none of their files is left at the end
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folders with the longest tests come first; files stay together."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture
