@@ -1,15 +1,22 @@
 """What every test shares: where the repository is, and the real photos and weights that may lie beside it."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A slow machine is no failure; the same examples every time, so that CI fails for changes alone.
 settings.register_profile("florafauna", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("florafauna")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LONGEST = ("tests/ci", "tests/pipeline", "tests/training")  # first, so that none of their files is left at the end
 
 
@@ -31,3 +38,19 @@ def shared() -> Path:
     if not (folder / "photos").is_dir() or not (folder / "weights").is_dir():
         pytest.skip("the real photos and weights (../shared) are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Playwright's own Chromium, or the one of the machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        for path in (None, *filter(None, map(shutil.which, SYSTEM_BROWSERS))):
+            try:
+                opened = driver.chromium.launch(executable_path=path)
+            except playwright.Error:
+                continue
+            yield opened
+            opened.close()
+            return
+        pytest.skip("no Chromium is on this machine; `playwright install chromium` fetches one")

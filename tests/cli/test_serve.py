@@ -24,7 +24,6 @@ from florafauna.cli import main
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 GIGABYTE = 1 << 30
 
 
@@ -80,21 +79,6 @@ def server(bundle: Path, place: Place, tmp_path_factory: pytest.TempPathFactory)
     shutil.copytree(bundle, root / "bundle")
     write_info(root / "bundle", info | {"calibration": info["calibration"] | {"thresholds": thresholds}})
     yield from started(root, root / "bundle")
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[playwright.Browser]":
-    """Playwright's own Chromium, or the one of the machine."""
-    with playwright.sync_playwright() as driver:
-        for path in (None, *filter(None, map(shutil.which, SYSTEM_BROWSERS))):
-            try:
-                opened = driver.chromium.launch(executable_path=path)
-            except playwright.Error:
-                continue
-            yield opened
-            opened.close()
-            return
-        pytest.skip("no Chromium is on this machine; `playwright install chromium` fetches one")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The report in a real browser: it works by mouse and keyboard, fits a phone, can be read, and fetches nothing."""
 
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,23 +10,7 @@ from report_project import MARKUP, Project
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[playwright.Browser]":
-    """Playwright's own Chromium, or the one of the machine."""
-    with playwright.sync_playwright() as driver:
-        for path in (None, *filter(None, map(shutil.which, SYSTEM_BROWSERS))):
-            try:
-                opened = driver.chromium.launch(executable_path=path)
-            except playwright.Error:
-                continue
-            yield opened
-            opened.close()
-            return
-        pytest.skip("no Chromium is on this machine; `playwright install chromium` fetches one")
 
 
 @pytest.fixture
