@@ -2,12 +2,13 @@
 
 import re
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.generated import MODELS, SIDE, finish, set_up, start, write_photos
+from benchmarks.generated import MODELS, REPOSITORY, SIDE, finish, set_up, start, write_photos
 from benchmarks.results import Section
 
 COUNTS = (10_000, 100_000)
@@ -24,7 +25,9 @@ ABOUT = f"""Each stage is started as DVC starts it, on different JPEGs of {SIDE}
 of them from an earlier run. The memory is the anonymous and shared memory of the stage's process and of all processes
 that it starts (`Pss_Anon` and `Pss_Shmem` of /proc/PID/smaps_rollup, by which what a process shares with its child
 counts once), read every {SECONDS_BETWEEN_SAMPLES * 1000:.0f} ms; stated is the highest sum. Files that are mapped or
-cached do not count: their pages are given up when others need them. The interpreter and the libraries count."""
+cached do not count: their pages are given up when others need them. The interpreter and the libraries count: "imports"
+is what the stage's process needs to import its code and do nothing, and the last column but one what each further photo
+costs, in all processes."""
 
 
 def run() -> Section:
@@ -38,11 +41,12 @@ def run() -> Section:
             if stage[0] == "train"
             else " ".join(stage[:2] if len(stage) < 3 else stage[:1])
         )
+        further = (many[0] - few[0]) / (COUNTS[1] - COUNTS[0])
         times = f"{few[1]:.0f} s, {many[1]:.0f} s"
-        rows.append(
-            (name, f"{few[0] / 1e6:,.0f} MB", f"{many[0] / 1e6:,.0f} MB", f"**{many[0] / few[0]:.2f}×**", times)
-        )
-    columns = ("stage", *(f"{count:,} photos" for count in COUNTS), "times more", "time with sampling")
+        sizes = (f"{size / 1e6:,.0f} MB" for size in (_imports(stage[0]), few[0], many[0]))
+        rows.append((name, *sizes, f"**{many[0] / few[0]:.2f}×**", f"{further:,.0f} B", times))
+    photos = (f"{count:,} photos" for count in COUNTS)
+    columns = ("stage", "imports", *photos, "times more", "a further photo", "time with sampling")
     return Section("Memory", ABOUT, columns, rows)
 
 
@@ -63,6 +67,20 @@ def _stages(count: int) -> dict[tuple[str, ...], tuple[int, float]]:
             found[(stage, *names)] = peak, time.monotonic() - began
             print(f"memory: {count:,} photos, {stage} {' '.join(names)}: {peak / 1e6:.0f} MB", flush=True)
     return found
+
+
+def _imports(stage: str) -> int:
+    """Bytes of a process that has imported what the stage imports first."""
+    code = f"import stages.{stage}; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        size = _memory(process.pid)
+        process.stdin.write("\n")
+    return size
 
 
 def _peak(process: "subprocess.Popen[str]") -> int:

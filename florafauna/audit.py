@@ -9,7 +9,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,9 +22,9 @@ import pyarrow as pa
 from florafauna import perceptual
 from florafauna.audit_cache import FORMAT, AuditCache, File
 from florafauna.examine import (
+    CRASHES,
     VERSION,
     Content,
-    Reason,
     decoder_versions,
     examine,
     extension_matches,
@@ -34,7 +33,7 @@ from florafauna.examine import (
     refuse_size,
     unreadable,
 )
-from florafauna.processes import Workers
+from florafauna.processes import Workers, map_despite_crashes
 from florafauna.progress import track
 
 CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the queue nor the last task costs much
@@ -177,31 +176,10 @@ def _examine_all(work: ExamineChunk, paths: Sequence[str], workers: int | None) 
 
 
 def _in_processes(work: ExamineChunk, chunks: Sequence[Sequence[str]], workers: int) -> Iterator[list[File]]:
-    """Chunks examined by several processes. A file that ends its process (a decoder's crash) is found by halving."""
-    done = 0
-    while done < len(chunks):
-        with Workers(min(workers, len(chunks) - done), __name__, work) as pool:
-            try:
-                for files in pool.map(chunks[done:]):
-                    yield files
-                    done += 1
-            except BrokenProcessPool:
-                pass
-        if done < len(chunks):
-            yield _examine_by_halves(work, chunks[done])
-            done += 1
+    def start(count: int) -> Workers[Sequence[str], list[File]]:
+        return Workers(count, [__name__], work)
 
-
-def _examine_by_halves(work: ExamineChunk, paths: Sequence[str]) -> list[File]:
-    with Workers(1, __name__, work) as pool:
-        try:
-            return pool.submit(paths).result()
-        except BrokenProcessPool:
-            pass
-    if len(paths) == 1:
-        return [_not_read(paths[0], Content(Reason.CORRUPT, "it crashes the process that decodes it"))]
-    middle = len(paths) // 2
-    return _examine_by_halves(work, paths[:middle]) + _examine_by_halves(work, paths[middle:])
+    return map_despite_crashes(start, workers, chunks, lambda path: _not_read(path, CRASHES))
 
 
 class _Rows:

@@ -84,6 +84,9 @@ class Content:
     thumbnail: bytes = bytes(perceptual.THUMBNAIL**2)
 
 
+CRASHES = Content(Reason.CORRUPT, "it crashes the process that decodes it")
+
+
 def examine(data: bytes) -> Content:
     """The facts of one file's bytes, every row of which is decoded (of a JPEG at reduced resolution)."""
     if not data:

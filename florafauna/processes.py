@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -14,6 +14,7 @@ from florafauna.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 AHEAD = 4  # tasks in flight for each process
 
@@ -23,19 +24,19 @@ _work: Callable[[Any], Any] | None = None  # what this process does with each ta
 class Workers(Generic[Task, Result]):
     """Processes that do `work`, which is sent to each once, so that what it opens is opened once a process.
 
-    `module` is imported before they are started, for all of them; `prepare` runs first in each.
+    `modules` are imported before they are started, for all of them; `prepare` runs first in each.
     """
 
     def __init__(
         self,
         count: int,
-        module: str,
+        modules: Sequence[str],
         work: Callable[[Task], Result],
         prepare: Callable[[], None] | None = None,
     ) -> None:
         # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
         context = get_context("forkserver")
-        context.set_forkserver_preload([module])
+        context.set_forkserver_preload(list(modules))
         self._count = count
         self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
 
@@ -72,6 +73,46 @@ def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], w
     while flying:
         yield flying.popleft().result()
         flying.extend(submit(task) for task in islice(coming, 1))
+
+
+def map_despite_crashes(
+    start: Callable[[int], Workers[Sequence[Item], list[Result]]],
+    count: int,
+    chunks: Sequence[Sequence[Item]],
+    crashed: Callable[[Item], Result],
+) -> Iterator[list[Result]]:
+    """The results of each chunk, in order, by `count` processes, which `start(count)` makes.
+
+    An item that ends its process (a decoder's crash) is found by halving, and its result is `crashed(item)`.
+    """
+    done = 0
+    while done < len(chunks):
+        with start(min(count, len(chunks) - done)) as workers:
+            try:
+                for results in workers.map(chunks[done:]):
+                    yield results
+                    done += 1
+            except BrokenProcessPool:
+                pass
+        if done < len(chunks):
+            yield _by_halves(start, chunks[done], crashed)
+            done += 1
+
+
+def _by_halves(
+    start: Callable[[int], Workers[Sequence[Item], list[Result]]],
+    items: Sequence[Item],
+    crashed: Callable[[Item], Result],
+) -> list[Result]:
+    with start(1) as worker:
+        try:
+            return worker.submit(items).result()
+        except BrokenProcessPool:
+            pass
+    if len(items) == 1:
+        return [crashed(items[0])]
+    middle = len(items) // 2
+    return _by_halves(start, items[:middle], crashed) + _by_halves(start, items[middle:], crashed)
 
 
 def _begin(work: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:

@@ -47,14 +47,14 @@ def read_result(name: str, root: Path = Path()) -> Trained:
     history = root / f"models/{name}/history.csv"
     if not history.is_file():
         raise UserError(f"{history} is missing; run `dvc pull {history.parent}` or `dvc repro`.")
-    metrics = _json(root / f"metrics/{name}.json")
-    training = _json(root / f"metrics/timing/{name}.json")
-    prediction = _json(root / f"metrics/timing/{name}_prediction.json")
+    metrics = read_json(root / f"metrics/{name}.json")
+    training = read_json(root / f"metrics/timing/{name}.json")
+    prediction = read_json(root / f"metrics/timing/{name}_prediction.json")
     return Trained(
         name,
         read_predictions(root / f"predictions/{name}.parquet"),
         metrics,
-        _json(root / f"metrics/per_class/{name}.json"),
+        read_json(root / f"metrics/per_class/{name}.json"),
         cost_of(metrics["model"], training, prediction),
         pd.read_csv(history),
         training,
@@ -62,11 +62,12 @@ def read_result(name: str, root: Path = Path()) -> Trained:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, when_missing: str = "dvc repro", when_broken: str = "dvc repro") -> dict[str, Any]:
+    """The object in a file that a stage wrote; a `UserError` says what to run where it is not there or broken."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run `dvc repro`.") from None
+        raise UserError(f"{path} is missing; run `{when_missing}`.") from None
     except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}); run `dvc repro`.") from None
+        raise UserError(f"{path} is no valid JSON ({error}); run `{when_broken}`.") from None
     return value

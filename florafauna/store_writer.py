@@ -231,7 +231,7 @@ def _write_all(writer: ShardWriter, shards: Iterator[Shard], workers: int | None
             yield from chain.from_iterable(in_flight(lambda shard: threads.submit(writer, [shard]), shards, workers))
     else:
         try:
-            with Workers(workers, __name__, writer, one_thread) as processes:
+            with Workers(workers, [__name__], writer, one_thread) as processes:
                 yield from chain.from_iterable(processes.map(_chunks(shards)))
         except BrokenProcessPool:
             raise UserError(

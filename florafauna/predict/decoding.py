@@ -4,21 +4,16 @@ import io
 import re
 import sys
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from florafauna.centre import Resize, centre
-from florafauna.errors import UserError
 from florafauna.examine import (
+    CRASHES,
     LARGEST_PIXELS,
     Content,
     Reason,
@@ -32,6 +27,7 @@ from florafauna.examine import (
 )
 from florafauna.pixels import decode
 from florafauna.predict.inputs import Photo
+from florafauna.processes import Workers, map_despite_crashes
 from florafauna.sources import Source
 
 CHUNK = 16  # photos a task: 2.4 MB of 224 px views to be sent back
@@ -107,8 +103,12 @@ def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator
     if workers == 1:
         yield from map(decoder.see, photos)
         return
-    chunks = [range(start, min(start + CHUNK, len(photos))) for start in range(0, len(photos), CHUNK)]
-    for seen in _in_processes(decoder, photos, chunks, min(workers, len(chunks))):
+    chunks = [photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK)]
+
+    def start(count: int) -> Workers[Sequence[Photo], list[Seen]]:
+        return Workers(count, [__name__, decoder.sight.resize.__module__], _SeeChunk(decoder), _one_thread)
+
+    for seen in map_despite_crashes(start, workers, chunks, lambda _: _refused(CRASHES)):
         yield from seen
 
 
@@ -143,69 +143,16 @@ def _refused(content: Content) -> Seen:
     return Seen(None, f"{content.reason}: {content.detail}")
 
 
-_decoder: Decoder  # of a worker process, set once: archives are then listed once in each process
+@dataclass(frozen=True)
+class _SeeChunk:
+    """What each process does."""
+
+    decoder: Decoder
+
+    def __call__(self, photos: Sequence[Photo]) -> list[Seen]:
+        return [self.decoder.see(photo) for photo in photos]
 
 
-def _start(decoder: Decoder) -> None:
-    global _decoder
-    _decoder = decoder
+def _one_thread() -> None:
     if "torch" in sys.modules:  # by the decoder's resize
         sys.modules["torch"].set_num_threads(1)
-
-
-def _see_chunk(photos: Sequence[Photo]) -> list[Seen]:
-    return [_decoder.see(photo) for photo in photos]
-
-
-def _pool(decoder: Decoder, workers: int) -> ProcessPoolExecutor:
-    # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, decoder.sight.resize.__module__])
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(decoder,))
-    try:
-        pool.submit(_see_chunk, ()).result()
-    except BrokenProcessPool:
-        raise UserError("the processes that decode photos cannot be started; try --workers 1.") from None
-    return pool
-
-
-def _in_processes(
-    decoder: Decoder, photos: Sequence[Photo], chunks: Sequence[range], workers: int
-) -> Iterator[list[Seen]]:
-    """Chunks seen by several processes. A file that ends its process (a decoder's crash) is found by halving."""
-    done = 0
-    while done < len(chunks):
-        pool, flying = _pool(decoder, workers), deque[Future[list[Seen]]]()
-        ahead = iter(chunks[done:])
-        try:
-            flying.extend(pool.submit(_see_chunk, _of(photos, chunk)) for chunk in islice(ahead, 2 * workers))
-            while flying:
-                seen = flying.popleft().result()
-                done += 1
-                yield seen
-                flying.extend(pool.submit(_see_chunk, _of(photos, chunk)) for chunk in islice(ahead, 1))
-        except BrokenProcessPool:
-            pass
-        finally:
-            pool.shutdown(cancel_futures=True)
-        if done < len(chunks):
-            yield _by_halves(decoder, _of(photos, chunks[done]))
-            done += 1
-
-
-def _by_halves(decoder: Decoder, photos: Sequence[Photo]) -> list[Seen]:
-    pool = _pool(decoder, 1)
-    try:
-        return pool.submit(_see_chunk, photos).result()
-    except BrokenProcessPool:
-        pass
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if len(photos) == 1:
-        return [_refused(Content(Reason.CORRUPT, "it crashes the process that decodes it"))]
-    middle = len(photos) // 2
-    return _by_halves(decoder, photos[:middle]) + _by_halves(decoder, photos[middle:])
-
-
-def _of(photos: Sequence[Photo], chunk: range) -> list[Photo]:
-    return list(photos[chunk.start : chunk.stop])

@@ -1,6 +1,5 @@
 """What the figures were made from: commit, DVC's hashes, weights, params, versions, hardware and durations."""
 
-import json
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 
 from florafauna.errors import UserError
-from florafauna.results import Trained
+from florafauna.results import Trained, read_json
 
 PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # those that scores depend on
 
@@ -81,13 +80,7 @@ def _tracked(lock: Path) -> list[Tracked]:
 
 def _bundle(root: Path, name: str) -> dict[str, Any]:
     file = root / f"models/{name}/bundle.json"
-    try:
-        info: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing; run `dvc pull {file.parent}` or `dvc repro`.") from None
-    except ValueError as error:
-        raise UserError(f"{file} is no valid JSON ({error}); run `dvc checkout {file.parent}`.") from None
-    return info
+    return read_json(file, f"dvc pull {file.parent}` or `dvc repro", f"dvc checkout {file.parent}")
 
 
 def _versions() -> dict[str, str]:
