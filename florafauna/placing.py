@@ -166,12 +166,13 @@ def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
 
 
 def without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A split that the source gives is kept, but photos of a group that is also tested on do not train."""
+    """A split that the source gives is kept, but photos of a group that is also chosen by or tested on do not train."""
     order = table["split"].map({"train": 0, "val": 1, "test": 2})
     leak = order < order.groupby(table["key"]).transform("max")
-    other = table.loc[order.sort_values(ascending=False, kind="stable").index].groupby("key")["path"].first()
-    beside = "its split is " + table["split"] + " and " + table["key"].map(other) + " of its group " + table["key"]
-    leaks = table[leak].assign(reason="leak", detail=(beside + " is also tested on")[leak])
+    other = table.loc[order.sort_values(ascending=False, kind="stable").index].groupby("key")[["path", "split"]].first()
+    path, split = (table["key"].map(other[name]) for name in ("path", "split"))
+    detail = "its split is " + table["split"] + ", but that of " + path + ", of the same group, is " + split
+    leaks = table[leak].assign(reason="leak", detail=detail[leak])
     return table[~leak].reset_index(drop=True), leaks
 
 

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 
 from benchmarks import gpu, notebook_way, repro
 from benchmarks.__main__ import NAMES
-from benchmarks.noop import declared, empty_project
+from benchmarks.noop import chain, declared
 from benchmarks.noop import repro as no_op
 from benchmarks.notebook_way import OWN, TIMM, link_folders, recipe_of, serving_best
 from benchmarks.shared import copy_photos, manifest_of
@@ -123,8 +123,8 @@ def test_without_a_gpu_nothing_is_claimed() -> None:
 
 
 def test_a_no_op_that_runs_a_stage_is_an_error(tmp_path: Path) -> None:
-    empty_project(tmp_path / "empty", 2)
-    assert declared(tmp_path / "empty") == 4
+    chain(tmp_path / "empty", [2, 4])
+    assert declared(tmp_path / "empty") == [2, 4]
     no_op(tmp_path / "empty")
     (tmp_path / "empty/0.txt").write_text("something\n")
     with pytest.raises(RuntimeError, match="no no-op"):
