@@ -20,6 +20,7 @@ from florafauna.sources import open_source
 SETS = ((800, 600, 24, 960), (4000, 3000, 4, 96))  # width, height, different pictures, photos
 ADDED_TO = ((800, 600, 24, 6000), (4000, 3000, 4, 400))
 SHARE = 100  # one in so many is new
+RUNS = 5
 LONG_AGO = 1_600_000_000  # seconds since the epoch: photos are rarely as new as these would be
 
 ABOUT = """Every photo of a folder read to its last row, on all cores, into a row of facts, a hash and a thumbnail.
@@ -50,7 +51,7 @@ def _first(width: int, height: int, different: int, count: int) -> tuple[str, ..
             shutil.rmtree(root / "cache", ignore_errors=True)
             _audit(root, paths)
 
-        timed = pairs(theirs, ours)
+        timed = pairs(theirs, ours, RUNS)
     name = f"{width}×{height} JPEG, {count} photos"
     return name, per_second(count, timed.theirs), per_second(count, timed.ours), timed.ratio
 
@@ -72,7 +73,7 @@ def _adding(width: int, height: int, different: int, count: int) -> tuple[str, .
             _audit(root, paths)
 
         shutil.copytree(root / "known", root / "cache")
-        timed = pairs(everything, added)
+        timed = pairs(everything, added, RUNS)
     share = 100 / statistics.median(timed.ratios)
     name = f"{width}×{height} JPEG, 1 % of {count} photos are new: {share:.1f} % of the time for all"
     return name, "", f"{statistics.median(timed.ours):.2f} s, all {statistics.median(timed.theirs):.2f} s", timed.ratio

@@ -146,6 +146,8 @@ class AuditCache:
     def _connect(self, name: str) -> sqlite3.Connection:
         connection = sqlite3.connect(name, timeout=30)
         try:
+            # A write whose pages spill to the file locks out the workers that read, and the audit waits for them.
+            connection.execute("PRAGMA cache_spill = OFF")
             tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             current = "version" in tables and connection.execute("SELECT text FROM version").fetchall()
             if current != [(self._version,)]:

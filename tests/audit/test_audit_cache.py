@@ -191,6 +191,20 @@ def test_where_no_cache_can_be_made_nothing_is_remembered(folder: Path) -> None:
     assert (found.table["reason"] == "").all()
 
 
+def test_workers_read_while_much_is_written(tmp_path: Path) -> None:
+    content = [examine(data) for data in SMALL]
+    files = [File(f"{n}.jpg", f"{n * 7919:064x}", 1, LONG_AGO, LONG_AGO, content[n % 6]) for n in range(9000)]
+    with AuditCache(tmp_path, "1") as writer:
+        writer.remember("here", files[:1])
+    with AuditCache(tmp_path, "1") as writer:
+        writer.remember("here", files[1:])  # more than SQLite holds in memory by itself, and not yet committed
+        with AuditCache(tmp_path, "1") as reader:
+            assert reader.content(files[0].sha256) == content[0]
+            assert reader.content(files[-1].sha256) is None
+    with AuditCache(tmp_path, "1") as reader:
+        assert reader.content(files[-1].sha256) == content[(len(files) - 1) % 6]
+
+
 def test_facts_of_another_version_are_forgotten(tmp_path: Path) -> None:
     file = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
     with AuditCache(tmp_path, "1") as cache:
