@@ -1,6 +1,9 @@
 """The memory of every stage at 10,000 and at 100,000 photos."""
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +16,7 @@ from benchmarks.results import Section
 
 COUNTS = (10_000, 100_000)
 SECONDS_BETWEEN_SAMPLES = 0.05
+GROWS = 1.1
 STAGES: tuple[tuple[str, ...], ...] = (
     ("split",),
     ("preprocess",),
@@ -27,46 +31,65 @@ that it starts (`Pss_Anon` and `Pss_Shmem` of /proc/PID/smaps_rollup, by which w
 counts once), read every {SECONDS_BETWEEN_SAMPLES * 1000:.0f} ms; stated is the highest sum. Files that are mapped or
 cached do not count: their pages are given up when others need them. The interpreter and the libraries count: "imports"
 is what the stage's process needs to import its code and do nothing, and the last column but one what each further photo
-costs, in all processes."""
+costs, in all processes. Where a stage grows, `benchmarks/allocations.py` says what it holds."""
 
 
 def run() -> Section:
-    """Every stage once at each count."""
-    found = {count: _stages(count) for count in COUNTS}
-    rows = []
-    for stage in STAGES:
-        few, many = (found[count][stage] for count in COUNTS)
-        name = (
-            f"{stage[0]}, {HOW[stage[1]]}"
-            if stage[0] == "train"
-            else " ".join(stage[:2] if len(stage) < 3 else stage[:1])
-        )
-        further = (many[0] - few[0]) / (COUNTS[1] - COUNTS[0])
-        times = f"{few[1]:.0f} s, {many[1]:.0f} s"
-        sizes = (f"{size / 1e6:,.0f} MB" for size in (_imports(stage[0]), few[0], many[0]))
-        rows.append((name, *sizes, f"**{many[0] / few[0]:.2f}×**", f"{further:,.0f} B", times))
+    """Every stage once at each count; then, traced, those that grow."""
+    rows, held = [], []
+    with TemporaryDirectory() as folder:
+        few_root, many_root = (Path(folder) / str(count) for count in COUNTS)
+        few, many = (_stages(root, count) for root, count in zip((few_root, many_root), COUNTS, strict=True))
+        for stage in STAGES:
+            rows.append(_row(stage, *few[stage], *many[stage]))
+            if many[stage][0] > GROWS * few[stage][0]:
+                held.append(f"* {_name(stage)}: {_held(many_root / 'project', stage)}")
     photos = (f"{count:,} photos" for count in COUNTS)
     columns = ("stage", "imports", *photos, "times more", "a further photo", "time with sampling")
-    return Section("Memory", ABOUT, columns, rows)
+    profile = f"What the stages that grow by more than {GROWS} times hold at their highest, of {COUNTS[1]:,} photos:"
+    about = "\n\n".join([ABOUT, profile, "\n".join(held)]) if held else ABOUT
+    return Section("Memory", about, columns, rows)
 
 
-def _stages(count: int) -> dict[tuple[str, ...], tuple[int, float]]:
-    """Peak bytes and seconds of each stage."""
+def _name(stage: tuple[str, ...]) -> str:
+    if stage[0] == "train":
+        return f"train, {HOW[stage[1]]}"
+    return " ".join(stage[:2] if len(stage) < 3 else stage[:1])
+
+
+def _row(stage: tuple[str, ...], few: int, few_seconds: float, many: int, many_seconds: float) -> tuple[str, ...]:
+    sizes = (f"{size / 1e6:,.0f} MB" for size in (_imports(stage[0]), few, many))
+    further = (many - few) / (COUNTS[1] - COUNTS[0])
+    times = f"{few_seconds:.0f} s, {many_seconds:.0f} s"
+    return _name(stage), *sizes, f"**{many / few:.2f}×**", f"{further:,.0f} B", times
+
+
+def _stages(root: Path, count: int) -> dict[tuple[str, ...], tuple[int, float]]:
+    """Peak bytes and seconds of each stage, in `root`/project."""
     found = {}
-    with TemporaryDirectory() as folder:
-        root = Path(folder)
-        write_photos(root / "photos", count)
-        set_up(root / "project", root / "photos")
-        for name in MODELS:
-            finish(root / "project", "weights", start(root / "project", "weights", name))
-        for stage, *names in STAGES:
-            began = time.monotonic()
-            process = start(root / "project", stage, *names)
-            peak = _peak(process)
-            finish(root / "project", stage, process)
-            found[(stage, *names)] = peak, time.monotonic() - began
-            print(f"memory: {count:,} photos, {stage} {' '.join(names)}: {peak / 1e6:.0f} MB", flush=True)
+    write_photos(root / "photos", count)
+    set_up(root / "project", root / "photos")
+    for name in MODELS:
+        finish(root / "project", "weights", start(root / "project", "weights", name))
+    for stage, *names in STAGES:
+        began = time.monotonic()
+        process = start(root / "project", stage, *names)
+        peak = _peak(process)
+        finish(root / "project", stage, process)
+        found[(stage, *names)] = peak, time.monotonic() - began
+        print(f"memory: {count:,} photos, {stage} {' '.join(names)}: {peak / 1e6:.0f} MB", flush=True)
     return found
+
+
+def _held(project: Path, stage: tuple[str, ...]) -> str:
+    """What is held, in words; the stage is run again."""
+    shutil.rmtree(project / ".florafauna", ignore_errors=True)
+    out = project / "allocations.json"
+    command = [sys.executable, "-m", "benchmarks.allocations", str(out), *stage]
+    subprocess.run(command, cwd=project, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=True)
+    found = json.loads(out.read_text(encoding="utf-8"))
+    lines = ", ".join(f"{size / 1e6:.0f} MB at {line}" for line, size in found["lines"])
+    return f"{found['traced'] / 1e6:.0f} MB by Python and numpy ({lines}), up to {found['arrow'] / 1e6:.0f} MB by Arrow"
 
 
 def _imports(stage: str) -> int:

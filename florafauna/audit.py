@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ from florafauna.processes import Workers, map_despite_crashes
 from florafauna.progress import track
 
 CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the queue nor the last task costs much
+WORTH_IMPORTS = 1024  # new photos; fewer are examined before fresh processes have imported what they need
 ASKED_AT_ONCE = 1024  # paths that the cache is asked for
 COLUMNS = ["path", "reason", "detail", "sha256", "bytes", "format", "extension_matches", "mode", "orientation", "width",
            "height", "flat"]  # fmt: skip
@@ -95,16 +96,13 @@ def audit(
     with AuditCache(cache, _version()) as memory:
         for start in range(0, len(paths), ASKED_AT_ONCE):
             asked = paths[start : start + ASKED_AT_ONCE]
-            for at, known in enumerate(_without_reading(source, asked, origin, memory), start):
-                if known is None:
-                    unknown.append(at)
-                else:
-                    rows.put(at, known)
+            known = dict(enumerate(_without_reading(source, asked, origin, memory), start))
+            unknown += [at for at, file in known.items() if file is None]
+            rows.put({at: file for at, file in known.items() if file is not None})
         place = iter(unknown)
         for chunk in _examine_all(ExamineChunk(source, cache), [paths[at] for at in unknown], workers):
             memory.remember(origin, [file for file in chunk if file.sha256])
-            for file in chunk:
-                rows.put(next(place), file)
+            rows.put(dict(zip(islice(place, len(chunk)), chunk, strict=True)))
         memory.prune(origin, paths)
     return rows.audit(paths)
 
@@ -176,8 +174,10 @@ def _examine_all(work: ExamineChunk, paths: Sequence[str], workers: int | None) 
 
 
 def _in_processes(work: ExamineChunk, chunks: Sequence[Sequence[str]], workers: int) -> Iterator[list[File]]:
+    few = sum(map(len, chunks)) < WORTH_IMPORTS
+
     def start(count: int) -> Workers[Sequence[str], list[File]]:
-        return Workers(count, [__name__], work)
+        return Workers(count, [__name__], work, forked=few)
 
     return map_despite_crashes(start, workers, chunks, lambda path: _not_read(path, CRASHES))
 
@@ -194,11 +194,22 @@ class _Rows:
         self._hashes = _mapped((count, len(perceptual.VIEWS)), np.dtype("<u8"), folder)
         self._thumbnails = _mapped((count, perceptual.THUMBNAIL**2), np.dtype(np.uint8), folder)
 
-    def put(self, at: int, file: File) -> None:
-        """Fill row `at`."""
+    def put(self, files: dict[int, File]) -> None:
+        """Fill rows, by number."""
+        if not files:
+            return
+        at, contents = list(files), [file.content for file in files.values()]
+        self._rows[at] = np.array([self._row(file) for file in files.values()], ROW)
+        for column, bytes_ in (
+            (self._hashes, [content.hashes for content in contents]),
+            (self._thumbnails, [content.thumbnail for content in contents]),
+        ):
+            column[at] = np.frombuffer(b"".join(bytes_), column.dtype).reshape(len(at), -1)
+
+    def _row(self, file: File) -> tuple[Any, ...]:
         content, sha256 = file.content, file.sha256
         texts = (content.reason, content.detail, content.format, content.mode)
-        self._rows[at] = (
+        return (
             *(self._texts.setdefault(text, len(self._texts)) for text in texts),
             bool(sha256),
             bytes.fromhex(sha256),
@@ -209,9 +220,6 @@ class _Rows:
             content.height,
             content.flat,
         )
-        if not content.reason:
-            self._hashes[at] = np.frombuffer(content.hashes, "<u8")
-            self._thumbnails[at] = np.frombuffer(content.thumbnail, np.uint8)
 
     def audit(self, paths: Sequence[str]) -> Audit:
         """The rows, which are those of `paths`."""

@@ -9,6 +9,7 @@ import unicodedata
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -117,7 +118,11 @@ def refuse_name(path: str) -> Content | None:
     """Why the file at `path` cannot be used whatever it holds, or None."""
     if printable(path) != path:
         return Content(Reason.BAD_NAME, "the name holds a control character or is not UTF-8; rename the file")
-    extension = _extension(path)
+    return _refuse_extension(_extension(path))
+
+
+@lru_cache
+def _refuse_extension(extension: str) -> Content | None:
     if RAW.fullmatch(extension):
         return Content(Reason.UNSUPPORTED, f"a raw photo ({extension}); develop it to JPEG")
     if VIDEO.fullmatch(extension):

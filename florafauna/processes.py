@@ -1,6 +1,8 @@
 """Worker processes: started clean, told once what to do, and a sentence where none can be started."""
 
 import os
+import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,7 +26,9 @@ _work: Callable[[Any], Any] | None = None  # what this process does with each ta
 class Workers(Generic[Task, Result]):
     """Processes that do `work`, which is sent to each once, so that what it opens is opened once a process.
 
-    `modules` are imported before they are started, for all of them; `prepare` runs first in each.
+    `modules` are imported before they are started, for all of them; `prepare` runs first in each. `forked` ones are
+    copies of this process, there in milliseconds and not in a second; since such a copy could inherit a lock that
+    another thread holds, their `work` must need nothing that has threads of its own (torch, Arrow).
     """
 
     def __init__(
@@ -33,17 +37,24 @@ class Workers(Generic[Task, Result]):
         modules: Sequence[str],
         work: Callable[[Task], Result],
         prepare: Callable[[], None] | None = None,
+        forked: bool = False,
     ) -> None:
-        # forkserver: a fork of this process could inherit a held lock; a preloaded server imports once for all workers
-        context = get_context("forkserver")
-        context.set_forkserver_preload(list(modules))
+        if forked and sys.platform == "linux":
+            self._pool = ProcessPoolExecutor(count, get_context("fork"), initializer=_begin, initargs=(work, prepare))
+        else:
+            context = get_context("forkserver")
+            context.set_forkserver_preload(list(modules))  # imports once for all workers
+            self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
         self._count = count
-        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
 
     def __enter__(self) -> Self:
         """`UserError` where processes cannot start, which would otherwise look like a crash of the first task."""
         try:
-            self._pool.submit(os.getpid).result()
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # of forks beside idle threads of BLAS; see `forked`
+                self._pool.submit(os.getpid).result()
         except BrokenProcessPool:
             self._pool.shutdown()
             raise UserError(
