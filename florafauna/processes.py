@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from copy import deepcopy
 from itertools import islice
 from multiprocessing import get_context
 from types import TracebackType
@@ -128,7 +129,7 @@ def _by_halves(
 
 def _begin(work: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:
     global _work
-    _work = work
+    _work = deepcopy(work)  # as if it had been sent: a fork shares open files, and where they are read, with its parent
     if prepare is not None:
         prepare()
 

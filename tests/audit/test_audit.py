@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from florafauna.audit import Audit, audit
+from florafauna.audit import WORTH_IMPORTS, Audit, audit
 from florafauna.examine import Reason, examine, extension_matches, printable
 from florafauna.orientation import TURNS
 from florafauna.pixels import decode
@@ -391,7 +391,9 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     assert_same(alone, audit(source, paths, cache=tmp_path / "cache", workers=2))
 
 
-def test_a_file_that_crashes_its_process_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("worth", [1, 10_000], ids=["fresh processes", "forks"])
+def test_a_file_that_crashes_its_process_is_found(tmp_path: Path, worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("florafauna.audit.WORTH_IMPORTS", worth)
     paths = many(tmp_path)
     paths[45:45] = [write(tmp_path, "crash.jpg", JPEG)]
     table = audit(CrashingSource(tmp_path), paths, workers=2).table
@@ -415,17 +417,22 @@ from florafauna.audit import audit
 from florafauna.errors import UserError
 from florafauna.sources import open_source
 try:
-    print(audit(open_source(Path(sys.argv[1])), ["a.jpg"]).table)
+    found = audit(open_source(Path(sys.argv[1])), [f"{number}.jpg" for number in range(int(sys.argv[2]))])
+    print("done", set(found.table["reason"]))
 except UserError as error:
     print(f"refused: {error}")
 """
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path, repository: Path) -> None:
-    write(tmp_path, "a.jpg", JPEG)
+    for number in range(WORTH_IMPORTS):
+        write(tmp_path, f"{number}.jpg", JPEG)
     (tmp_path / "script.py").write_text(UNGUARDED, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(repository)}
     command = [sys.executable, tmp_path / "script.py", tmp_path]
+    few = subprocess.run([*command, "3"], env=environment, capture_output=True, text=True, check=False)
+    assert few.stdout == "done {''}\n", few.stdout + few.stderr  # by forks, which need none
+    command.append(str(WORTH_IMPORTS))
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.stdout.startswith("refused: worker processes cannot start"), ran.stdout + ran.stderr
     assert "__main__" in ran.stdout
