@@ -31,7 +31,7 @@ SCENES = 20
 COLOUR_SHIFT = 0.08  # of each channel's gain and of gamma: what another raw converter or a white balance does
 
 # Label conflicts: copies of some of the photos, and animals of so large a share of the picture drawn into them
-COPIES_STEP, FIRST_COPY = 8, 1  # the thresholds were chosen on photos of even number
+COPIES_STEP, FIRST_COPY = 24, 1  # the thresholds were chosen on photos of even number
 AREAS = (0.0005, 0.001, 0.002, 0.005, 0.01)
 SMALL = 0.001
 CONTRAST, FAINT = 35, 20  # grey levels

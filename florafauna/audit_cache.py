@@ -21,6 +21,7 @@ FILE_NAME = "audit.sqlite"
 KEPT_DAYS = 90  # content that no audit met for so long is dropped; until then a branch switch or an undo costs nothing
 REFRESHED_DAYS = 7  # how stale the day of last use may be, so that an audit of known photos hardly writes
 SECONDS_BETWEEN_COMMITS = 2.0
+MOST_PENDING = 1024  # files: each may touch two pages of its own, which stay in memory until they are committed
 
 # A file changed within this time of being read may change again without a new modification time (git's "racy" rule).
 RACY_NANOSECONDS = 2_000_000_000
@@ -61,7 +62,7 @@ class AuditCache:
         self.folder = folder
         self._version = version
         self._today = int(time.time() // 86_400) if today is None else today
-        self._committed = time.monotonic()
+        self._committed, self._pending = time.monotonic(), 0
         self._connection = self._open()
 
     def __enter__(self) -> Self:
@@ -109,10 +110,11 @@ class AuditCache:
                 if file.read_at - file.modified > RACY_NANOSECONDS
             ],
         )
-        if time.monotonic() - self._committed > SECONDS_BETWEEN_COMMITS:
+        self._pending += len(files)
+        if self._pending > MOST_PENDING or time.monotonic() - self._committed > SECONDS_BETWEEN_COMMITS:
             with suppress(sqlite3.Error):
                 self._connection.commit()
-            self._committed = time.monotonic()
+            self._committed, self._pending = time.monotonic(), 0
 
     def prune(self, origin: str, paths: Sequence[str]) -> None:
         """Forget files of `origin` that are not among `paths`, and content that has not been met for KEPT_DAYS."""

@@ -16,6 +16,7 @@ from florafauna.taxonomy import ABOVE_SPECIES, ancestors_of
 SPLITS = ("train", "val", "test")
 NUMBERS = dict.fromkeys(["target", "width", "height"], pa.int64())
 TYPES = dict.fromkeys([*COLUMNS, "split"], pa.string()) | NUMBERS
+STORED = [name for name in TYPES if name != "split"]
 
 
 def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Path, workers: int | None = None) -> int:
@@ -29,7 +30,7 @@ def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Pat
     source, decoded = open_source(root), 0
     with KeptPixels(kept, decoder(), store_size) as known:
         for split in SPLITS:
-            rows = photos.select(list(TYPES)).filter(pc.field("split") == split).to_pandas()
+            rows = photos.filter(pc.field("split") == split).select(STORED).to_pandas()
             # in the test store alone: a corrected taxonomy must not train models anew
             ancestors = [taxa[label] for label in labels] if split == "test" else None
             decoded += build_store(rows, labels, source, out / split, store_size, known, workers, ancestors)

@@ -1,5 +1,6 @@
 """Worker processes: started clean, told once what to do, and a sentence where none can be started."""
 
+import ctypes
 import os
 import sys
 import warnings
@@ -7,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from copy import deepcopy
 from itertools import islice
 from multiprocessing import get_context
@@ -40,6 +42,7 @@ class Workers(Generic[Task, Result]):
         prepare: Callable[[], None] | None = None,
         forked: bool = False,
     ) -> None:
+        _return_freed()
         if forked and sys.platform == "linux":
             self._pool = ProcessPoolExecutor(count, get_context("fork"), initializer=_begin, initargs=(work, prepare))
         else:
@@ -85,6 +88,14 @@ def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], w
     while flying:
         yield flying.popleft().result()
         flying.extend(submit(task) for task in islice(coming, 1))
+
+
+def _return_freed() -> None:
+    """Give back what this process has freed and its allocators keep: its children need memory now."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def map_despite_crashes(

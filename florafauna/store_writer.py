@@ -144,12 +144,13 @@ def _write_shards(
     names = set(index["shard"])
     linked = kept.link(names, files) if kept is not None else set[str]()
     missing = (~index["shard"].isin(linked)).to_numpy(dtype=bool)
-    rest = index[missing]
+    rest = index[missing] if linked else index  # a selection would be a copy
     _check_space(files, int((rest["height"] * rest["width"]).sum()) * 3)
     known = kept.find(rest) if kept is not None else [None] * len(rest)
     new = np.array([each is None for each in known], dtype=bool)
     writer = ShardWriter(source, store_size, files)
-    written = _write_all(writer, _shards(rest, known), workers, rows[missing][new])
+    work = int((rows["width"] * rows["height"] + A_PHOTO).to_numpy()[missing][new].sum())
+    written = _write_all(writer, _shards(rest, known), workers, work)
     for _ in track(written, f"preprocess {files.parent.name}", len(rest)):
         pass
     with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:  # all at last: by now most is on the disk
@@ -220,9 +221,9 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _write_all(writer: ShardWriter, shards: Iterator[Shard], workers: int | None, new: pd.DataFrame) -> Iterator[Place]:
-    """Write all `shards`, by processes or, where there is too little to do for them, threads; yields photos done."""
-    few = workers is None and (new["width"] * new["height"] + A_PHOTO).sum() <= WORTH_PROCESSES
+def _write_all(writer: ShardWriter, shards: Iterator[Shard], workers: int | None, work: int) -> Iterator[Place]:
+    """Write all `shards`, by processes or, where there is too little `work` for them, threads; yields photos done."""
+    few = workers is None and work <= WORTH_PROCESSES
     workers = workers or os.cpu_count() or 1
     if workers == 1:
         yield from chain.from_iterable(writer([shard]) for shard in shards)

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from florafauna.audit import Audit, audit
-from florafauna.audit_cache import FILE_NAME, KEPT_DAYS, AuditCache, File
+from florafauna.audit_cache import FILE_NAME, KEPT_DAYS, MOST_PENDING, AuditCache, File
 from florafauna.examine import examine
+from florafauna.files import sha256_bytes
 from florafauna.sources import FolderSource
 
 SMALL = [saved(scene(seed, 64, 48)) for seed in range(6)]
@@ -193,11 +194,11 @@ def test_where_no_cache_can_be_made_nothing_is_remembered(folder: Path) -> None:
 
 def test_workers_read_while_much_is_written(tmp_path: Path) -> None:
     content = [examine(data) for data in SMALL]
-    files = [File(f"{n}.jpg", f"{n * 7919:064x}", 1, LONG_AGO, LONG_AGO, content[n % 6]) for n in range(9000)]
+    digests = [sha256_bytes(str(number).encode()) for number in range(4 * MOST_PENDING)]
+    files = [File(f"{n}.jpg", sha256, 1, LONG_AGO, LONG_AGO, content[n % 6]) for n, sha256 in enumerate(digests)]
     with AuditCache(tmp_path, "1") as writer:
-        writer.remember("here", files[:1])
-    with AuditCache(tmp_path, "1") as writer:
-        writer.remember("here", files[1:])  # more than SQLite holds in memory by itself, and not yet committed
+        writer.remember("here", files[:-MOST_PENDING])
+        writer.remember("here", files[-MOST_PENDING:])  # more than SQLite holds by itself, and not yet committed
         with AuditCache(tmp_path, "1") as reader:
             assert reader.content(files[0].sha256) == content[0]
             assert reader.content(files[-1].sha256) is None
