@@ -1,4 +1,4 @@
-"""Worker processes: started clean, told once what to do, and a sentence where none can be started."""
+"""Worker processes: told once what to do, and a sentence where none can be started."""
 
 import ctypes
 import os
@@ -43,21 +43,17 @@ class Workers(Generic[Task, Result]):
         forked: bool = False,
     ) -> None:
         _return_freed()
-        if forked and sys.platform == "linux":
-            self._pool = ProcessPoolExecutor(count, get_context("fork"), initializer=_begin, initargs=(work, prepare))
-        else:
-            context = get_context("forkserver")
-            context.set_forkserver_preload(list(modules))  # imports once for all workers
-            self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
+        context = get_context("fork" if forked and sys.platform == "linux" else "forkserver")
+        context.set_forkserver_preload(list(modules))  # imports once for all workers
+        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
         self._count = count
 
     def __enter__(self) -> Self:
         """`UserError` where processes cannot start, which would otherwise look like a crash of the first task."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", DeprecationWarning
-                )  # of forks beside idle threads of BLAS; see `forked`
+                # of forks beside idle threads of BLAS; see `forked`
+                warnings.simplefilter("ignore", DeprecationWarning)
                 self._pool.submit(os.getpid).result()
         except BrokenProcessPool:
             self._pool.shutdown()
@@ -88,6 +84,12 @@ def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], w
     while flying:
         yield flying.popleft().result()
         flying.extend(submit(task) for task in islice(coming, 1))
+
+
+def one_thread() -> None:
+    """Of torch, where it is loaded, in a process of which every core has one."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _return_freed() -> None:

@@ -23,13 +23,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from florafauna.errors import UserError
 from florafauna.files import atomic_path, flush, sha256_bytes
 from florafauna.kept_pixels import Kept, KeptPixels, read_kept
 from florafauna.pixels import decode, stored_size
-from florafauna.processes import Workers, in_flight
+from florafauna.processes import Workers, in_flight, one_thread
 from florafauna.progress import track
 from florafauna.resize import resize
 from florafauna.sources import Source
@@ -249,11 +248,6 @@ def _chunks(shards: Iterator[Shard]) -> Iterator[list[Shard]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-def one_thread() -> None:
-    """Of torch in a process of which every core has one."""
-    torch.set_num_threads(1)
 
 
 def _changed(place: Place, how: str) -> UserError:

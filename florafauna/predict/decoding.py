@@ -2,7 +2,6 @@
 
 import io
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from florafauna.examine import (
 )
 from florafauna.pixels import decode
 from florafauna.predict.inputs import Photo
-from florafauna.processes import Workers, map_despite_crashes
+from florafauna.processes import Workers, map_despite_crashes, one_thread
 from florafauna.sources import Source
 
 CHUNK = 16  # photos a task: 2.4 MB of 224 px views to be sent back
@@ -106,7 +105,7 @@ def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator
     chunks = [photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK)]
 
     def start(count: int) -> Workers[Sequence[Photo], list[Seen]]:
-        return Workers(count, [__name__, decoder.sight.resize.__module__], _SeeChunk(decoder), _one_thread)
+        return Workers(count, [__name__, decoder.sight.resize.__module__], _SeeChunk(decoder), one_thread)
 
     for seen in map_despite_crashes(start, workers, chunks, lambda _: _refused(CRASHES)):
         yield from seen
@@ -151,8 +150,3 @@ class _SeeChunk:
 
     def __call__(self, photos: Sequence[Photo]) -> list[Seen]:
         return [self.decoder.see(photo) for photo in photos]
-
-
-def _one_thread() -> None:
-    if "torch" in sys.modules:  # by the decoder's resize
-        sys.modules["torch"].set_num_threads(1)
