@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from florafauna import __version__
 from florafauna.bundle import describe_data, load_trained, predict_logits, save_trained
-from florafauna.compute import Compute, choose, hardware, memory_advice
+from florafauna.compute import Compute, choose, hardware, memory_advice, reuse_freed_memory
 from florafauna.errors import UserError
 from florafauna.feeds import Feed, Photos, choose_feed
 from florafauna.files import sha256_file, write_atomic, write_json
@@ -114,6 +114,7 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
     ended with. Raises `UserError` when the loss is no number or the memory does not suffice.
     """
     params, compute = job.params, choose(job.params.precision)
+    reuse_freed_memory()
     initial = load_initial_weights(job.initial)
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
