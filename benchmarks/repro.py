@@ -42,7 +42,7 @@ cycled views where layers are frozen), evaluation with intervals, comparison, re
 the training loops and frozen prefixes: mostly twelve stages that each start Python and DVC, and import torch where they
 need it.
 Only the frozen prefix saves work by itself; of the model that is trained in all layers, which is the smallest of the
-three, every epoch is computed both ways, and decoding and memory format make the difference.
+three, every epoch is computed both ways; decoding, memory format and the use of freed memory make the difference.
 Weighted F1 on the same {test} test photos, with 95 % intervals over photos, resampled by group; "difference" is
 florafauna's minus the notebooks', paired on the same resamples, and p that of McNemar's exact test."""
 

@@ -165,7 +165,7 @@ class ExamineChunk:
 def _examine_all(work: ExamineChunk, paths: Sequence[str], workers: int | None) -> Iterator[list[File]]:
     """The facts of `paths`, in order, in chunks."""
     alone, workers = workers == 1, workers or os.cpu_count() or 1
-    size = min(CHUNK, -(-len(paths) // (4 * workers)) or 1)
+    size = min(CHUNK, -(-len(paths) // (16 * workers)) or 1)
     chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
     results: Iterable[list[File]] = map(work, chunks) if alone else _in_processes(work, chunks, workers)
     files = track(chain.from_iterable(results), "audit", total=len(paths))

@@ -10,10 +10,9 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from florafauna.examine import Content
 
@@ -26,9 +25,9 @@ MOST_PENDING = 1024  # files: each may touch two pages of its own, which stay in
 # A file changed within this time of being read may change again without a new modification time (git's "racy" rule).
 RACY_NANOSECONDS = 2_000_000_000
 
-FORMAT = 2  # of the file; belongs into `version`
+FORMAT = 3  # of the file; belongs into `version`
 
-_FACTS = tuple(field.name for field in fields(Content))
+_FACTS = Content._fields
 _FLAT = _FACTS.index("flat")
 _SCHEMA = f"""
 CREATE TABLE version (text TEXT NOT NULL);
@@ -37,11 +36,11 @@ WITHOUT ROWID;
 CREATE TABLE seen (
     origin TEXT, path TEXT, size INTEGER, modified INTEGER, sha256 TEXT, PRIMARY KEY (origin, path)
 ) WITHOUT ROWID;
+CREATE TABLE pruned (origin TEXT PRIMARY KEY, day INTEGER NOT NULL);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):  # a frozen dataclass takes four times as long to make
     """A file as it was read: SHA-256 ("" where it could not be), bytes, times in ns since the epoch, its content."""
 
     path: str
@@ -117,7 +116,13 @@ class AuditCache:
             self._committed, self._pending = time.monotonic(), 0
 
     def prune(self, origin: str, paths: Sequence[str]) -> None:
-        """Forget files of `origin` that are not among `paths`, and content that has not been met for KEPT_DAYS."""
+        """Forget files of `origin` that are not among `paths`, and content that has not been met for KEPT_DAYS.
+
+        Once a day, for it reads all that is remembered.
+        """
+        if self._run("SELECT day FROM pruned WHERE origin = ? AND day = ?", (origin, self._today)):
+            return
+        self._run("INSERT OR REPLACE INTO pruned VALUES (?, ?)", (origin, self._today))
         there = set(paths)
         seen = self._run("SELECT path FROM seen WHERE origin = ?", (origin,))
         gone = [(origin, path) for (path,) in seen if path not in there]
@@ -194,7 +199,7 @@ def _remove(folder: Path) -> None:
 
 
 def _row(file: File) -> tuple[Any, ...]:
-    facts = tuple(str(fact) if isinstance(fact, str) else fact for fact in astuple(file.content))  # a Reason as text
+    facts = tuple(str(fact) if isinstance(fact, str) else fact for fact in file.content)  # a Reason as text
     return *facts, _checksum(file.sha256, facts)
 
 
@@ -209,6 +214,7 @@ def _content(sha256: str, row: Sequence[Any]) -> Content | None:
 
 
 def _checksum(sha256: str, facts: Sequence[Any]) -> int:
-    *short, hashes, thumbnail = facts
-    text = repr((sha256, short)).encode("utf-8", "backslashreplace")
+    reason, detail, form, mode, side, width, height, flat, hashes, thumbnail = facts
+    short = f"{sha256}\0{reason}\0{detail}\0{form}\0{mode}\0{side}\0{width}\0{height}\0{flat}"
+    text = short.encode("utf-8", "backslashreplace")
     return zlib.crc32(thumbnail, zlib.crc32(hashes, zlib.crc32(text)))

@@ -4,7 +4,6 @@ import os
 import shutil
 import sqlite3
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +113,7 @@ def test_known_content_is_not_decoded_again(folder: Path) -> None:
     with sqlite3.connect(folder / "cache" / FILE_NAME) as connection:
         ((version,),) = connection.execute("SELECT text FROM version").fetchall()
     with AuditCache(folder / "cache", version) as cache:
-        claimed = replace(examine(SMALL[0]), width=4711)
+        claimed = examine(SMALL[0])._replace(width=4711)
         cache.remember("elsewhere", [File("x.jpg", sha256, len(SMALL[0]), LONG_AGO, time.time_ns(), claimed)])
     assert look(folder, ["a/copy.jpg"])[0].table.loc[0, "width"] == 4711
 
