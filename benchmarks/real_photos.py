@@ -112,5 +112,6 @@ def command(root: Path, *words: str) -> None:
 
 
 def programs() -> dict[str, str]:
-    """The environment with this Python's programs first on the path."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    """The environment with this Python's programs first on the path, and without DVC's report of each command."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
