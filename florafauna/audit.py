@@ -11,6 +11,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,13 +44,13 @@ ASKED_AT_ONCE = 1024  # paths that the cache is asked for
 COLUMNS = ["path", "reason", "detail", "sha256", "bytes", "format", "extension_matches", "mode", "orientation", "width",
            "height", "flat"]  # fmt: skip
 TEXTS = ("reason", "detail", "format", "mode")
-NUMBERS = ("bytes", "extension_matches", "orientation", "width", "height", "flat")
+NUMBERS = {"bytes": int, "extension_matches": bool, "orientation": int, "width": int, "height": int, "flat": bool}
 HASHED = 32  # bytes of a SHA-256
 ROW = np.dtype(
-    [(name, np.int32) for name in TEXTS]
-    + [("read", np.bool_), ("sha256", f"V{HASHED}"), ("bytes", np.int64), ("extension_matches", np.bool_)]
-    + [(name, np.int64) for name in ("orientation", "width", "height")]
-    + [("flat", np.bool_)]
+    {
+        "names": ["texts", "read", "sha256", "bytes", "extension_matches", "orientation", "width", "height", "flat"],
+        "formats": ["<i4", "?", f"V{HASHED}", "<i8", "?", "<i4", "<i4", "<i4", "?"],
+    }
 )
 
 
@@ -101,7 +102,7 @@ def audit(
             unknown.extend(at for at, file in known.items() if file is None)
             rows.put({at: file for at, file in known.items() if file is not None})
         place = iter(unknown)
-        for chunk in _examine_all(ExamineChunk(source, cache), [paths[at] for at in unknown], workers):
+        for chunk in _examine_all(ExamineChunk(source, cache), paths, unknown, workers):
             memory.remember(origin, [file for file in chunk if file.sha256])
             rows.put(dict(zip(islice(place, len(chunk)), chunk, strict=True)))
         memory.prune(origin, paths)
@@ -162,25 +163,31 @@ class ExamineChunk:
         return File(path, sha256, size, modified, read_at, memory.content(sha256) or examine(data))
 
 
-def _examine_all(work: ExamineChunk, paths: Sequence[str], workers: int | None) -> Iterator[list[File]]:
-    """The facts of `paths`, in order, in chunks."""
-    alone, workers = workers == 1, workers or os.cpu_count() or 1
-    size = min(CHUNK, -(-len(paths) // (16 * workers)) or 1)
-    chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
-    results: Iterable[list[File]] = map(work, chunks) if alone else _in_processes(work, chunks, workers)
-    files = track(chain.from_iterable(results), "audit", total=len(paths))
-    for chunk in chunks:
-        yield [next(files) for _ in chunk]
+def _examine_all(
+    work: ExamineChunk, paths: Sequence[str], numbers: Sequence[int], workers: int | None
+) -> Iterator[list[File]]:
+    """The facts of those of `paths` that have these numbers, in order, in chunks."""
+    alone, workers, total = workers == 1, workers or os.cpu_count() or 1, len(numbers)
+    size = min(CHUNK, -(-total // (16 * workers)) or 1)
+    starts = range(0, total, size)
+
+    def chunk(number: int) -> list[str]:  # made when it is needed: all of them would be memory that the workers need
+        return [paths[at] for at in numbers[starts[number] : starts[number] + size]]
+
+    results: Iterable[list[File]]
+    if alone:
+        results = (work(chunk(number)) for number in range(len(starts)))
+    else:
+        start = partial(_workers, work, few=total < WORTH_IMPORTS)
+        results = map_despite_crashes(start, workers, len(starts), chunk, lambda path: _not_read(path, CRASHES))
+    files = track(chain.from_iterable(results), "audit", total=total)
+    for first in starts:
+        yield list(islice(files, min(size, total - first)))
     next(files, None)  # lets the progress bar see the end
 
 
-def _in_processes(work: ExamineChunk, chunks: Sequence[Sequence[str]], workers: int) -> Iterator[list[File]]:
-    few = sum(map(len, chunks)) < WORTH_IMPORTS
-
-    def start(count: int) -> Workers[Sequence[str], list[File]]:
-        return Workers(count, [__name__], work, forked=few)
-
-    return map_despite_crashes(start, workers, chunks, lambda path: _not_read(path, CRASHES))
+def _workers(work: ExamineChunk, count: int, few: bool) -> Workers[Sequence[str], list[File]]:
+    return Workers(count, [__name__], work, forked=few)
 
 
 class _Rows:
@@ -191,7 +198,7 @@ class _Rows:
 
     def __init__(self, count: int, folder: Path | None) -> None:
         self._rows = np.zeros(count, ROW)
-        self._texts = {"": 0}  # and its number, of the few different ones
+        self._texts = {("",) * len(TEXTS): 0}  # the number of each of the few different rows of TEXTS
         self._hashes = _mapped((count, len(perceptual.VIEWS)), np.dtype("<u8"), folder)
         self._thumbnails = _mapped((count, perceptual.THUMBNAIL**2), np.dtype(np.uint8), folder)
 
@@ -209,9 +216,9 @@ class _Rows:
 
     def _row(self, file: File) -> tuple[Any, ...]:
         content, sha256 = file.content, file.sha256
-        texts = (content.reason, content.detail, content.format, content.mode)
+        texts = (str(content.reason), content.detail, content.format, content.mode)
         return (
-            *(self._texts.setdefault(text, len(self._texts)) for text in texts),
+            self._texts.setdefault(texts, len(self._texts)),
             bool(sha256),
             bytes.fromhex(sha256),
             file.size,
@@ -224,9 +231,9 @@ class _Rows:
 
     def audit(self, paths: Sequence[str]) -> Audit:
         """The rows, which are those of `paths`."""
-        texts = pd.array([str(text) for text in self._texts], dtype="str")
-        columns: dict[str, Any] = {name: self._rows[name] for name in NUMBERS}
-        columns |= {name: texts.take(self._rows[name]) for name in TEXTS}
+        columns: dict[str, Any] = {name: self._rows[name].astype(kind) for name, kind in NUMBERS.items()}
+        for name, texts in zip(TEXTS, zip(*self._texts, strict=True), strict=True):
+            columns[name] = pd.array(texts, dtype="str").take(self._rows["texts"])
         columns |= {"path": pd.array([printable(path) for path in paths], dtype="str"), "sha256": self._sha256()}
         side = perceptual.THUMBNAIL
         table = pd.DataFrame({name: columns[name] for name in COLUMNS})

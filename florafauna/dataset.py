@@ -1,11 +1,13 @@
 """Labelled photos → the manifest, the quarantine and the counts: everything the split stage writes."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from florafauna.audit import Audit, audit
 from florafauna.conflicts import label_conflicts
@@ -109,7 +111,7 @@ def examine_photos(
     table, out = _correct(photos, corrections) if corrections is not None else (photos.table, photos.omitted)
     _require_columns(table, data, split)
     source = open_source(Path(data.root))
-    found = audit(source, list(table["path"]), str(Path(data.root).absolute()), cache, workers)
+    found = audit(source, _Texts(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
     table, unreadable, conflicts = _readable(table, found, source)
     missing = out["reason"].isin([str(reason) for reason in Reason])
@@ -147,6 +149,28 @@ def split_photos(examined: Examined, split: SplitParams, earlier: Places | None 
     return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), placed.places)
 
 
+class _Texts(Sequence[str]):
+    """A column of text read a part at a time: as a list it would take three times the memory for a whole audit."""
+
+    def __init__(self, column: pd.Series) -> None:
+        self._column = pa.array(column, pa.large_string())
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        found = self._column[at]
+        return found.to_pylist() if isinstance(at, slice) else found.as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ROWS_AT_ONCE):
+            yield from self[start : start + ROWS_AT_ONCE]
+
+
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Quarantined photos in one order."""
     quarantine = pd.concat(parts)[["path", "label", "reason", "detail"]]
@@ -169,6 +193,8 @@ def _correct(photos: Photos, corrections: Path) -> tuple[pd.DataFrame, pd.DataFr
     unknown = fixes.loc[~fixes["path"].isin(pd.concat([photos.table["path"], photos.omitted["path"]])), "path"]
     if len(unknown):
         raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
+    if fixes.empty:
+        return photos.table, photos.omitted
     labels = photos.table["path"].map(fixes.set_index("path")["label"])
     table = photos.table.assign(label=labels.where(labels.notna(), photos.table["label"]))
     removed = table["label"].isin(REMOVE)

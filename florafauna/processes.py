@@ -103,24 +103,25 @@ def _return_freed() -> None:
 def map_despite_crashes(
     start: Callable[[int], Workers[Sequence[Item], list[Result]]],
     count: int,
-    chunks: Sequence[Sequence[Item]],
+    chunks: int,
+    chunk: Callable[[int], Sequence[Item]],
     crashed: Callable[[Item], Result],
 ) -> Iterator[list[Result]]:
-    """The results of each chunk, in order, by `count` processes, which `start(count)` makes.
+    """The results of `chunk(0)`, `chunk(1)`, … of `chunks`, by `count` processes, which `start(count)` makes.
 
     An item that ends its process (a decoder's crash) is found by halving, and its result is `crashed(item)`.
     """
     done = 0
-    while done < len(chunks):
-        with start(min(count, len(chunks) - done)) as workers:
+    while done < chunks:
+        with start(min(count, chunks - done)) as workers:
             try:
-                for results in workers.map(chunks[done:]):
+                for results in workers.map(map(chunk, range(done, chunks))):
                     yield results
                     done += 1
             except BrokenProcessPool:
                 pass
-        if done < len(chunks):
-            yield _by_halves(start, chunks[done], crashed)
+        if done < chunks:
+            yield _by_halves(start, chunk(done), crashed)
             done += 1
 
 

@@ -107,7 +107,7 @@ def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator
     def start(count: int) -> Workers[Sequence[Photo], list[Seen]]:
         return Workers(count, [__name__, decoder.sight.resize.__module__], _SeeChunk(decoder), one_thread)
 
-    for seen in map_despite_crashes(start, workers, chunks, lambda _: _refused(CRASHES)):
+    for seen in map_despite_crashes(start, workers, len(chunks), chunks.__getitem__, lambda _: _refused(CRASHES)):
         yield from seen
 
 
