@@ -229,3 +229,16 @@ def test_content_not_met_for_long_is_forgotten(tmp_path: Path) -> None:
         cache.prune("here", ["a.jpg"])
         assert cache.content(gone.sha256) is None
         assert cache.recall("here", {"a.jpg": (met.size, met.modified)})
+
+
+def test_a_file_that_comes_back_the_same_day_is_still_known(tmp_path: Path) -> None:
+    """A branch switch and back: the cache is tidied once a day."""
+    file = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
+    with AuditCache(tmp_path, "1", today=1000) as cache:
+        cache.remember("here", [file])
+        cache.prune("here", ["a.jpg"])
+        cache.prune("here", [])
+        assert cache.recall("here", {"a.jpg": (file.size, file.modified)})
+    with AuditCache(tmp_path, "1", today=1001) as cache:
+        cache.prune("here", [])
+        assert not cache.recall("here", {"a.jpg": (file.size, file.modified)})
