@@ -128,13 +128,12 @@ def _profile(root: Path) -> str:
         file = Path(folder) / "profile"
         _output(root, "dvc", "repro", "--cprofile-dump", str(file))
         stats = pstats.Stats(str(file))
-    of_all = vars(stats)["total_tt"]
-    found = {(path, name): entry[3] for (path, _, name), entry in vars(stats)["stats"].items()}
-    shares = (
-        (what, sum(seconds for (path, name), seconds in found.items() if path.endswith(end) and name == function))
+    functions = vars(stats)["stats"].items()
+    seconds = {
+        what: sum(entry[3] for (path, _, name), entry in functions if path.endswith(end) and name == function)
         for what, (end, function) in PROFILED.items()
-    )
-    return ", ".join(f"{what} {seconds / of_all:.0%}" for what, seconds in shares)
+    }
+    return ", ".join(f"{what} {share / vars(stats)['total_tt']:.0%}" for what, share in seconds.items())
 
 
 def _commit(root: Path) -> None:
