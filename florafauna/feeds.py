@@ -25,12 +25,12 @@ from florafauna.progress import track
 from florafauna.randomness import global_random_state, rng_key
 from florafauna.store import PixelStore
 from florafauna.views import (
+    Epochs,
     EvalView,
     Loader,
     PixelBatch,
     Rows,
     TrainView,
-    batches,
     collect,
     epoch_order,
     normalise,
@@ -127,46 +127,57 @@ class Photos:
         order = epoch_order(len(self.train), self.params.seed, epoch)
         return order[first * self.batch_size : self.batches_per_epoch * self.batch_size]
 
-    def training_images(self, order: Rows, size: int, number: int) -> Images:
+    def training_images(self, epoch: int, first: int) -> Images:
+        """Normalised images of an epoch's batches from number `first` on, on the device."""
+        return self._as_trained(self._epochs.batches(epoch, first), self.view_number(epoch))
+
+    def drawn_images(self, order: Rows, size: int, number: int) -> Images:
         """Normalised images of training photos in their draw `number`, on the device."""
-        probability, seed = self.params.augment.random_erasing, self.params.seed
-        for images, batch in self._training_batches(order, size, number):
-            if probability:
-                images = random_erasing(images, probability, seed, number, batch.names)
-            yield images, batch
+        return self._as_trained(self._training_loader(size).batches(order, number), number)
 
     def fixed_images(self, view: int) -> Images:
         """Normalised images of all training photos in one of the `views`; without them, as evaluated."""
         rows = range(len(self.train))
         if self.params.views:
-            once = replace(self)  # whose processes end with it
-            return once.training_images(rows, PREDICTION_BATCH, view)
-        return self._images(self.train, self.eval_view, rows, PREDICTION_BATCH, 0)
+            return self.drawn_images(rows, PREDICTION_BATCH, view)
+        return self._as_evaluated(self._evaluation_loader(self.train).batches(rows))
 
     def validation_images(self) -> Images:
         """Normalised images of the validation photos, on the device."""
-        return self._images(self.val, self.eval_view, range(len(self.val)), PREDICTION_BATCH, 0)
+        return self._as_evaluated(self._validation.batches(range(len(self.val))))
 
-    def _images(self, store: PixelStore, view: EvalView, order: Rows, size: int, number: int) -> Images:
-        for batch in batches(store, view, order, size, number, self._workers, pin=self.compute.on_gpu):
+    def _as_trained(self, batches: Iterator[Any], number: int) -> Images:
+        probability, seed = self.params.augment.random_erasing, self.params.seed
+        for batch in batches:
+            pixels = render(batch, self.train_view, self.compute) if self.on_device else self.compute.send(batch.images)
+            images = self._normalised(pixels)
+            if probability:
+                images = random_erasing(images, probability, seed, number, batch.names)
+            yield images, batch
+
+    def _as_evaluated(self, batches: Iterator[PixelBatch]) -> Images:
+        for batch in batches:
             yield self._normalised(self.compute.send(batch.images)), batch
 
-    def _training_batches(self, order: Rows, size: int, number: int) -> Images:
-        if size not in self._loaders:
-            collector = collect_crops if self.on_device else collect
-            pin = self.compute.on_gpu
-            self._loaders[size] = Loader(self.train, self.train_view, size, self._workers, pin, collector)
-        for batch in self._loaders[size].batches(order, number):
-            pixels = render(batch, self.train_view, self.compute) if self.on_device else self.compute.send(batch.images)
-            yield self._normalised(pixels), batch
+    def _training_loader(self, size: int) -> Loader:
+        collector = collect_crops if self.on_device else collect
+        return Loader(self.train, self.train_view, size, self._workers, self.compute.on_gpu, collector)
+
+    def _evaluation_loader(self, store: PixelStore) -> Loader:
+        return Loader(store, self.eval_view, PREDICTION_BATCH, self._workers, self.compute.on_gpu)
+
+    @cached_property
+    def _epochs(self) -> Epochs:
+        """Whose processes live on from epoch to epoch, as those of `_validation` do."""
+        loader = self._training_loader(self.batch_size)
+        return Epochs(loader, lambda epoch: (self.order(epoch, 0), self.view_number(epoch)), self.params.epochs - 1)
+
+    @cached_property
+    def _validation(self) -> Loader:
+        return self._evaluation_loader(self.val)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         return normalise(images, self.data.mean, self.data.std)
-
-    @cached_property
-    def _loaders(self) -> dict[int, Loader]:
-        """By batch size. Their processes live on from epoch to epoch."""
-        return {}
 
     @property
     def _workers(self) -> int:
@@ -195,9 +206,7 @@ class PixelFeed:
         """See `Feed`."""
         photos, send = self.photos, self.photos.compute.send
         mixup = _mixup(photos)
-        order = photos.order(epoch, first)
-        views = photos.training_images(order, photos.batch_size, photos.view_number(epoch))
-        for number, (images, batch) in enumerate(views, start=first):
+        for number, (images, batch) in enumerate(photos.training_images(epoch, first), start=first):
             targets = send(batch.targets)
             if mixup is not None:
                 with global_random_state(rng_key(photos.params.seed, epoch, f"mix {number}")):
@@ -297,6 +306,7 @@ def _features(
     photos: Photos, halves: SplitModel, weights_sha256: str, cache: Path
 ) -> tuple[tuple[Features, ...], Features]:
     """The features of every training view and of the validation photos, computed where they are not remembered."""
+    photos = replace(photos)  # with processes of its own, which end with it
 
     @torch.inference_mode()
     def run(views: Images) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -336,7 +346,7 @@ def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: 
     compute = photos.compute
     code = [sha256_file(Path(__file__).with_name(name)) for name in VIEW_CODE]
     made_by = [VERSION, torch.__version__, timm.__version__, PIL.__version__, *code]
-    seen = [list(store.names), list(store.index["sha256"]), store.store_size, asdict(photos.data)]
+    seen = [list(store.names), store.contents, store.store_size, asdict(photos.data)]
     return fingerprint([weights_sha256, list(values), compute.precision, compute.device.type, made_by, seen, shown])[
         :24
     ]

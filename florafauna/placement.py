@@ -84,7 +84,7 @@ def rates(photos: Photos, model: nn.Module) -> tuple[float, float]:
 
 def _rate(photos: Photos, order: np.ndarray, work: Callable[[torch.Tensor], None]) -> float:
     start = 0.0
-    for number, (images, _) in enumerate(photos.training_images(order, photos.batch_size, 0)):
+    for number, (images, _) in enumerate(photos.drawn_images(order, photos.batch_size, 0)):
         if number == WARM_UP:
             _wait(photos)
             start = time.perf_counter()

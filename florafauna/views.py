@@ -132,7 +132,7 @@ class PixelBatch:
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
     """A batch to be drawn. It carries the epoch, so that worker processes need no news of it."""
 
     epoch: int
@@ -152,21 +152,18 @@ class _Batches(Dataset[Any]):
     def __init__(self, store: PixelStore, view: View, collector: Collector) -> None:
         self.store, self.view, self.collector = store, view, collector
 
-    def __getitem__(self, request: _Request) -> Any:
+    def __getitem__(self, request: Request) -> Any:
         return self.collector(self.store, self.view, request.rows, request.epoch)
 
 
-class _Requests(Sampler[_Request]):
-    """The batches of the coming epoch."""
+class _Requests(Sampler[Request]):
+    """What the loader draws next; asked only as far ahead as its processes work."""
 
     def __init__(self) -> None:
-        self.coming: list[_Request] = []
+        self.coming: Iterator[Request] = iter(())
 
-    def __iter__(self) -> Iterator[_Request]:
-        return iter(self.coming)
-
-    def __len__(self) -> int:
-        return len(self.coming)
+    def __iter__(self) -> Iterator[Request]:
+        return self.coming
 
 
 class Loader:
@@ -205,11 +202,47 @@ class Loader:
 
         With worker processes a new call ends the iteration of the call before.
         """
+        return self.draw(iter(self.requests(order, epoch)))
+
+    def requests(self, order: Rows, epoch: int) -> list[Request]:
+        """What `batches` asks for."""
         rows = np.asarray(order, dtype=np.int64)
-        self._requests.coming = [
-            _Request(epoch, rows[start : start + self.size]) for start in range(0, len(rows), self.size)
-        ]
+        return [Request(epoch, rows[start : start + self.size]) for start in range(0, len(rows), self.size)]
+
+    def draw(self, requests: Iterator[Request]) -> Iterator[Any]:
+        """A batch a request. The processes ask for more than is taken: two requests each."""
+        self._requests.coming = requests
         return iter(self._loader)
+
+
+class Epochs:
+    """A loader's batches, epoch by epoch: its processes begin the next while the last batches of this one are used.
+
+    Else a GPU would wait in every epoch for as long as one process needs for one batch: 0.14 to 0.2 s for 128 photos at
+    224 px, where training on 70 of them takes 3.5 s.
+    """
+
+    def __init__(self, loader: Loader, plan: Callable[[int], tuple[Rows, int]], last: int) -> None:
+        """`plan` gives the order of an epoch and the number of the views that it shows; there are none after `last`."""
+        self._loader, self._plan, self._last = loader, plan, last
+        self._drawn: Iterator[Any] = iter(())
+        self._next: tuple[int, int] | None = None  # epoch and batch
+
+    def batches(self, epoch: int, first: int) -> Iterator[Any]:
+        """Those of an epoch from number `first` on. A new call ends the iteration of the call before."""
+        if self._next != (epoch, first):
+            self._drawn = self._loader.draw(self._requests(epoch, first))
+        for number in range(first, len(self._loader.requests(*self._plan(epoch)))):
+            self._next = None  # should drawing fail, it begins anew
+            batch = next(self._drawn)
+            self._next = (epoch, number + 1)
+            yield batch
+        self._next = (epoch + 1, 0)
+
+    def _requests(self, epoch: int, first: int) -> Iterator[Request]:
+        yield from self._loader.requests(*self._plan(epoch))[first:]
+        for later in range(epoch + 1, self._last + 1):
+            yield from self._loader.requests(*self._plan(later))
 
 
 def batches(

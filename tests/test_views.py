@@ -16,7 +16,17 @@ from florafauna.params import Augment
 from florafauna.sources import open_source
 from florafauna.store import PixelStore
 from florafauna.store_writer import build_store
-from florafauna.views import EvalView, Loader, PixelBatch, TrainView, batches, epoch_order, normalise, random_erasing
+from florafauna.views import (
+    Epochs,
+    EvalView,
+    Loader,
+    PixelBatch,
+    TrainView,
+    batches,
+    epoch_order,
+    normalise,
+    random_erasing,
+)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STRONG = Augment(rand_augment="rand-m9-mstd0.5-inc1", color_jitter=0.2, vertical_flip=0.3)
@@ -169,6 +179,36 @@ def test_one_loader_serves_epoch_after_epoch_also_after_a_break(store: PixelStor
         expected, found = (all_of(loader.batches(order, epoch)) for loader in loaders)
         assert torch.equal(found[0], expected[0])
         next(loaders[1].batches(order, epoch))  # given up after the first batch
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_one_after_another_begun_anew_or_left_are_those_of_a_fresh_loader(
+    store: PixelStore, workers: int
+) -> None:
+    def plan(epoch: int) -> tuple[np.ndarray, int]:
+        return epoch_order(len(store), 0, epoch), epoch % 3
+
+    epochs = Epochs(Loader(store, view_with(), 4, workers), plan, last=4)
+    next(iter(epochs.batches(0, 0)))  # left after the first batch
+    for epoch, first in [(0, 0), (1, 0), (1, 0), (2, 2), (3, 0), (0, 1), (4, 0), (7, 0)]:  # 7 is beyond the last
+        order, shown = plan(epoch)
+        expected = all_of(batches(store, view_with(), order[4 * first :], 4, shown))
+        found = all_of(epochs.batches(epoch, first))
+        assert torch.equal(found[0], expected[0])
+        assert found[2] == expected[2]
+
+
+def test_the_next_epoch_is_drawn_before_it_is_asked_for(store: PixelStore) -> None:
+    asked: list[int] = []
+
+    def plan(epoch: int) -> tuple[np.ndarray, int]:
+        asked.append(epoch)
+        return np.arange(8), epoch
+
+    epochs = Epochs(Loader(store, view_with(), 4, 1), plan, last=2)
+    for epoch in range(3):
+        list(epochs.batches(epoch, 0))
+        assert max(asked) == min(epoch + 1, 2)
 
 
 def test_an_epoch_can_be_resumed_in_its_middle(store: PixelStore) -> None:
