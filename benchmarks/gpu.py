@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -12,14 +13,16 @@ from typing import Any, cast
 import pandas as pd
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import Pairs, in_turn
 from benchmarks.training_parts import job, parts_of
-from florafauna.compute import DTYPES, hardware
+from florafauna.compute import DTYPES, choose, hardware
 from florafauna.feeds import Batch, Feed, Photos, choose_feed
 from florafauna.files import sha256_file
 from florafauna.params import ModelParams
@@ -35,10 +38,13 @@ RUNS = 5
 BF16_PEAKS = {"A100": 312, "H100": 989, "H200": 989, "L4": 121, "L40S": 362, "B200": 2250}  # dense Tflop/s, data sheets
 ABOUT = """Fine-tuning of all layers in bf16 at {size} px, batches of {batch}, AdamW, RandAugment (`{policy}`);
 {photos} drawn photos of 800×600 in a pixel store with a shorter side of {store} px; random weights. Both are
-florafauna's training loop (`train_epoch`), an epoch of {steps} steps a run; florafauna's feed starts its
-worker processes in every epoch, as in training. Synthetic: one batch, normalised and on the GPU before the clock
-starts. Flops: those of one step, counted by torch.utils.flop_counter. Peak: of the largest of a few bf16 matrix
-products in the same run ({measured:.0f} Tflop/s); {named}."""
+florafauna's training loop (`train_epoch`), an epoch of {steps} steps a run, in turn. florafauna's feed draws with
+{workers} processes, which begin the next epoch ahead as in training; the clock waits {pause:.0f} s for that, so that it
+does not slow the synthetic steps. Synthetic: one batch, normalised and on the GPU before the clock starts. Kernels:
+what the GPU computes in a synthetic step, by torch.profiler; where that is much less than a step takes, the program
+cannot launch them faster, whoever feeds it. Flops: those of one step, counted by torch.utils.flop_counter. Peak: of
+the largest of a few bf16 matrix products in the same run ({measured:.0f} Tflop/s); {named}."""
+PAUSE = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,16 @@ class Synthetic:
 
 def run() -> Section:
     """On the GPU of this machine, or else a section that says that none was there."""
-    columns = ("model", "synthetic", "florafauna", "share of it", "photos/s", "peak memory", "share of bf16 peak")
+    columns = (
+        "model",
+        "synthetic",
+        "florafauna",
+        "share of it",
+        "photos/s",
+        "kernels a step",
+        "memory",
+        "of bf16 peak",
+    )
     if not torch.cuda.is_available():
         rows = [(name, *("not measured",) * (len(columns) - 1)) for name in MODELS]
         about = "No GPU was there: not measured. On a machine with one: `python -m benchmarks gpu`."
@@ -97,7 +112,8 @@ def run() -> Section:
     rows = measure(MODELS, sizes, peak)
     about = ABOUT.format(
         **{"size": sizes.size, "batch": sizes.batch, "policy": POLICY, "photos": sizes.photos},
-        **{"store": sizes.store_size, "steps": sizes.photos // sizes.batch, "measured": peak / 1e12},
+        **{"store": sizes.store_size, "steps": sizes.photos // sizes.batch, "measured": peak / 1e12, "pause": PAUSE},
+        workers=choose("auto").default_workers,
         named="; ".join(f"{name}'s data sheet says {figure}" for name, figure in named.items())
         or "the card is not among those whose data sheet is known here",
     )
@@ -158,9 +174,13 @@ def _row(
         train_epoch(parts, state)  # reads the loss at its end, and so waits for the GPU
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
 
-    ways = (lambda: epoch(synthetic, states["synthetic"]), lambda: epoch(fed, states["fed"]))
+    ways = (
+        lambda: epoch(synthetic, states["synthetic"]),
+        lambda: epoch(fed, states["fed"]),
+        lambda: time.sleep(PAUSE),
+    )
     in_turn(ways, 1)  # cuDNN's choices, the allocator
-    timed = Pairs(*in_turn(ways, runs))
+    timed = Pairs(*in_turn(ways, runs)[:2])
     memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if fed.compute.on_gpu else ""
     shutil.rmtree(root / "scratch", ignore_errors=True)
     steps = fed.feed.batches_per_epoch
@@ -171,6 +191,7 @@ def _row(
         f"{steps / seconds:.2f} steps/s",
         timed.ratio,
         f"{steps * sizes.batch / seconds:,.0f}",
+        f"{1e3 * kernel_seconds(synthetic):.0f} of {1e3 * statistics.median(timed.theirs) / steps:.0f} ms",
         memory,
         f"{flops * steps / seconds / peak:.0%}",
     )
@@ -186,6 +207,21 @@ def step_flops(parts: Parts) -> int:
         cross_entropy(logits.float(), batch.targets).backward()
     parts.optimizer.zero_grad(set_to_none=True)
     return int(counter.get_total_flops())
+
+
+def kernel_seconds(parts: Parts, steps: int = 3) -> float:
+    """What the GPU computes in one training step, whoever waits for whom."""
+    batches = list(islice(parts.feed.training(0, 0), steps))
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        for batch in batches:
+            with parts.compute.autocast():
+                logits = parts.feed.logits(batch, training=True)
+            cross_entropy(logits.float(), batch.targets).backward()
+            parts.optimizer.step()
+            parts.optimizer.zero_grad(set_to_none=True)
+        _wait(parts.compute.device)
+    kernels = [event for event in profiled.events() or () if event.device_type == DeviceType.CUDA]
+    return sum(event.time_range.elapsed_us() for event in kernels) / 1e6 / steps
 
 
 def measured_peak(device: torch.device, matrix: int, precision: str = "bf16", tries: int = 20) -> float:
