@@ -14,7 +14,7 @@ from florafauna.files import write_atomic, write_json
 from florafauna.params import EvaluateParams
 from florafauna.report import write_report
 from florafauna.report.figures import pareto
-from florafauna.results import Result, read_result
+from florafauna.results import Result, Trained, read_result
 from florafauna.scores.calibration import reliability, softmax
 from florafauna.scores.classification import rounded
 from florafauna.scores.comparison import Comparison, compare_all
@@ -36,8 +36,7 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
     """
     if ENSEMBLE in names:
         raise UserError(f"'{ENSEMBLE}' is what all models together are called; rename the model in params.yaml.")
-    models = ranked([read_result(name, root) for name in names])
-    refuse_different_photos(models)
+    models = ranked(of_the_same_photos([read_result(name, root) for name in names]))
     combined = [ensemble(models, params)] if len(models) > 1 else []
     comparison = compare_models(models, combined, params)
     models = ranked(models, comparison.best)
@@ -48,13 +47,7 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
     facts = summary(rows, comparison)
     write_json(root / "metrics/comparison.json", facts)
     for result in rows:
-        test = result.predictions.part("test")
-        names_of = np.array(test.labels)
-        pairs = pd.DataFrame({"actual": names_of[test.targets], "predicted": names_of[test.predicted]})
-        write_atomic(root / f"plots/confusion/{result.name}.csv", pairs.to_csv(index=False, lineterminator="\n"))
-        bins = reliability(softmax(test.logits, result.temperature), test.targets)
-        curve = pd.DataFrame([asdict(each) for each in bins if each.photos]).round(6)
-        write_atomic(root / f"plots/reliability/{result.name}.csv", curve.to_csv(index=False, lineterminator="\n"))
+        write_plots(result, root)
     write_report(root / "reports/index.html", models, rows, comparison, facts, root)
     print(comparison.verdict, flush=True)
 
@@ -64,8 +57,11 @@ def ranked(results: Sequence[Row], best: str = "") -> list[Row]:
     return sorted(results, key=lambda result: (-result.weighted_f1, result.name != best))
 
 
-def refuse_different_photos(results: Sequence[Result]) -> None:
-    """`UserError` unless all models were scored on the same photos with the same classes."""
+def of_the_same_photos(results: Sequence[Trained]) -> list[Trained]:
+    """The results, which then hold one table of the photos together.
+
+    `UserError` unless all models were scored on the same photos with the same classes.
+    """
     first = results[0]
     keys = ["path", "split", "held_out", "target"]
     for other in results[1:]:
@@ -75,12 +71,14 @@ def refuse_different_photos(results: Sequence[Result]) -> None:
                 f"{first.name} and {other.name} were scored on different photos or classes, so their scores cannot be "
                 "compared; run `dvc repro` to score both on the same ones."
             )
+    photos = first.predictions.photos
+    return [replace(each, predictions=replace(each.predictions, photos=photos)) for each in results]
 
 
 def ensemble(models: Sequence[Result], params: EvaluateParams) -> Result:
     """All models as one: the mean of their probabilities, each at its own temperature, scored as every model is."""
     logits = ensemble_logits([each.predictions.logits for each in models], [each.temperature for each in models])
-    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits.astype(np.float32), of_seeds=())
+    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits, of_seeds=())
     scores, cost = score(predictions, params), together([each.cost for each in models])
     size = {key: asdict(cost)[key] for key in ("parameters", "trainable_parameters", "megabytes")}
     about = rounded({"members": sorted(each.name for each in models)} | size)
@@ -103,6 +101,17 @@ def compare_models(models: Sequence[Result], combined: Sequence[Result], params:
         seed_variance={name: spread**2 for name, spread in spreads.items()},
         with_best={each.name: tests[each.name].predicted for each in combined},
     )
+
+
+def write_plots(result: Result, root: Path) -> None:
+    """The data of DVC's plots of one model's test photos: its confusions, and its reliability."""
+    test = result.predictions.part("test")
+    names = np.array(test.labels)
+    pairs = pd.DataFrame({"actual": names[test.targets], "predicted": names[test.predicted]})
+    write_atomic(root / f"plots/confusion/{result.name}.csv", pairs.to_csv(index=False, lineterminator="\n"))
+    bins = reliability(softmax(test.logits, result.temperature), test.targets)
+    curve = pd.DataFrame([asdict(each) for each in bins if each.photos]).round(6)
+    write_atomic(root / f"plots/reliability/{result.name}.csv", curve.to_csv(index=False, lineterminator="\n"))
 
 
 def summary(rows: Sequence[Result], comparison: Comparison) -> dict[str, Any]:

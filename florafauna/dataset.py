@@ -1,13 +1,11 @@
 """Labelled photos → the manifest, the quarantine and the counts: everything the split stage writes."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from florafauna.audit import Audit, audit
 from florafauna.conflicts import label_conflicts
@@ -24,6 +22,7 @@ from florafauna.photos.taxonomy import RANKS
 from florafauna.places import Places, read_places
 from florafauna.placing import assert_apart, place, without_leaks, without_untrained
 from florafauna.sources import Source, open_source
+from florafauna.texts import Texts
 
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
@@ -111,7 +110,7 @@ def examine_photos(
     table, out = _correct(photos, corrections) if corrections is not None else (photos.table, photos.omitted)
     _require_columns(table, data, split)
     source = open_source(Path(data.root))
-    found = audit(source, _Texts(table["path"]), str(Path(data.root).absolute()), cache, workers)
+    found = audit(source, Texts.of(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
     table, unreadable, conflicts = _readable(table, found, source)
     missing = out["reason"].isin([str(reason) for reason in Reason])
@@ -147,28 +146,6 @@ def split_photos(examined: Examined, split: SplitParams, earlier: Places | None 
     notes = (*examined.notes, *placed.notes, *_unused_columns(table, examined.data))
     facts = facts_of_dataset(examined.format, table, quarantine, placed.waivers, labels_as_read, _leaky_groups(leaks))
     return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), placed.places)
-
-
-class _Texts(Sequence[str]):
-    """A column of text read a part at a time: as a list it would take three times the memory for a whole audit."""
-
-    def __init__(self, column: pd.Series) -> None:
-        self._column = pa.array(column, pa.large_string())
-
-    def __len__(self) -> int:
-        return len(self._column)
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        found = self._column[at]
-        return found.to_pylist() if isinstance(at, slice) else found.as_py()
-
-    def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), ROWS_AT_ONCE):
-            yield from self[start : start + ROWS_AT_ONCE]
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -346,7 +346,7 @@ def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: 
     compute = photos.compute
     code = [sha256_file(Path(__file__).with_name(name)) for name in VIEW_CODE]
     made_by = [VERSION, torch.__version__, timm.__version__, PIL.__version__, *code]
-    seen = [list(store.names), store.contents, store.store_size, asdict(photos.data)]
+    seen = [store.contents, store.store_size, asdict(photos.data)]
     return fingerprint([weights_sha256, list(values), compute.precision, compute.device.type, made_by, seen, shown])[
         :24
     ]

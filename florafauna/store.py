@@ -6,8 +6,10 @@
 import json
 import mmap
 import os
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pyarrow.parquet as pq
 
 from florafauna.errors import UserError
 from florafauna.files import sha256_file
+from florafauna.texts import AT_ONCE, Texts
 
 MAPPED = 256  # shards at a time: each takes a file descriptor, of which a process may have 1024
 
@@ -54,23 +57,33 @@ class PixelStore:
         return pd.read_parquet(self.folder / "index.parquet")
 
     @cached_property
-    def names(self) -> list[str]:
+    def names(self) -> Texts:
         """The photos' paths."""
-        return self._column("path").to_pylist()
+        return Texts.of_parts(part["path"] for part in self._parts("path"))
+
+    def row_of(self, path: str) -> int | None:
+        """The row of a photo, None where the store does not hold it."""
+        row = bisect_left(self.names, path)
+        return row if row < len(self) and self.names[row] == path else None
 
     @cached_property
     def targets(self) -> np.ndarray:
         """Class indices, int64."""
-        return self._column("target").to_numpy().astype(np.int64)
+        parts = [part["target"].to_numpy() for part in self._parts("target")]
+        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
     @property
-    def contents(self) -> list[str]:
-        """The SHA-256 of each photo's file."""
-        return self._column("sha256").to_pylist()
+    def contents(self) -> str:
+        """A hash of the photos' paths and of what is in their files, in this order."""
+        digest = sha256()
+        for part in self._parts("path", "sha256"):
+            digest.update(json.dumps(part.to_pylist()).encode())
+        return digest.hexdigest()
 
-    def _column(self, name: str) -> pa.ChunkedArray:
-        """One column of the index, which as a whole takes ten times the memory of what training needs of it."""
-        return pq.read_table(self.folder / "index.parquet", columns=[name])[name]
+    def _parts(self, *columns: str) -> Iterator[pa.RecordBatch]:
+        """Some columns of the index, a few rows at a time: read whole, Arrow takes several times what they hold."""
+        with pq.ParquetFile(self.folder / "index.parquet", pre_buffer=False) as file:
+            yield from file.iter_batches(AT_ONCE, columns=list(columns), use_threads=False)
 
     @cached_property
     def _metadata(self) -> dict[bytes, bytes]:
@@ -101,10 +114,13 @@ class PixelStore:
     @cached_property
     def _layout(self) -> tuple[list[str], np.ndarray]:
         """The shards' names; and of each photo the number of its shard, offset, height and width, int64 (photos, 4)."""
-        table = pq.read_table(self.folder / "index.parquet", columns=["shard", "offset", "height", "width"])
-        shards = table["shard"].combine_chunks().dictionary_encode()
-        numbers = [shards.indices, *(table[name] for name in ("offset", "height", "width"))]
-        return shards.dictionary.to_pylist(), np.stack([each.to_numpy().astype(np.int64) for each in numbers], axis=1)
+        numbers: dict[str, int] = {}
+        places = [np.empty((0, 4), dtype=np.int64)]
+        for part in self._parts("shard", "offset", "height", "width"):
+            shards = [numbers.setdefault(name, len(numbers)) for name in part["shard"].to_pylist()]
+            others = (part[name].to_numpy() for name in ("offset", "height", "width"))
+            places.append(np.stack([shards, *others], axis=1, dtype=np.int64))
+        return list(numbers), np.concatenate(places)
 
     def _shard_sizes(self) -> dict[str, int]:
         names, places = self._layout

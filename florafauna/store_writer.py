@@ -32,6 +32,7 @@ from florafauna.processes import Workers, in_flight, one_thread
 from florafauna.progress import track
 from florafauna.resize import resize
 from florafauna.sources import Source
+from florafauna.texts import AT_ONCE
 
 COLUMNS = ["path", "label", "target", "held_out", "group", "cluster", "sha256"]
 STARTS_SHARD = ("0", "8")  # last digit of the SHA-256 of a photo that starts one
@@ -124,7 +125,7 @@ def build_store(
             metadata["ancestors"] = json.dumps(ancestors)
         table = table.replace_schema_metadata(metadata)
         with atomic_path(folder / "index.parquet") as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, row_group_size=AT_ONCE)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.") from None
     return decoded

@@ -256,7 +256,9 @@ def test_the_store_holds_every_photo_in_the_order_of_the_manifest(tmp_path: Path
     assert build_store(rows, LABELS, open_source(tmp_path / "photos"), tmp_path / "store", 48) == 9
     store = PixelStore(tmp_path / "store")
     assert len(store) == 9
-    assert store.names == sorted(rows["path"])
+    assert list(store.names) == sorted(rows["path"])
+    assert [store.row_of(path) for path in store.names] == list(range(len(store)))
+    assert [store.row_of(path) for path in ("", "zzz", f"{store.names[0]}x")] == [None] * 3
     assert store.labels == LABELS
     assert store.store_size == 48
     assert list(store.targets) == list(rows["target"])
@@ -292,7 +294,7 @@ def test_a_split_without_photos_has_a_store(tmp_path: Path) -> None:
     rows = manifest_of(tmp_path / "photos")
     build_store(rows[:0], LABELS, open_source(tmp_path / "photos"), tmp_path / "store", 32)
     store = PixelStore(tmp_path / "store")
-    assert (len(store), store.names, store.labels) == (0, [], LABELS)
+    assert (len(store), list(store.names), store.labels) == (0, [], LABELS)
 
 
 def test_adding_a_photo_decodes_one_photo(tmp_path: Path) -> None:

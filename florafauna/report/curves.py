@@ -94,14 +94,15 @@ def risk_plot(models: Sequence[Scored]) -> Plot:
     """Share of errors among the most confident photos against their share; the summary names the area under each."""
     curves = {each.model: risk_coverage(each.confidence, each.correct) for each in models}
     first = min(max(FIRST_PHOTOS, round(FIRST_SHARE * len(models[0].targets))), len(models[0].targets) - 1)
-    drawn = {name: list(zip(curve.coverage, curve.risk, strict=True))[first:] for name, curve in curves.items()}
-    highest = max(risk for points in drawn.values() for _, risk in points)
+    highest = max(float(curve.risk[first:].max()) for curve in curves.values())
+    drawn = first + _some_of(len(models[0].targets) - first)
     x, y = (
         x_axis("Coverage (share of photos answered)", 0, 1),
         y_axis("Errors among them", 0, max(0.05, highest * 1.08)),
     )
     lines = [
-        Line(number, name, figures.path(x, y, _thin(points)), []) for number, (name, points) in enumerate(drawn.items())
+        Line(number, name, figures.path(x, y, list(zip(curve.coverage[drawn], curve.risk[drawn], strict=True))), [])
+        for number, (name, curve) in enumerate(curves.items())
     ]
     areas = ", ".join(f"{name} {curve.aurc:.3f}" for name, curve in curves.items())
     return Plot("Risk against coverage", f"Area under the curve: {areas}.", x, y, lines, [])
@@ -133,7 +134,10 @@ def _epochs(last: int) -> figures.Axis:
     return x_axis("Epoch", 1, max(2, last))
 
 
+def _some_of(points: int) -> np.ndarray:
+    """The numbers of as many points as can be told apart, evenly spread."""
+    return np.linspace(0, points - 1, min(points, MOST_POINTS)).round().astype(np.int64)
+
+
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    if len(points) <= MOST_POINTS:
-        return list(points)
-    return [points[int(at)] for at in np.linspace(0, len(points) - 1, MOST_POINTS).round()]
+    return [points[at] for at in _some_of(len(points))]

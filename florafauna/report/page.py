@@ -65,9 +65,8 @@ def render(
     root: Path,
 ) -> str:
     """The page as text."""
-    everything = [scored(each.predictions, each.temperature) for each in models]
+    suspects = wrong_labels.suspected([scored(each.predictions, each.temperature) for each in models])
     tests = [scored(each.predictions.part("test"), each.temperature) for each in results]
-    suspects = wrong_labels.suspected(everything)
     album = Album(PixelStore(root / "data/processed/test"))
     for suspect in suspects[: wrong_labels.MOST]:
         album.add(suspect.path)

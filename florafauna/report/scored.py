@@ -7,9 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from florafauna.predictions import Predictions
+from florafauna.scores.blocks import blocks
 from florafauna.scores.calibration import softmax
-
-CHUNK = 4096  # photos at a time: probabilities of 20,000 photos and 1,000 classes would take 160 MB a model
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ def scored(predictions: Predictions, temperature: float) -> Scored:
     """Answers of saved logits; probabilities are softmax(logits / temperature)."""
     predicted, targets = predictions.predicted.astype(np.int64), predictions.targets
     confidence, of_label = np.empty(len(targets)), np.empty(len(targets))
-    for start in range(0, len(targets), CHUNK):
-        part = slice(start, start + CHUNK)
+    for part in blocks(len(targets)):
         probabilities = softmax(predictions.logits[part], temperature)
         rows = np.arange(len(probabilities))
         confidence[part] = probabilities[rows, predicted[part]]

@@ -18,21 +18,22 @@ class Album:
 
     def __init__(self, store: PixelStore, most: int = MOST) -> None:
         self._store, self._most = store, most
-        self._rows = {path: row for row, path in enumerate(store.names)}
         self._numbers: dict[str, int] = {}
+        self._rows: dict[str, int] = {}  # of the store
 
     @property
     def full(self) -> bool:
-        """Whether a new photo would still be taken in."""
-        return len(self._numbers) >= self._most
+        """Whether no new photo would be taken in any more."""
+        return len(self._rows) >= self._most
 
     def add(self, path: str) -> int | None:
         """The number of a photo, taken in if there is room for it; None where there is none or no such photo."""
-        if path in self._numbers:
-            return self._numbers[path]
-        if self.full or path not in self._rows:
-            return None
-        return self._numbers.setdefault(path, len(self._numbers))
+        if path not in self._numbers:
+            row = None if self.full else self._store.row_of(path)
+            if row is None:
+                return None
+            self._numbers[path], self._rows[path] = len(self._numbers), row
+        return self._numbers[path]
 
     def number(self, path: str) -> int | None:
         """The number of a photo that was taken in."""
@@ -40,7 +41,7 @@ class Album:
 
     def embedded(self) -> list[list[str]]:
         """Path and data URI of every photo, by number."""
-        return [[path, thumbnail(self._store.photo(self._rows[path]))] for path in self._numbers]
+        return [[path, thumbnail(self._store.photo(row))] for path, row in self._rows.items()]
 
 
 def thumbnail(pixels: np.ndarray) -> str:

@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 from scipy.stats import beta, rankdata
 
 from florafauna.errors import UserError
+from florafauna.scores.blocks import blocks
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -201,7 +202,7 @@ def novelty(logits: np.ndarray, targets: np.ndarray) -> Novelty:
     others for the known. Logits are (n, classes). An estimate from above: the features have seen class k. False
     positives are the share of unknown photos accepted where 95 % of the known are (Hendrycks & Gimpel 2017).
     """
-    logits, targets = np.asarray(logits, dtype=np.float64), np.asarray(targets)
+    logits, targets = np.asarray(logits), np.asarray(targets)
     if logits.shape[1] < 3:
         raise UserError(f"Leaving a class out needs at least 3 classes, not {logits.shape[1]}.")
     without = _ConfidenceWithout(logits)
@@ -231,17 +232,19 @@ def separation(known: np.ndarray, unknown: np.ndarray) -> tuple[float, float]:
 class _ConfidenceWithout:
     """Highest probability of each photo once a class is dropped, for class after class in O(n), not O(n · classes)."""
 
-    def __init__(self, logits: Floats) -> None:
-        photos = np.arange(len(logits))
+    def __init__(self, logits: np.ndarray) -> None:
         self.logits, self.best = logits, logits.argmax(axis=1)
-        self.top, self.total = logits.max(axis=1), logsumexp(logits, axis=1)
-        # Without its likeliest class a photo's sum cannot be had by subtraction: it would cancel to nothing.
-        rest = logits.copy()
-        rest[photos, self.best] = -np.inf
-        self.second = np.exp(rest.max(axis=1) - logsumexp(rest, axis=1))
+        self.top = logits.max(axis=1).astype(np.float64)
+        self.total, self.second = np.empty(len(logits)), np.empty(len(logits))
+        for part in blocks(len(logits)):
+            # Without its likeliest class a photo's sum cannot be had by subtraction: it would cancel to nothing.
+            rest = logits[part].astype(np.float64)
+            self.total[part] = logsumexp(rest, axis=1)
+            rest[np.arange(len(rest)), self.best[part]] = -np.inf
+            self.second[part] = np.exp(rest.max(axis=1) - logsumexp(rest, axis=1))
 
     def __call__(self, target: int) -> Floats:
-        share = np.exp(self.logits[:, target] - self.total)
+        share = np.exp(self.logits[:, target].astype(np.float64) - self.total)
         kept = np.exp(self.top - self.total) / np.maximum(1 - share, 1e-300)
         # Rounded, so that photos of full confidence tie instead of being told apart by how they were computed.
         return np.where(self.best == target, self.second, kept).round(12)

@@ -26,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 SCORES = ("weighted_f1", "macro_f1", "accuracy", "balanced_accuracy")
 
-_CHUNK = 8_000_000  # weights held at a time (64 MB)
+_CHUNK = 250_000  # weights held at a time: 2 MB stay in the cache (64 MB take 1.5 to 3.5 times as long)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def per_class_intervals(
     """
     codes = group_codes(groups, len(targets))
     counts = group_counts(targets, predictions, classes, codes)
-    chunk = max(1, _CHUNK // counts.shape[1])  # of classes: all at once may not fit in memory
+    chunk = max(1, _CHUNK // (8 * counts.shape[1]))  # of classes: eight arrays of them are held
     found = []
     for start in range(0, classes, chunk):
         stop = min(start + chunk, classes)

@@ -13,6 +13,7 @@ from scipy.special import log_softmax
 from scipy.special import softmax as _softmax
 
 from florafauna.errors import UserError
+from florafauna.scores.blocks import blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -37,13 +38,21 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> Floats:
     """Probabilities (n, classes) of logits (n, classes) divided by a temperature."""
     if not temperature > 0:
         raise UserError(f"A temperature must be above 0, not {temperature}.")
-    return np.asarray(_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
+    logits = np.asarray(logits)
+    probabilities = np.empty(logits.shape)
+    for part in blocks(len(logits)):
+        probabilities[part] = _softmax(logits[part].astype(np.float64) / temperature, axis=1)
+    return probabilities
 
 
 def nll(logits: np.ndarray, targets: np.ndarray, temperature: float = 1.0) -> float:
     """Mean negative log-likelihood of the targets in nats: lower is better, log(classes) is guessing."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    return float(-log_softmax(scaled, axis=1)[np.arange(len(targets)), targets].mean())
+    logits, targets = np.asarray(logits), np.asarray(targets)
+    losses = np.empty(len(targets))
+    for part in blocks(len(targets)):
+        scaled = logits[part].astype(np.float64) / temperature
+        losses[part] = -log_softmax(scaled, axis=1)[np.arange(len(scaled)), targets[part]]
+    return float(losses.mean())
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:

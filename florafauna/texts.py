@@ -1,0 +1,42 @@
+"""A column of text that stays in Arrow: as a list of strings it would take four times the memory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+import pandas as pd
+import pyarrow as pa
+
+AT_ONCE = 10_000  # rows of a table that are made into Python objects
+
+
+class Texts(Sequence[str]):
+    """A sequence of strings, each made when it is asked for."""
+
+    def __init__(self, column: pa.LargeStringArray) -> None:
+        self._column = column
+
+    @classmethod
+    def of(cls, column: pd.Series) -> "Texts":
+        """The texts of a column of a table."""
+        return cls(pa.array(column, pa.large_string()))
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[pa.Array]) -> "Texts":
+        """The texts of a column that is read in parts."""
+        whole = pa.chunked_array([part.cast(pa.large_string()) for part in parts], pa.large_string())
+        return cls(whole.combine_chunks())
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        found = self._column[at]
+        return found.to_pylist() if isinstance(at, slice) else found.as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), AT_ONCE):
+            yield from self[start : start + AT_ONCE]
