@@ -12,6 +12,7 @@ from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import median_seconds, pairs
 from benchmarks.training_parts import job, parts_of
+from florafauna.compute import reuse_freed_memory
 from florafauna.feeds import Feed, Photos, PixelFeed, choose_feed
 from florafauna.files import sha256_file
 from florafauna.params import ModelParams
@@ -31,6 +32,7 @@ view, which is counted."""
 
 def run() -> Section:
     """Both ways in turn."""
+    reuse_freed_memory()  # as every training does
     with TemporaryDirectory() as name:
         root, model = Path(name), params()
         manifest = draw_folder(root / "photos", 400, 300, 32, PHOTOS, CLASSES)

@@ -73,7 +73,7 @@ def _logits(name: str, trained: Bundle, stores: Iterable[PixelStore], compute: C
 
 
 def _photos(store: PixelStore, split: str) -> pd.DataFrame:
-    return store.index.assign(split=split)[PHOTO]
+    return store.table(*(column for column in PHOTO if column != "split")).assign(split=split)[PHOTO]
 
 
 def _predict(name: str, trained: Bundle, store: PixelStore, compute: Compute) -> np.ndarray:

@@ -69,7 +69,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the file, whole or not at all; equal predictions give equal bytes."""
     table = pa.Table.from_pandas(predictions.photos[PHOTO], preserve_index=False)
     for number, logits in enumerate((predictions.logits, *predictions.of_seeds)):
-        table = table.append_column(_column(number), pa.array(list(logits), pa.list_(pa.float32())))
+        ends = np.arange(len(logits) + 1, dtype=np.int32) * logits.shape[1]
+        table = table.append_column(_column(number), pa.ListArray.from_arrays(ends, logits.ravel()))
     metadata = {"model": predictions.model, "labels": json.dumps(predictions.labels)}
     table = table.replace_schema_metadata(metadata | {"ancestors": json.dumps(predictions.ancestors)})
     with atomic_path(path) as temporary:

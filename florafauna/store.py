@@ -50,11 +50,11 @@ class PixelStore:
     def __getstate__(self) -> dict[str, Path]:
         return {"folder": self.folder}  # a worker maps the file itself
 
-    @cached_property
-    def index(self) -> pd.DataFrame:
-        """One row a photo, sorted by path: path, label, target, held_out, group, cluster, sha256, size, shard
-        and offset."""
-        return pd.read_parquet(self.folder / "index.parquet")
+    def table(self, *columns: str) -> pd.DataFrame:
+        """One row a photo, sorted by path: path, label, target, held_out, group, cluster, sha256, height, width, shard
+        and offset, or some of these."""
+        with pq.ParquetFile(self.folder / "index.parquet", pre_buffer=False) as file:
+            return file.read(list(columns) or None, use_threads=False).to_pandas()
 
     @cached_property
     def names(self) -> Texts:

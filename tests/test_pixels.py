@@ -274,7 +274,7 @@ def test_the_store_holds_every_photo_in_the_order_of_the_manifest(tmp_path: Path
         "width",
         "shard",
         "offset",
-    } == set(store.index.columns)
+    } == set(store.table().columns)
     for row, path in enumerate(rows["path"]):
         assert np.array_equal(store.photo(row), decode((tmp_path / "photos" / path).read_bytes(), 48, resize))
     with pytest.raises(ValueError, match="read-only"):

@@ -231,7 +231,7 @@ def test_what_is_accepted_is_what_evaluation_measured(
     """The test photos again: as many are accepted, as many of them rightly."""
     assert run(photos, "--out", tmp_path / "o.csv") == 0
     rows = pd.read_csv(tmp_path / "o.csv")
-    targets = PixelStore(place.val).index.set_index("path")["label"]
+    targets = PixelStore(place.val).table().set_index("path")["label"]
     rows["truth"] = targets[[Path(path).name for path in rows["path"]]].to_numpy()
     measured = read_info(bundle)["calibration"]["thresholds"]["test"]
     accepted = rows[rows["accepted"]]

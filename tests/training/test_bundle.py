@@ -280,7 +280,7 @@ def test_an_architecture_that_is_unknown_or_does_not_fit_is_refused(
 
 
 def test_photos_of_other_classes_are_refused(place: Place, made: Path, tmp_path: Path) -> None:
-    rows = PixelStore(place.val).index.assign(width=48, height=40).drop(columns="offset")
+    rows = PixelStore(place.val).table().assign(width=48, height=40).drop(columns="offset")
     build_store(rows, ["fern", "moss", "toad"], open_source(place.root / "photos" / "val"), tmp_path / "store", 40)
     with pytest.raises(UserError, match="other classes than the model"):
         predict_logits(load_bundle(made / "bundle"), PixelStore(tmp_path / "store"), CPU)

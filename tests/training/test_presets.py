@@ -30,7 +30,7 @@ MODELS = [
 def two(place: Place, tmp_path_factory: pytest.TempPathFactory) -> PixelStore:
     """A store of two photos of two classes."""
     folder = tmp_path_factory.mktemp("two")
-    rows = PixelStore(place.train).index.drop_duplicates("label").head(2)
+    rows = PixelStore(place.train).table().drop_duplicates("label").head(2)
     rows = rows.assign(width=SIDE + 8, height=SIDE).drop(columns="offset")
     build_store(rows, LABELS, open_source(place.root / "photos" / "train"), folder, SIDE, workers=1)
     return PixelStore(folder)

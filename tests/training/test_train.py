@@ -214,7 +214,7 @@ def test_every_option_reaches_the_training(
 
 def test_balanced_classes_weigh_the_same_in_the_loss(place: Place, tmp_path: Path) -> None:
     """All photos of two classes and three of the third, whose loss then counts as much as theirs."""
-    index = PixelStore(place.train).index.assign(width=SIDE + 8, height=SIDE).drop(columns="offset")
+    index = PixelStore(place.train).table().assign(width=SIDE + 8, height=SIDE).drop(columns="offset")
     rows = pd.concat([index[index["target"] < 2], index[index["target"] == 2].head(3)]).sort_values("path")
     uneven = tmp_path / "uneven"
     build_store(rows, LABELS, open_source(place.root / "photos" / "train"), uneven, SIDE, workers=1)
