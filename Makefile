@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser lint clean ci ci-pull ci-scores ci-repro ci-lock ci-drop ci-report ci-comment
+.PHONY: help setup run test test-gpu browser lint clean ci ci-pull ci-scores ci-repro ci-lock ci-drop ci-report ci-comment
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ run: setup ## run the pipeline on what params.yaml names (the embedded sample) a
 
 test: setup lint browser ## run the tests, with lint and type check
 	python -m pytest
+
+test-gpu: setup ## run the tests that need a GPU
+	python -m pytest -m gpu
 
 # The report is tested in a real browser: the system's, or one that Playwright fetches; without either those tests skip.
 browser: setup

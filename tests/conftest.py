@@ -1,5 +1,6 @@
 """What every test shares: where the repository is, and the real photos and weights that may lie beside it."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,12 @@ settings.load_profile("florafauna")
 REPOSITORY = Path(__file__).resolve().parent.parent
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LONGEST = ("tests/ci", "tests/pipeline", "tests/training")  # first, so that none of their files is left at the end
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests promise what holds on a CPU, on every machine; those of a GPU are run apart: `make test-gpu`."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

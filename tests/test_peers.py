@@ -115,7 +115,6 @@ def test_the_gpu_benchmark_also_runs_on_a_cpu() -> None:
     assert gpu.measured_peak(torch.device("cpu"), 64, "fp32", tries=2) > 0
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_nothing_is_claimed() -> None:
     section = gpu.run()
     assert "python -m benchmarks gpu" in section.about

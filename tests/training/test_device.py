@@ -29,8 +29,7 @@ from florafauna.training import Parts, train_epoch
 from florafauna.views import Loader, collect
 
 ROWS = np.arange(TRAIN)
-NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="`make test-gpu` runs it where there is a GPU")
 STRONG: dict[str, Any] = {"rand_augment": "rand-m9-n3-mstd0.5-inc1", "color_jitter": 0.2, "vertical_flip": 0.5}
 
 
@@ -142,7 +141,6 @@ def test_remembered_features_of_one_place_are_not_taken_for_the_others(place: Pl
 # where they are made
 
 
-@NO_GPU
 def test_without_a_gpu_auto_says_so_and_gpu_is_refused(
     place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,7 +294,8 @@ def test_no_step_reads_a_value_back(place: Place, tmp_path: Path, values: dict[s
     assert reads.found == ["_local_scalar_dense"] * (2 + isinstance(parts.feed, PixelFeed))
 
 
-@GPU
+@pytest.mark.gpu
+@NEEDS_GPU
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("values", STEPPED)
 def test_no_step_waits_for_the_gpu(place: Place, tmp_path: Path, values: dict[str, Any], precision: str) -> None:
@@ -323,7 +322,8 @@ def test_no_step_waits_for_the_gpu(place: Place, tmp_path: Path, values: dict[st
         torch.cuda.set_sync_debug_mode("default")
 
 
-@GPU
+@pytest.mark.gpu
+@NEEDS_GPU
 def test_views_made_on_a_gpu_are_those_of_the_cpu_but_for_rounding(place: Place) -> None:
     compute = choose("fp32")
     photos, _ = photos_of(place, params(augment={"color_jitter": 0.4}), compute)

@@ -166,7 +166,6 @@ def test_weights_that_break_in_the_very_last_step_are_no_model(place: Place, tmp
     assert not place.job(tmp_path, model).out.exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_half_precision_without_a_gpu_is_refused(place: Place, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fp16 needs a GPU"):
         place.trained(tmp_path, params(precision="fp16"))
