@@ -43,11 +43,12 @@ class Features:
     maps: tuple[np.ndarray, ...]  # uint8 (photos, bytes): numpy has no bfloat16
     seconds: float  # what computing them took, now or when they were first needed
 
-    def rows(self, photos: np.ndarray) -> tuple[torch.Tensor, ...]:
-        """The features of some photos, as fresh tensors (photos, *shape)."""
+    def rows(self, photos: np.ndarray | slice) -> tuple[torch.Tensor, ...]:
+        """The features of some photos, (photos, *shape): of a slice as views of the mapped files, else as copies."""
+        chosen = [rows[photos] for rows in self.maps]
         return tuple(
-            torch.from_numpy(rows[photos]).view(value.dtype).reshape(len(photos), *value.shape)
-            for value, rows in zip(self.values, self.maps, strict=True)
+            torch.from_numpy(rows).view(value.dtype).reshape(len(rows), *value.shape)
+            for value, rows in zip(self.values, chosen, strict=True)
         )
 
 
@@ -70,7 +71,7 @@ def remember(
     (folder / "complete.json").touch()  # when it was last used
     seconds = float(json.loads((folder / "complete.json").read_text(encoding="utf-8"))["seconds"])
     maps = [
-        np.memmap(path, dtype=np.uint8, mode="r", shape=(photos, value.row_bytes))
+        np.memmap(path, dtype=np.uint8, mode="c", shape=(photos, value.row_bytes))  # torch warns of read-only arrays
         for path, value in zip(paths, values, strict=True)
     ]
     return Features(values, tuple(maps), seconds)

@@ -29,7 +29,7 @@ L2 = tuple(10.0**-power for power in range(8))  # strongest first: each starts f
 PATIENCE = 2  # values of L2 without a better validation score, after which weaker ones are not tried
 STEPS = 300  # of L-BFGS for one value of L2, at most
 ROWS = 8192  # of features in one product
-KEPT_BYTES = 1 << 30  # of features as float32 in memory (of the device); more are read anew in every step
+KEPT_BYTES = 1 << 30  # of features that are no float32 or go to a GPU: more are converted anew in every step
 
 
 class NotLinearError(UserError):
@@ -66,8 +66,8 @@ class HeadProblem:
 
     The loss is the training's own, with its label smoothing and class weights. Features are counted from their mean
     (which changes nothing, the bias being free of the penalty) in units of their root mean square, so that one grid
-    of L2 suits every backbone. Memory is bounded by `KEPT_BYTES`, whatever the number of photos and views: above it
-    every step reads the memory-mapped features again.
+    of L2 suits every backbone; it is the weights that are scaled, so that float32 features are used on the CPU where
+    they are mapped. Others are converted once, and memory for that is bounded by `KEPT_BYTES`.
     """
 
     feed: Feed
@@ -152,11 +152,13 @@ class HeadProblem:
     def _objective(self, flat: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
         classes, size = len(self.feed.photos.train.labels), self._scale.mean.numel()
         values = torch.from_numpy(flat).to(self._device, torch.float32).requires_grad_()
-        weight = values[: classes * size].view(classes, size)
-        bias = values[classes * size :] if self._has_bias else None
+        weight = values[: classes * size].view(classes, size) / self._scale.deviation
+        bias = None
+        if self._has_bias:
+            bias = values[classes * size :] - weight @ self._scale.mean.to(self._device, torch.float32)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         gradient = torch.zeros(len(flat), dtype=torch.float64, device=self._device)
-        for x, targets in self._scaled():
+        for x, targets in self._everything():
             loss = self._loss(linear(x, weight, bias), targets)
             gradient += torch.autograd.grad(loss, values, retain_graph=True)[0]
             total += loss.detach()
@@ -200,23 +202,21 @@ class HeadProblem:
         variance = float(squares) / count / mean.numel() - float(mean.square().mean())
         return _Scale(mean, max(variance, 1e-12) ** 0.5)
 
-    def _scaled(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        yield from self._kept if self._kept is not None else self._read_scaled()
+    def _everything(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        yield from self._kept if self._kept is not None else self._read(self._train, self._targets)
 
     @cached_property
     def _kept(self) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+        """None where copies would be too large; views of what is mapped cost nothing."""
+        (value,) = self._train[0].values
+        mapped = self._device.type == "cpu" and value.dtype == torch.float32
         size = len(self._targets) * len(self._train) * self._scale.mean.numel() * 4
-        return list(self._read_scaled()) if size <= KEPT_BYTES else None
-
-    def _read_scaled(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        mean = self._scale.mean.to(self._device, torch.float32)
-        for x, targets in self._read(self._train, self._targets):
-            yield (x - mean) / self._scale.deviation, targets
+        return list(self._read(self._train, self._targets)) if mapped or size <= KEPT_BYTES else None
 
     def _read(self, views: tuple[Features, ...], targets: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for features in views:
             for start in range(0, len(targets), ROWS):
-                rows = np.arange(start, min(start + ROWS, len(targets)))
+                rows = slice(start, start + ROWS)
                 (x,) = features.rows(rows)
                 yield x.to(self._device).float(), torch.from_numpy(targets[rows]).to(self._device)
 

@@ -1,6 +1,7 @@
 """The convex problem of the head: its optimum is one, stands in the log, and is where fine-tuning can start."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from florafauna import probe
 from florafauna.bundle import load_trained, predict_logits
+from florafauna.compute import Compute
 from florafauna.errors import UserError
 from florafauna.feeds import PixelFeed, choose_feed
 from florafauna.params import Architecture, ModelParams
@@ -29,10 +31,13 @@ from florafauna.training import Job, train, train_once
 from florafauna.weights import make_initial_weights
 
 
-def problem(place: Place, folder: Path, model_params: ModelParams, **values: Any) -> HeadProblem:
+def problem(
+    place: Place, folder: Path, model_params: ModelParams, compute: Compute = CPU, **values: Any
+) -> HeadProblem:
     """The head's problem of a model that training starts from."""
     model, _ = place.built(model_params)
-    feed, _ = choose_feed(place.photos(model, model_params), model, "weights", folder)
+    photos = replace(place.photos(model, model_params), compute=compute)
+    feed, _ = choose_feed(photos, model, "weights", folder)
     return HeadProblem(feed, model, "weights", folder, **values)
 
 
@@ -114,9 +119,10 @@ def test_features_that_do_not_fit_into_memory_are_read_again_in_every_step(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model_params = params("test_vit", trainable="head", views=2)
-    kept = problem(place, tmp_path, model_params).solve()
+    bf16 = Compute(torch.device("cpu"), "bf16")  # float32 features are used where they are mapped
+    kept = problem(place, tmp_path, model_params, bf16).solve()
     monkeypatch.setattr(probe, "KEPT_BYTES", 0)
-    read = problem(place, tmp_path, model_params).solve()
+    read = problem(place, tmp_path, model_params, bf16).solve()
     assert torch.equal(read.weight, kept.weight)
     assert read.steps == kept.steps
 
