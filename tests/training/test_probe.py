@@ -20,7 +20,7 @@ from florafauna import probe
 from florafauna.bundle import load_trained, predict_logits
 from florafauna.compute import Compute
 from florafauna.errors import UserError
-from florafauna.feeds import PixelFeed, choose_feed
+from florafauna.feeds import FeatureFeed, PixelFeed, choose_feed
 from florafauna.params import Architecture, ModelParams
 from florafauna.probe import HeadProblem
 from florafauna.scores.metrics import weighted_f1
@@ -118,9 +118,12 @@ def test_no_step_from_the_optimum_lowers_the_trainings_own_loss(
 def test_features_that_do_not_fit_into_memory_are_read_again_in_every_step(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model_params = params("test_vit", trainable="head", views=2)
+    model_params = params("test_efficientnet", trainable="head", views=2)
     bf16 = Compute(torch.device("cpu"), "bf16")  # float32 features are used where they are mapped
-    kept = problem(place, tmp_path, model_params, bf16).solve()
+    head = problem(place, tmp_path, model_params, bf16)
+    assert isinstance(head.feed, FeatureFeed)
+    assert head.feed.train[0].values[0].dtype == torch.bfloat16, "else nothing would be converted"
+    kept = head.solve()
     monkeypatch.setattr(probe, "KEPT_BYTES", 0)
     read = problem(place, tmp_path, model_params, bf16).solve()
     assert torch.equal(read.weight, kept.weight)
