@@ -19,12 +19,12 @@ class Album:
     def __init__(self, store: PixelStore, most: int = MOST) -> None:
         self._store, self._most = store, most
         self._numbers: dict[str, int] = {}
-        self._rows: dict[str, int] = {}  # of the store
+        self._rows: list[int] = []  # of the store, by number
 
     @property
     def full(self) -> bool:
         """Whether no new photo would be taken in any more."""
-        return len(self._rows) >= self._most
+        return len(self._numbers) >= self._most
 
     def add(self, path: str) -> int | None:
         """The number of a photo, taken in if there is room for it; None where there is none or no such photo."""
@@ -32,7 +32,8 @@ class Album:
             row = None if self.full else self._store.row_of(path)
             if row is None:
                 return None
-            self._numbers[path], self._rows[path] = len(self._numbers), row
+            self._numbers[path] = len(self._numbers)
+            self._rows.append(row)
         return self._numbers[path]
 
     def number(self, path: str) -> int | None:
@@ -41,7 +42,7 @@ class Album:
 
     def embedded(self) -> list[list[str]]:
         """Path and data URI of every photo, by number."""
-        return [[path, thumbnail(self._store.photo(row))] for path, row in self._rows.items()]
+        return [[path, thumbnail(self._store.photo(row))] for path, row in zip(self._numbers, self._rows, strict=True)]
 
 
 def thumbnail(pixels: np.ndarray) -> str:
