@@ -19,10 +19,10 @@ from florafauna.compute import Compute
 from florafauna.errors import UserError
 from florafauna.files import sha256_bytes, sha256_file, write_atomic
 from florafauna.inference import Ready, forward
+from florafauna.loading import EvalView, batches
 from florafauna.models import DataConfig, create
 from florafauna.params import Architecture
 from florafauna.store import PixelStore
-from florafauna.views import EvalView, batches
 
 
 @dataclass(frozen=True)

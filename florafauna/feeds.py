@@ -1,5 +1,6 @@
 """What the training loop is fed: pixels through the whole model, or remembered features through its open part."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -14,40 +15,22 @@ from timm.data import Mixup
 from torch import nn
 
 from florafauna.bundle import PREDICTION_BATCH
+from florafauna.centre import centre
 from florafauna.compute import Compute
-from florafauna.crops import CropBatch, collect_crops, render
 from florafauna.features import VERSION, Features, TooLargeError, remember
 from florafauna.files import fingerprint, sha256_file
+from florafauna.loading import EvalView, Loader, PixelBatch, normalise
 from florafauna.models import DataConfig, set_training_modes
 from florafauna.params import ModelParams
+from florafauna.policies import Policy
 from florafauna.prefix import NoPrefixError, SplitModel, split
 from florafauna.progress import track
 from florafauna.randomness import global_random_state, rng_key
+from florafauna.resize import resize
 from florafauna.store import PixelStore
-from florafauna.views import (
-    Epochs,
-    EvalView,
-    Loader,
-    PixelBatch,
-    Rows,
-    TrainView,
-    collect,
-    epoch_order,
-    normalise,
-    random_erasing,
-)
+from florafauna.views import Epochs, TrainView, epoch_order, random_erasing
 
-VIEW_CODE = (
-    "views.py",
-    "policies.py",
-    "crops.py",
-    "resize.py",
-    "randomness.py",
-    "prefix.py",
-)  # what a remembered feature is made by
-
-
-Images = Iterator[tuple[torch.Tensor, PixelBatch | CropBatch]]
+Images = Iterator[tuple[torch.Tensor, PixelBatch]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +78,6 @@ class Photos:
     params: ModelParams
     data: DataConfig
     compute: Compute
-    on_device: bool = False  # whether training views are resized and augmented there, not on the CPU
 
     @cached_property
     def train_view(self) -> TrainView:
@@ -131,26 +113,21 @@ class Photos:
         """Normalised images of an epoch's batches from number `first` on, on the device."""
         return self._as_trained(self._epochs.batches(epoch, first), self.view_number(epoch))
 
-    def drawn_images(self, order: Rows, size: int, number: int) -> Images:
-        """Normalised images of training photos in their draw `number`, on the device."""
-        return self._as_trained(self._training_loader(size).batches(order, number), number)
-
     def fixed_images(self, view: int) -> Images:
         """Normalised images of all training photos in one of the `views`; without them, as evaluated."""
         rows = range(len(self.train))
         if self.params.views:
-            return self.drawn_images(rows, PREDICTION_BATCH, view)
+            return self._as_trained(self._training_loader(PREDICTION_BATCH).batches(rows, view), view)
         return self._as_evaluated(self._evaluation_loader(self.train).batches(rows))
 
     def validation_images(self) -> Images:
         """Normalised images of the validation photos, on the device."""
         return self._as_evaluated(self._validation.batches(range(len(self.val))))
 
-    def _as_trained(self, batches: Iterator[Any], number: int) -> Images:
+    def _as_trained(self, batches: Iterator[PixelBatch], number: int) -> Images:
         probability, seed = self.params.augment.random_erasing, self.params.seed
         for batch in batches:
-            pixels = render(batch, self.train_view, self.compute) if self.on_device else self.compute.send(batch.images)
-            images = self._normalised(pixels)
+            images = self._normalised(self.compute.send(batch.images))
             if probability:
                 images = random_erasing(images, probability, seed, number, batch.names)
             yield images, batch
@@ -160,8 +137,7 @@ class Photos:
             yield self._normalised(self.compute.send(batch.images)), batch
 
     def _training_loader(self, size: int) -> Loader:
-        collector = collect_crops if self.on_device else collect
-        return Loader(self.train, self.train_view, size, self._workers, self.compute.on_gpu, collector)
+        return Loader(self.train, self.train_view, size, self._workers, self.compute.on_gpu)
 
     def _evaluation_loader(self, store: PixelStore) -> Loader:
         return Loader(store, self.eval_view, PREDICTION_BATCH, self._workers, self.compute.on_gpu)
@@ -341,27 +317,22 @@ def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: 
         params = photos.params
         store = photos.train
         if params.views:
-            augment = params.augment.model_dump(mode="json", exclude={"device"})
-            shown = ["trained", augment, photos.on_device, params.seed, view]
+            shown = ["trained", params.augment.model_dump(mode="json"), params.seed, view]
     compute = photos.compute
-    code = [sha256_file(Path(__file__).with_name(name)) for name in VIEW_CODE]
+    makers = (centre, resize, rng_key, Loader, TrainView, Policy, split)
+    code = [sha256_file(Path(inspect.getfile(maker))) for maker in makers]
     made_by = [VERSION, torch.__version__, timm.__version__, PIL.__version__, *code]
     seen = [store.contents, store.store_size, asdict(photos.data)]
-    return fingerprint([weights_sha256, list(values), compute.precision, compute.device.type, made_by, seen, shown])[
-        :24
-    ]
+    key = fingerprint([weights_sha256, list(values), compute.precision, compute.device.type, made_by, seen, shown])
+    return key[:24]
 
 
 def _mixup(photos: Photos) -> Mixup | None:
     augment = photos.params.augment
     if not (augment.mixup or augment.cutmix):
         return None
-    return Mixup(
-        mixup_alpha=augment.mixup,
-        cutmix_alpha=augment.cutmix,
-        label_smoothing=0.0,
-        num_classes=len(photos.train.labels),
-    )  # smoothing is the loss's
+    classes = len(photos.train.labels)
+    return Mixup(augment.mixup, augment.cutmix, label_smoothing=0.0, num_classes=classes)  # the loss is smoothed
 
 
 def _compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:

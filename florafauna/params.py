@@ -34,9 +34,6 @@ SYNONYMS = {
     "randaugment": "rand_augment",
     "auto_augment": "rand_augment",
     "reprob": "random_erasing",
-    "gpu": "device",
-    "on_gpu": "device",
-    "gpu_augment": "device",
     "group": "groups",
 }
 
@@ -156,7 +153,6 @@ class Augment(Strict):
     random_erasing: Share = 0.0
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0
-    device: Literal["cpu", "gpu", "auto"] = "cpu"  # where views are made; auto: where training is faster, measured
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -169,8 +165,6 @@ class Augment(Strict):
             raise ValueError(
                 f"rand_augment takes a timm policy such as rand-m9-mstd0.5-inc1, not '{self.rand_augment}'"
             )
-        if self.device == "gpu" and str(self.rand_augment).startswith("augmix"):
-            raise ValueError("device: gpu has no augmix; set device to cpu, or rand_augment to another policy")
         return self
 
 

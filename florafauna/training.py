@@ -40,7 +40,6 @@ from florafauna.models import (
     trains_only_the_head,
 )
 from florafauna.params import ModelParams
-from florafauna.placement import views_on_device
 from florafauna.probe import HeadProblem, NotLinearError
 from florafauna.progress import track
 from florafauna.randomness import rng_key
@@ -134,10 +133,6 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
         lambda: f"lower models.{job.name}.batch_size ({params.batch_size}) and raise accumulate, or lower train_size."
     ):
         photos = Photos(train_store, val_store, params, data_config(model, params), compute)
-        on_device, remark = views_on_device(photos, model, folder / "augment.json")
-        if remark:
-            _say(job, remark)
-        photos = replace(photos, on_device=on_device)
         weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
         feed, remark = choose_feed(photos, model, weights_sha256, features)
         _say(job, remark)

@@ -12,21 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from timm.data import create_transform
 
+from florafauna.loading import EvalView, Loader, PixelBatch, View, batches, normalise
 from florafauna.params import Augment
 from florafauna.sources import open_source
 from florafauna.store import PixelStore
 from florafauna.store_writer import build_store
-from florafauna.views import (
-    Epochs,
-    EvalView,
-    Loader,
-    PixelBatch,
-    TrainView,
-    batches,
-    epoch_order,
-    normalise,
-    random_erasing,
-)
+from florafauna.views import Epochs, TrainView, epoch_order, random_erasing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STRONG = Augment(rand_augment="rand-m9-mstd0.5-inc1", color_jitter=0.2, vertical_flip=0.3)
@@ -158,7 +149,7 @@ def test_the_evaluation_view_is_timms(width: int, height: int, size: int, crop_p
 
 
 @pytest.mark.parametrize("view", [view_with(), EvalView(32, 0.875, "bilinear")])
-def test_batches_do_not_depend_on_workers(store: PixelStore, view: TrainView | EvalView) -> None:
+def test_batches_do_not_depend_on_workers(store: PixelStore, view: View) -> None:
     order = epoch_order(len(store), 0, 0)
     expected = all_of(batches(store, view, order, 5, epoch=2))
     assert expected[2] == [store.names[row] for row in order]

@@ -20,11 +20,11 @@ from florafauna.errors import UserError
 from florafauna.files import write_json
 from florafauna.finish import claims
 from florafauna.inference import Ready
+from florafauna.loading import EvalView, batches
 from florafauna.params import EvaluateParams, load_params
 from florafauna.predictions import read_predictions
 from florafauna.scoring import score
 from florafauna.store import PixelStore
-from florafauna.views import EvalView, batches
 
 SAME_FIGURE = 1e-4  # sums of two machines differ in the last of six digits; nobody edits less than this
 SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth

@@ -14,10 +14,10 @@ from florafauna.centre import PREDICTION_BATCH
 from florafauna.errors import UserError
 from florafauna.features import Features, TooLargeError, remember
 from florafauna.files import fingerprint, sha256_file
+from florafauna.loading import EvalView, batches, normalise
 from florafauna.predict.with_torch import TorchScorer
 from florafauna.serve.nearest import Absent, Nearest, State, jpeg
 from florafauna.store import PixelStore
-from florafauna.views import EvalView, batches, normalise
 
 VERSION = 2  # to be raised when the features change: older ones are then not found
 NEAREST = 6
