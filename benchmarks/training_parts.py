@@ -9,9 +9,9 @@ from torch import nn
 
 from florafauna.compute import choose
 from florafauna.feeds import Feed, Photos
-from florafauna.models import build, data_config, freeze, parameter_groups
 from florafauna.params import ModelParams
 from florafauna.store import PixelStore
+from florafauna.trainable import build, data_config, freeze, parameter_groups
 from florafauna.training import OPTIMIZERS, Job, Parts
 from florafauna.weights import load_initial_weights
 

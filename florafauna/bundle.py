@@ -20,7 +20,7 @@ from florafauna.errors import UserError
 from florafauna.files import sha256_bytes, sha256_file, write_atomic
 from florafauna.inference import Ready, forward
 from florafauna.loading import EvalView, batches
-from florafauna.models import DataConfig, create
+from florafauna.network import DataConfig, create
 from florafauna.params import Architecture
 from florafauna.store import PixelStore
 

@@ -22,7 +22,7 @@ from florafauna.compute import Compute
 from florafauna.errors import UserError
 from florafauna.files import atomic_path, sha256_file
 from florafauna.inference import Ready
-from florafauna.models import DataConfig
+from florafauna.network import DataConfig
 from florafauna.predict.answers import Answers
 from florafauna.predict.with_onnx import FILE, KEY, LOGITS, PIXELS, open_session
 from florafauna.resize import resize

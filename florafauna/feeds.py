@@ -20,7 +20,7 @@ from florafauna.compute import Compute
 from florafauna.features import VERSION, Features, TooLargeError, remember
 from florafauna.files import fingerprint, sha256_file
 from florafauna.loading import EvalView, Loader, PixelBatch, normalise
-from florafauna.models import DataConfig, set_training_modes
+from florafauna.network import DataConfig
 from florafauna.params import ModelParams
 from florafauna.policies import Policy
 from florafauna.prefix import NoPrefixError, SplitModel, split
@@ -28,6 +28,7 @@ from florafauna.progress import track
 from florafauna.randomness import global_random_state, rng_key
 from florafauna.resize import resize
 from florafauna.store import PixelStore
+from florafauna.trainable import set_training_modes
 from florafauna.views import Epochs, TrainView, epoch_order, random_erasing
 
 Images = Iterator[tuple[torch.Tensor, PixelBatch]]

@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from florafauna.compute import Compute
 from florafauna.loading import normalise
-from florafauna.models import DataConfig
+from florafauna.network import DataConfig
 
 # Pixels that a core of a CPU works on at once: 4 photos of 224 px. What layers hand on then stays in the cache and in
 # memory that is used again; mobilenetv2_100 takes 13 ms a photo so, 26 ms in batches of 64 (28 and 47 ms not folded).

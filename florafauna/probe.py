@@ -21,7 +21,7 @@ from florafauna.compute import as_many_threads_as_pay
 from florafauna.errors import UserError
 from florafauna.features import Features, remember
 from florafauna.feeds import Batch, FeatureFeed, Feed, cache_key
-from florafauna.models import classifier_paths
+from florafauna.network import classifier_paths
 from florafauna.progress import track
 from florafauna.scores.metrics import weighted_f1
 

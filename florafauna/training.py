@@ -27,9 +27,17 @@ from florafauna.compute import Compute, choose, hardware, memory_advice, reuse_f
 from florafauna.errors import UserError
 from florafauna.feeds import Feed, Photos, choose_feed
 from florafauna.files import sha256_file, write_atomic, write_json
-from florafauna.models import (
+from florafauna.network import classifier_paths
+from florafauna.params import ModelParams
+from florafauna.probe import HeadProblem, NotLinearError
+from florafauna.progress import track
+from florafauna.randomness import rng_key
+from florafauna.resume import Epoch, State, load_state, run_key, save_state
+from florafauna.schedule import rate_at, should_stop
+from florafauna.scores.metrics import accuracy, weighted_f1
+from florafauna.store import PixelStore
+from florafauna.trainable import (
     build,
-    classifier_paths,
     count_parameters,
     data_config,
     format_policy,
@@ -39,14 +47,6 @@ from florafauna.models import (
     set_training_modes,
     trains_only_the_head,
 )
-from florafauna.params import ModelParams
-from florafauna.probe import HeadProblem, NotLinearError
-from florafauna.progress import track
-from florafauna.randomness import rng_key
-from florafauna.resume import Epoch, State, load_state, run_key, save_state
-from florafauna.schedule import rate_at, should_stop
-from florafauna.scores.metrics import accuracy, weighted_f1
-from florafauna.store import PixelStore
 from florafauna.weights import InitialWeights, load_initial_weights
 
 SECONDS_BETWEEN_SAVES = 300.0

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 
 from florafauna.errors import UserError
 from florafauna.files import sha256_file, write_atomic
-from florafauna.models import backbone_state, create
+from florafauna.network import backbone_state, create
 from florafauna.params import Architecture, Weights
 
 HEADER = "florafauna"

@@ -11,10 +11,11 @@ from sklearn.preprocessing import StandardScaler
 
 from florafauna.dataset import prepare
 from florafauna.loading import EvalView, batches, normalise
-from florafauna.models import create, data_config
+from florafauna.network import create
 from florafauna.params import load_params
 from florafauna.preprocess import preprocess
 from florafauna.store import PixelStore
+from florafauna.trainable import data_config
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODELS = ("efficientnet", "convnext", "vit")

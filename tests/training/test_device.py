@@ -16,9 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from florafauna.compute import Compute, choose
 from florafauna.feeds import PixelFeed, choose_feed
-from florafauna.models import parameter_groups
 from florafauna.params import ModelParams
 from florafauna.resume import State
+from florafauna.trainable import parameter_groups
 from florafauna.training import Parts, train_epoch
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="`make test-gpu` runs it where there is a GPU")

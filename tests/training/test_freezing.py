@@ -12,10 +12,11 @@ from tiny import ARCHITECTURES, Place, params
 from torch import nn
 
 from florafauna.errors import UserError
-from florafauna.models import (
+from florafauna.network import create
+from florafauna.params import Architecture
+from florafauna.trainable import (
     build,
     count_parameters,
-    create,
     data_config,
     format_policy,
     freeze,
@@ -23,7 +24,6 @@ from florafauna.models import (
     policy_table,
     set_training_modes,
 )
-from florafauna.params import Architecture
 
 
 def open_names(architecture: str, trainable: str | Sequence[str], norms: str = "tail") -> set[str]:

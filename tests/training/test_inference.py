@@ -9,7 +9,7 @@ from tiny import CPU
 from torch import nn
 
 from florafauna.inference import PIXELS, Ready, fold_batch_norms, forward
-from florafauna.models import DataConfig
+from florafauna.network import DataConfig
 
 DATA = DataConfig((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic", 0.9, 64, 64)
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from florafauna.compute import Compute
 from florafauna.feeds import FeatureFeed, Feed, PixelFeed, choose_feed
-from florafauna.models import set_training_modes
 from florafauna.params import ModelParams
 from florafauna.prefix import NoPrefixError, split
 from florafauna.resume import State
+from florafauna.trainable import set_training_modes
 from florafauna.training import fit, train_epoch
 
 POLICIES = [

@@ -10,12 +10,13 @@ import torch
 from tiny import CPU, LABELS, SIDE, Place
 
 from florafauna.feeds import Photos, PixelFeed
-from florafauna.models import count_parameters, create, data_config, freeze, parameter_groups
+from florafauna.network import create
 from florafauna.params import Architecture, ModelParams, load_params
 from florafauna.resume import State
 from florafauna.sources import open_source
 from florafauna.store import PixelStore
 from florafauna.store_writer import build_store
+from florafauna.trainable import count_parameters, data_config, freeze, parameter_groups
 from florafauna.training import OPTIMIZERS, Job, Parts, train_epoch
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"

@@ -20,9 +20,9 @@ from florafauna import training
 from florafauna.compute import Compute
 from florafauna.evaluate import evaluate
 from florafauna.feeds import Feed, Photos
-from florafauna.models import build, data_config, freeze, parameter_groups
 from florafauna.params import Architecture, EvaluateParams, ModelParams, Weights
 from florafauna.store import PixelStore
+from florafauna.trainable import build, data_config, freeze, parameter_groups
 from florafauna.training import OPTIMIZERS, Job, Parts
 from florafauna.weights import InitialWeights, load_initial_weights, make_initial_weights
 

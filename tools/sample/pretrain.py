@@ -16,7 +16,7 @@ from florafauna.bundle import load_trained, predict_logits
 from florafauna.compute import choose
 from florafauna.dataset import prepare
 from florafauna.files import sha256_file, write_atomic
-from florafauna.models import backbone_state
+from florafauna.network import backbone_state
 from florafauna.params import load_params
 from florafauna.preprocess import preprocess
 from florafauna.scores.metrics import weighted_f1

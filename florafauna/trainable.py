@@ -1,9 +1,8 @@
-"""timm models, and the ordered table that says which of their parameters are trained, at which rate and decay."""
+"""Which parameters of a model are trained, at which rate and decay, and the table that shows it."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -13,7 +12,8 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from florafauna.errors import UserError
-from florafauna.params import Architecture, ModelParams
+from florafauna.network import DataConfig, backbone_state, classifier_paths, create
+from florafauna.params import ModelParams
 
 NORMS: tuple[type[nn.Module], ...] = (
     nn.modules.batchnorm._BatchNorm,
@@ -24,94 +24,6 @@ NORMS: tuple[type[nn.Module], ...] = (
     timm.layers.RmsNorm,
     timm.layers.RmsNorm2d,
 )
-OF_FILES = {"checkpoint_path", "cache_dir", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What the weights want to see: always what timm's data config says, never a constant of ours."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-    crop_pct: float
-    train_size: int
-    test_size: int
-
-
-@dataclass(frozen=True)
-class PolicyRow:
-    """One row of the printed table: a module path (or a run of them) and how it is trained."""
-
-    path: str
-    parameters: int
-    trainable: int
-    rate: tuple[float, float]  # lowest and highest rate in the row, (0, 0) where frozen
-
-
-def create(
-    architecture: Architecture,
-    num_classes: int,
-    overlay: dict[str, Any],
-    drop_path: float = 0.0,
-    weights: Path | None = None,
-) -> nn.Module:
-    """Build a timm model; `weights` is a safetensors file that must hold exactly its tensors."""
-    arguments = architecture.arguments
-    _refuse_files(architecture)
-    if drop_path:
-        arguments["drop_path_rate"] = drop_path
-    if weights is not None:
-        # Equal numbers of classes make timm load strictly; custom_load is for .npz files, which this is not.
-        overlay = overlay | {"file": str(weights), "hf_hub_id": None, "url": "", "custom_load": False}
-        overlay = overlay | {"num_classes": num_classes, "label_offset": 0}
-    try:
-        return timm.create_model(
-            architecture.name,
-            pretrained=weights is not None,
-            num_classes=num_classes,
-            pretrained_cfg_overlay=overlay,
-            **arguments,
-        )
-    except TypeError as error:
-        raise UserError(f"{architecture.name} does not take the given arguments: {error}.") from None
-    except RuntimeError as error:
-        if "Unknown model" not in str(error) and "Invalid pretrained tag" not in str(error):
-            raise
-        bare = architecture.name.partition(".")[0]
-        near = difflib.get_close_matches(bare, timm.list_models(), n=3) if bare not in timm.list_models() else []
-        tags = timm.list_pretrained(f"{bare}.*")
-        hint = f"did you mean {' or '.join(near)}?" if near else f"its tags are {', '.join(tags)}."
-        raise UserError(f"timm has no architecture '{architecture.name}'; {hint}") from None
-
-
-def _refuse_files(architecture: Architecture) -> None:
-    """timm would load configurations from the net, or unpickle weights; params.yaml and bundles are others' text."""
-    if ":" in architecture.name:
-        raise UserError(f"'{architecture.name}' is no name of timm's own; give one that timm.list_models() has.")
-    for name in OF_FILES & architecture.arguments.keys():
-        raise UserError(f"'{name}' is no argument of an architecture; weights are given as `weights`.")
-
-
-def backbone_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of everything but the classifier."""
-    classifier = tuple(f"{path}." for path in classifier_paths(model))
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(classifier)}
-
-
-def classifier_paths(model: nn.Module) -> tuple[str, ...]:
-    """Module paths of the classifier, as timm's config names them (`head.fc`, `classifier`, ...)."""
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})
-    paths = config.get("classifier")
-    if not paths:
-        raise UserError("timm names no classifier for this architecture, so it cannot be given a new one; use another.")
-    return (paths,) if isinstance(paths, str) else tuple(paths)
-
-
-def trains_only_the_head(model: nn.Module) -> bool:
-    """Whether nothing but the classifier is trained."""
-    classifier = tuple(f"{path}." for path in classifier_paths(model))
-    return all(name.startswith(classifier) for name, value in model.named_parameters() if value.requires_grad)
 
 
 def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[str, Any], classes: int) -> nn.Module:
@@ -143,6 +55,12 @@ def data_config(model: nn.Module, params: ModelParams) -> DataConfig:
         train_size=train_size,
         test_size=params.test_size or train_size,
     )
+
+
+def trains_only_the_head(model: nn.Module) -> bool:
+    """Whether nothing but the classifier is trained."""
+    classifier = tuple(f"{path}." for path in classifier_paths(model))
+    return all(name.startswith(classifier) for name, value in model.named_parameters() if value.requires_grad)
 
 
 def freeze(model: nn.Module, trainable: str | Sequence[str], norms: str) -> None:
@@ -231,6 +149,22 @@ def parameter_groups(model: nn.Module, params: ModelParams) -> list[dict[str, An
     ]
 
 
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """How many parameters there are, and how many of them are trained."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
+
+
+@dataclass(frozen=True)
+class PolicyRow:
+    """One row of the printed table: a module path (or a run of them) and how it is trained."""
+
+    path: str
+    parameters: int
+    trainable: int
+    rate: tuple[float, float]  # lowest and highest rate in the row, (0, 0) where frozen
+
+
 def policy_table(model: nn.Module, groups: list[dict[str, Any]], rate: float) -> list[PolicyRow]:
     """The policy as rows in the model's order, neighbours that are treated alike joined to one row."""
     scale = {name: group["lr_scale"] for group in groups for name in group["names"]}
@@ -266,12 +200,6 @@ def format_policy(rows: list[PolicyRow]) -> str:
     total, open_ = sum(row.parameters for row in rows), sum(row.trainable for row in rows)
     lines.append(f"{'total':{width}}  {total:>12,}  {open_:>12,}")
     return "\n".join(lines)
-
-
-def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """How many parameters there are, and how many of them are trained."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
 
 
 def _state(row: PolicyRow) -> str:
