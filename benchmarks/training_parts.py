@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,9 +29,7 @@ def parts_of(job: Job, feed_of: Callable[[Photos, nn.Module], Feed]) -> Parts:
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
-    groups: list[dict[str, Any]] = [
-        {key: value for key, value in group.items() if key != "names"} for group in parameter_groups(model, params)
-    ]
+    groups = parameter_groups(model, params)
     compute.place(model)
     photos = Photos(train_store, val_store, params, data_config(model, params), compute)
     return Parts(

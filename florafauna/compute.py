@@ -1,6 +1,7 @@
 """Where the arithmetic runs and in which precision."""
 
 import ctypes
+import importlib
 import os
 import platform
 import sys
@@ -38,7 +39,7 @@ class Compute:
         return model.to(self.device).to(memory_format=torch.channels_last)
 
     def send(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor on the device; a GPU's copy goes on beside the program, from page-locked memory."""
+        """The tensor on the device; a GPU copies from page-locked memory while the program runs on."""
         if not self.on_gpu:
             return tensor
         return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
@@ -96,6 +97,25 @@ def as_many_threads_as_pay(multiply_adds: float) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def peak_memory(compute: Compute) -> int | None:
+    """Bytes at the highest since this process began: of the GPU's memory, or of the process; None where unknown."""
+    if compute.on_gpu:
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _windows_peak_memory()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _windows_peak_memory() -> int | None:
+    try:
+        psutil = importlib.import_module("psutil")  # DVC brings it
+    except ImportError:
+        return None
+    return int(psutil.Process().memory_info().peak_wset)
 
 
 def hardware() -> str:

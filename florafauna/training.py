@@ -2,13 +2,11 @@
 
 import json
 import platform
-import resource
 import shutil
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from florafauna import __version__
+from florafauna.averaging import averaged, moving_tensors, update_average
 from florafauna.bundle import describe_data, load_trained, predict_logits, save_trained
-from florafauna.compute import Compute, choose, hardware, memory_advice, reuse_freed_memory
+from florafauna.compute import Compute, choose, hardware, memory_advice, peak_memory, reuse_freed_memory
 from florafauna.errors import UserError
 from florafauna.feeds import Feed, Photos, choose_feed
 from florafauna.files import sha256_file, write_atomic, write_json
-from florafauna.network import classifier_paths
+from florafauna.logistic import Optimum
 from florafauna.params import ModelParams
-from florafauna.probe import HeadProblem, NotLinearError
+from florafauna.probe import put_head, solve_head
 from florafauna.progress import track
 from florafauna.randomness import rng_key
 from florafauna.resume import Epoch, State, load_state, run_key, save_state
@@ -58,7 +57,7 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch
 class Job:
     """One training run: what goes in, and where the trained model and its timing go.
 
-    `scratch` outlives the stage's outs: it holds what lets a killed run go on, and remembered features.
+    `scratch` outlives the stage's outs: it holds what a killed run resumes from, and remembered features.
     """
 
     name: str
@@ -84,7 +83,10 @@ class Parts:
     average: dict[str, torch.Tensor]
     class_weights: torch.Tensor | None
     folder: Path  # of the saved state and the best checkpoint
-    head: HeadProblem | None = None  # needed by optimizer: lbfgs
+    solve: Callable[[], Optimum] | None = None  # the head's optimum; needed by optimizer: lbfgs
+
+
+# --- the run ---
 
 
 def train(job: Job) -> None:
@@ -109,11 +111,13 @@ def train(job: Job) -> None:
 def train_once(job: Job) -> tuple[dict[str, Any], Path]:
     """One run with one seed; returns its timing, and the folder that lets it resume.
 
-    A run killed at any moment goes on from its last saved state and, on a CPU, ends with the weights it would have
-    ended with. Raises `UserError` when the loss is no number or the memory does not suffice.
+    A run killed at any moment resumes from its last saved state and, on a CPU, ends with the weights it would have
+    ended with. Raises `UserError` when the loss is NaN or infinite, or the memory does not suffice.
     """
     params, compute = job.params, choose(job.params.precision)
     reuse_freed_memory()
+
+    # --- model ---
     initial = load_initial_weights(job.initial)
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
@@ -125,24 +129,30 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
         )
     _say(job, f"{params.architecture.name}, {compute.precision} on {hardware()}, {len(train_store)} photos")
     print(format_policy(policy_table(model, groups, params.rate)), flush=True)
-
     compute.place(model)
+
     key = run_key(params.model_dump(mode="json"), job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
     folder = job.scratch / "training" / f"{job.name}-{key[:16]}"
     with memory_advice(
         lambda: f"lower models.{job.name}.batch_size ({params.batch_size}) and raise accumulate, or lower train_size."
     ):
+        # --- data ---
         photos = Photos(train_store, val_store, params, data_config(model, params), compute)
         weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
         feed, remark = choose_feed(photos, model, weights_sha256, features)
         _say(job, remark)
+
+        # --- head ---
         class_weights = _class_weights(train_store, params, compute)
-        head = HeadProblem(feed, model, weights_sha256, features, params.label_smoothing, class_weights)
+        solve = partial(solve_head, feed, model, weights_sha256, features, params.label_smoothing, class_weights)
         if params.head_init == "probe" and not (folder / "state.safetensors").is_file():
-            optimum = head.solve()
-            head.put(optimum)
+            optimum = solve()
+            put_head(model, optimum)
             write_json(folder / "probe.json", {"seconds": optimum.seconds})
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
+
+        # --- loop ---
+        averages = params.ema > 0 and params.optimizer != "lbfgs"  # weights that are solved for have no average
         parts = Parts(
             job=job,
             model=model,
@@ -150,18 +160,21 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
             compute=compute,
             optimizer=_optimizer(groups, params, compute),
             scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16"),
-            average={name: tensor.clone() for name, tensor in _moving(model).items()} if _averages(params) else {},
+            average={name: tensor.clone() for name, tensor in moving_tensors(model).items()} if averages else {},
             class_weights=class_weights,
             folder=folder,
-            head=head,
+            solve=solve,
         )
         state = fit(parts)
         if params.head_init == "probe":
             state.seconds += json.loads((folder / "probe.json").read_text(encoding="utf-8"))["seconds"]
-        if params.optimizer != "lbfgs" and trains_only_the_head(model):
-            _state_optimum(parts, head)
+
+        # --- result ---
         _finish(parts, state, initial, photos)
         return _timing(parts, state, photos), folder
+
+
+# --- the loop ---
 
 
 def fit(parts: Parts) -> State:
@@ -169,12 +182,14 @@ def fit(parts: Parts) -> State:
     job, params, model = parts.job, parts.job.params, parts.model
     state = load_state(parts.folder / "state.safetensors", model, parts.average, parts.optimizer, parts.scaler)
     if state.step:
-        _say(job, f"goes on after step {state.step} of a run that was interrupted")
-    epochs, train_on = (1, solve_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
+        _say(job, f"resumes after step {state.step} of a run that was interrupted")
+    epochs, train_on = (1, train_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
     while state.epoch < epochs and not should_stop(state.scores, params.patience):
         train_loss = train_on(parts, state)
+
+        # validate, and keep the best
         start = time.monotonic()
-        with _averaged(model, parts.average):
+        with averaged(model, parts.average):
             logits, targets = validate(parts)
             if not np.isfinite(logits).all():  # the last step broke the weights, after its loss was computed
                 _refuse_nan(job, state.step, parts.optimizer.param_groups[0]["lr"])
@@ -190,8 +205,10 @@ def fit(parts: Parts) -> State:
             )
             best = not state.scores or row.val_weighted_f1 > max(state.scores)
             if best:  # to disk: a state_dict kept in memory would go on changing with the model
-                moving = {name: tensor.detach().cpu().contiguous() for name, tensor in _moving(model).items()}
-                write_atomic(parts.folder / "best.safetensors", save(moving))
+                tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in moving_tensors(model).items()}
+                write_atomic(parts.folder / "best.safetensors", save(tensors))
+
+        # save and log
         state.history.append(row)
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
         state.seconds += time.monotonic() - start
@@ -219,17 +236,20 @@ def train_epoch(parts: Parts, state: State) -> float:
         rate = rate_at(state.step, steps_per_epoch, state.scores, params)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
+
+        # forward and backward
         with compute.autocast():
             logits = parts.feed.logits(batch, training=True)
         loss = cross_entropy(
             logits.float(), batch.targets, weight=parts.class_weights, label_smoothing=params.label_smoothing
         )
-        # the batches of one optimizer step: fewer than `accumulate` where the epoch ends
-        together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)
+        together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)  # in this step
         parts.scaler.scale(loss / together).backward()
         loss_sum += loss.detach()
         broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy and wait
         state.batch += 1
+
+        # one step for `accumulate` batches, or for as many as are left in the epoch
         if state.batch % params.accumulate == 0 or state.batch == total:
             if params.clip_gradient:
                 parts.scaler.unscale_(optimizer)
@@ -237,7 +257,7 @@ def train_epoch(parts: Parts, state: State) -> float:
             parts.scaler.step(optimizer)
             parts.scaler.update()
             optimizer.zero_grad(set_to_none=True)
-            _update_average(parts)
+            update_average(parts.average, parts.model, params.ema)
             state.step += 1
             if state.step % STEPS_BETWEEN_CHECKS == 0:
                 _refuse_nan(job, int(broken_at), rate)
@@ -251,11 +271,11 @@ def train_epoch(parts: Parts, state: State) -> float:
     return float(loss_sum) / total
 
 
-def solve_head(parts: Parts, state: State) -> float:
+def train_head(parts: Parts, state: State) -> float:
     """`optimizer: lbfgs`: the optimum as the only epoch; returns its loss. A step is one of L-BFGS."""
-    assert parts.head is not None
-    optimum = parts.head.solve()
-    parts.head.put(optimum)
+    assert parts.solve is not None
+    optimum = parts.solve()
+    put_head(parts.model, optimum)
     state.step, state.seconds = optimum.steps, optimum.seconds
     _say(parts.job, f"optimum of the head: {optimum}")
     return optimum.loss
@@ -271,6 +291,9 @@ def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
             logits.append(parts.feed.logits(batch, training=False).float().cpu())
         targets.append(batch.targets.cpu())
     return torch.cat(logits).numpy(), torch.cat(targets).numpy()
+
+
+# --- the result ---
 
 
 def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
@@ -328,46 +351,23 @@ def versions() -> dict[str, str]:
 
 
 def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
-    if parts.compute.on_gpu:
-        peak = torch.cuda.max_memory_allocated()
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = peak_memory(parts.compute)
     prefix = parts.feed.prefix_seconds
     return {
         "seconds": round(state.seconds + prefix, 2),
         "prefix_seconds": round(prefix, 2),
         "photos_per_second": round(len(photos.train) * state.epoch / (state.seconds + prefix), 1),
-        "peak_memory_mb": round(peak / 2**20),
+        "peak_memory_mb": None if peak is None else round(peak / 2**20),
         "device": parts.compute.device.type,
         "hardware": hardware(),
         "precision": parts.compute.precision,
     }
 
 
-def _state_optimum(parts: Parts, head: HeadProblem) -> None:
-    """Say what the best head could have been, beside what the loop made of it."""
-    try:
-        optimum = head.solve()
-    except NotLinearError as reason:
-        _say(parts.job, f"the head's optimum is not known: {reason}")
-        return
-    best = load_file(parts.folder / "best.safetensors")
-    (path,) = classifier_paths(parts.model)
-    weight, bias = best[f"{path}.weight"], best.get(f"{path}.bias")
-    _say(
-        parts.job,
-        f"optimum of the head ({head.shown}): {optimum}; the trained head: train loss {head.loss(weight, bias):.4f}, "
-        f"val weighted F1 {head.score(weight, bias):.4f} ({optimum.seconds:.1f} s, not in the training's)",
-    )
-
-
-def _averages(params: ModelParams) -> bool:
-    """Whether a moving average of the weights is kept: not where they are solved for."""
-    return params.ema > 0 and params.optimizer != "lbfgs"
+# --- parts of the above ---
 
 
 def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compute) -> torch.optim.Optimizer:
-    groups = [{key: value for key, value in group.items() if key != "names"} for group in groups]
     if params.optimizer == "lbfgs":
         return torch.optim.SGD(groups, lr=0.0)  # for the state that is saved; it makes no step
     options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
@@ -383,44 +383,15 @@ def _class_weights(store: PixelStore, params: ModelParams, compute: Compute) -> 
     return torch.tensor(weights, dtype=torch.float32, device=compute.device)
 
 
-def _moving(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training can change: trainable parameters, and buffers (the statistics of open batch norms)."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
-
-
-@torch.no_grad()
-def _update_average(parts: Parts) -> None:
-    for name, tensor in _moving(parts.model).items() if parts.average else ():
-        if tensor.is_floating_point():
-            parts.average[name].lerp_(tensor, 1 - parts.job.params.ema)
-        else:
-            parts.average[name].copy_(tensor)
-
-
-@contextmanager
-def _averaged(model: nn.Module, average: dict[str, torch.Tensor]) -> Iterator[None]:
-    """The model with its averaged weights, if there are any, for as long as the block lasts."""
-    if not average:
-        yield
-        return
-    own = {name: tensor.clone() for name, tensor in _moving(model).items()}
-    model.load_state_dict(average, strict=False)
-    try:
-        yield
-    finally:
-        model.load_state_dict(own, strict=False)
-
-
 def _save(parts: Parts, state: State) -> None:
     path = parts.folder / "state.safetensors"
-    save_state(path, state, _moving(parts.model), parts.average, parts.optimizer, parts.scaler)
+    save_state(path, state, moving_tensors(parts.model), parts.average, parts.optimizer, parts.scaler)
 
 
 def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:
     if broken_at >= 0:
         raise UserError(
-            f"the loss is no number at step {broken_at} (rate {rate:.2e}); lower models.{job.name}.rate, raise "
+            f"the loss is NaN or infinite at step {broken_at} (rate {rate:.2e}); lower models.{job.name}.rate, raise "
             "warmup_epochs, set clip_gradient: 1.0, or use precision: fp32."
         )
 

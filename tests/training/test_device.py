@@ -137,7 +137,7 @@ def parts_like_a_gpus(place: Place, folder: Path, model_params: ModelParams, com
     else:
         feed = PixelFeed(photos, model, model)
     parts = place.parts(folder, model, model_params, feed)
-    groups = [{k: v for k, v in group.items() if k != "names"} for group in parameter_groups(model, model_params)]
+    groups = parameter_groups(model, model_params)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[model_params.optimizer]
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()} if model_params.ema else {}
     optimizer = kind(groups, lr=1e-3, fused=True)

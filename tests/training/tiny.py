@@ -136,10 +136,7 @@ class Place:
 
     def parts(self, folder: Path, model: nn.Module, model_params: ModelParams, feed: Feed) -> Parts:
         """What `fit` and `train_epoch` work with, around a feed of one's own choice."""
-        groups = [
-            {key: value for key, value in group.items() if key != "names"}
-            for group in parameter_groups(model, model_params)
-        ]
+        groups = parameter_groups(model, model_params)
         return Parts(
             job=self.job(folder, model_params),
             model=model,
