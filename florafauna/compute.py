@@ -35,11 +35,11 @@ class Compute:
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision], enabled=self.precision != "fp32")
 
     def place(self, model: Module) -> Module:
-        """The model on the device, convolutions in channels_last."""
+        """Move the model to the device, its convolutions to channels_last."""
         return model.to(self.device).to(memory_format=torch.channels_last)
 
     def send(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor on the device; a GPU copies from page-locked memory while the program runs on."""
+        """Copy the tensor to the device; to a GPU from page-locked memory, while the program runs on."""
         if not self.on_gpu:
             return tensor
         return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
@@ -51,18 +51,18 @@ class Compute:
 
     @property
     def default_workers(self) -> int:
-        """Processes that draw views: a GPU wants to be fed; on a CPU they would compete with the training itself."""
+        """Processes that draw views: a GPU has to be fed; on a CPU they would compete with the training itself."""
         return min(8, os.cpu_count() or 1) if self.on_gpu else 0
 
 
 def choose(precision: str) -> Compute:
-    """A GPU where there is one. `auto`: bf16 where the hardware computes in it, else fp16 on a GPU, fp32 on a CPU."""
+    """A GPU if there is one. `auto`: bf16 where the hardware supports it, otherwise fp16 on a GPU and fp32 on a CPU."""
     if torch.cuda.is_available():
         if precision == "auto":
             precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         return Compute(torch.device("cuda"), precision)
     if precision == "fp16":
-        raise UserError("precision: fp16 needs a GPU and there is none here; use auto, bf16 or fp32.")
+        raise UserError("precision: fp16 needs a GPU, and this machine has none; use auto, bf16 or fp32.")
     if precision == "auto":
         # Emulated bf16 is slower than fp32. oneDNN's own check covers avx512_bf16, amx and Arm's bf16.
         precision = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
@@ -76,11 +76,11 @@ def for_inference(precision: str) -> Compute:
 
 
 def reuse_freed_memory() -> None:
-    """Let the C library hand out again what was freed, instead of giving it back; only glibc can, others ignore it.
+    """Let the C library reuse freed memory instead of returning it to the system. Only glibc can; elsewhere a no-op.
 
-    Else each layer's output of more than 32 MB is mapped anew and its pages are cleared. On two cores, in batches of
-    64, a forward pass at 224 px then takes mobilenetv2_100 28 ms a photo and not 11, tf_efficientnetv2_s 76 and not 57,
-    convnext_tiny 116 and not 75, vit_small 86 and not 72. The process keeps what it needed at its peak.
+    Otherwise each layer's output of more than 32 MB is mapped anew and its pages are cleared. On two cores, in batches
+    of 64, a forward pass at 224 px then takes mobilenetv2_100 28 ms a photo instead of 11, tf_efficientnetv2_s 76
+    instead of 57, convnext_tiny 116 instead of 75, vit_small 86 instead of 72. The process keeps its peak memory.
     """
     tune = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if tune is not None:
@@ -90,7 +90,7 @@ def reuse_freed_memory() -> None:
 
 @contextmanager
 def as_many_threads_as_pay(multiply_adds: float) -> Iterator[None]:
-    """One thread of the CPU for operations as small as that, the usual number for larger ones."""
+    """One CPU thread for operations below `WORTH_THREADS`, the usual number above."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if multiply_adds < WORTH_THREADS else threads)
     try:
@@ -106,16 +106,17 @@ def peak_memory(compute: Compute) -> int | None:
     try:
         import resource
     except ImportError:  # Windows
-        return _windows_peak_memory()
+        return _peak_by_psutil()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _windows_peak_memory() -> int | None:
+def _peak_by_psutil() -> int | None:
     try:
-        psutil = importlib.import_module("psutil")  # DVC brings it
+        memory = importlib.import_module("psutil").Process().memory_info()  # DVC brings psutil
     except ImportError:
         return None
-    return int(psutil.Process().memory_info().peak_wset)
+    peak: int | None = getattr(memory, "peak_wset", None)
+    return peak
 
 
 def hardware() -> str:

@@ -16,6 +16,7 @@ from torch import nn
 
 from florafauna.bundle import PREDICTION_BATCH
 from florafauna.centre import centre
+from florafauna.compiling import compiled
 from florafauna.compute import Compute
 from florafauna.features import VERSION, Features, TooLargeError, remember
 from florafauna.files import fingerprint, sha256_file
@@ -270,9 +271,9 @@ def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Pa
         halves = split(model, photos.data.train_size, set_training_modes)
         train, val = _features(photos, halves, weights_sha256, cache)
     except (NoPrefixError, TooLargeError) as reason:
-        return PixelFeed(photos, model, _compiled(model) if params.compile else model), f"no frozen prefix: {reason}"
+        return PixelFeed(photos, model, compiled(model) if params.compile else model), f"no frozen prefix: {reason}"
     if params.compile:
-        print("compile: true has no effect behind a frozen prefix: what is left to run is small", flush=True)
+        print("compile: true has no effect behind a frozen prefix, because little is left to run", flush=True)
     size = sum(value.row_bytes for value in val.values)
     shapes = ", ".join("×".join(map(str, value.shape)) for value in val.values)
     remark = f"frozen prefix run once for each of {params.views} views, {size / 1e3:.1f} kB a photo ({shapes})"
@@ -308,10 +309,10 @@ def _features(
 
 
 def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: int | None) -> str:
-    """Names the remembered `values` of the initial model: of the validation photos, or of one fixed view for training.
+    """Names the remembered `values` of the initial model, of the validation photos or of one fixed training view.
 
-    Two keys are equal only where weights, values, photos, pixels, views, precision, and the code that makes
-    one of the other are. (The file of the weights names its architecture and creation arguments.)
+    Two keys are equal only if weights, values, photos, pixels, views, precision and the code behind them are. (The file
+    of the weights names its architecture and creation arguments.)
     """
     store, shown = photos.val, list[Any](["evaluated"])
     if view is not None:
@@ -334,42 +335,3 @@ def _mixup(photos: Photos) -> Mixup | None:
         return None
     classes = len(photos.train.labels)
     return Mixup(augment.mixup, augment.cutmix, label_smoothing=0.0, num_classes=classes)  # the loss is smoothed
-
-
-def _compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """torch.compile, tried on the first batch: where it fails, a message says so and the model runs as it is."""
-    fast = torch.compile(model)
-    chosen: list[Callable[[torch.Tensor], torch.Tensor]] = []
-
-    def forward(images: torch.Tensor) -> torch.Tensor:
-        if not chosen:
-            error = _failure(fast, model, images)
-            if error is not None:
-                print(
-                    f"compile: true has no effect here ({type(error).__name__}); the model runs uncompiled", flush=True
-                )
-            chosen.append(model if error is not None else fast)
-        return chosen[0](images)
-
-    return forward
-
-
-def _failure(fast: Callable[[torch.Tensor], torch.Tensor], model: nn.Module, images: torch.Tensor) -> Exception | None:
-    """What stops the compiled model from a forward and a backward pass (each is compiled when first run), if anything.
-
-    The trial leaves the statistics of batch norms, gradients and random numbers as they were.
-    """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        with torch.random.fork_rng():
-            torch.autograd.grad(fast(images).float().sum(), trained, allow_unused=True)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # the compiler's backends raise their own errors
-        return error
-    finally:
-        with torch.no_grad():
-            for buffer, value in before:
-                buffer.copy_(value)
-    return None

@@ -1,4 +1,4 @@
-"""A trained model made ready to score photos; on a CPU without batch norms, and a few photos at a time on each core."""
+"""A trained model ready to score photos: on a CPU with batch norms folded, a few photos at a time on each core."""
 
 import copy
 import sys
@@ -32,7 +32,7 @@ class Ready:
     """
 
     def __init__(self, model: nn.Module, data: DataConfig, compute: Compute) -> None:
-        """`model` is put in its place; where batch norms are folded (fp32 on a CPU), in a copy of it."""
+        """`model` is moved to the device; batch norms are folded (fp32 on a CPU) in a copy of it."""
         self.model = compute.place(model).eval()
         self._data, self._compute = data, compute
         self._pool: ThreadPoolExecutor | None = None
@@ -73,7 +73,7 @@ def fold_batch_norms(model: nn.Module, size: int) -> nn.Module:
     noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     noise = noise.contiguous(memory_format=torch.channels_last)
     expected, pairs = _traced(model, noise)
-    if not pairs or not bool(expected.isfinite().all()):  # weights that are no numbers are for others to refuse
+    if not pairs or not bool(expected.isfinite().all()):  # NaN weights are refused elsewhere
         return model
     folded = copy.deepcopy(model)
     for convolution, norm in pairs:

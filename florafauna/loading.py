@@ -50,13 +50,13 @@ class PixelBatch:
     names: tuple[str, ...]
 
     def pin_memory(self) -> "PixelBatch":
-        """What DataLoader calls so that copies to the GPU need not wait."""
+        """Called by DataLoader, so that copies to the GPU need not wait."""
         return PixelBatch(self.images.pin_memory(), self.targets.pin_memory(), self.names)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A batch to be drawn. It carries the epoch, so that worker processes need no news of it."""
+    """A batch to be drawn. It carries the epoch, so that worker processes need not be told."""
 
     epoch: int
     rows: np.ndarray
@@ -80,7 +80,7 @@ class _Batches(Dataset[PixelBatch]):
 
 
 class _Requests(Sampler[Request]):
-    """What the loader draws next; asked only as far ahead as its processes work."""
+    """What the loader draws next; read only as far ahead as its processes work."""
 
     def __init__(self) -> None:
         self.coming: Iterator[Request] = iter(())
@@ -106,7 +106,7 @@ class Loader:
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin,
-            generator=torch.Generator(),  # its own, for DataLoader draws a seed in every epoch
+            generator=torch.Generator(),  # its own, because DataLoader draws a seed in every epoch
         )
 
     def batches(self, order: Rows, epoch: int = 0) -> Iterator[PixelBatch]:
@@ -117,12 +117,12 @@ class Loader:
         return self.draw(iter(self.requests(order, epoch)))
 
     def requests(self, order: Rows, epoch: int) -> list[Request]:
-        """What `batches` asks for."""
+        """What `batches` draws, in its order."""
         rows = np.asarray(order, dtype=np.int64)
         return [Request(epoch, rows[start : start + self.size]) for start in range(0, len(rows), self.size)]
 
     def draw(self, requests: Iterator[Request]) -> Iterator[PixelBatch]:
-        """A batch a request. The processes ask for more than is taken: two requests each."""
+        """One batch a request. The processes draw ahead, two requests each."""
         self._requests.coming = requests
         return iter(self._loader)
 
@@ -130,7 +130,7 @@ class Loader:
 def batches(
     store: PixelStore, view: View, order: Rows, size: int, epoch: int = 0, workers: int = 0, pin: bool = False
 ) -> Iterator[PixelBatch]:
-    """The batches of a `Loader` that is needed once."""
+    """The batches of a `Loader` that is used only once."""
     return Loader(store, view, size, workers, pin).batches(order, epoch)
 
 

@@ -1,4 +1,4 @@
-"""timm models as a stage builds them: by name and creation arguments, never with files that timm would fetch itself."""
+"""timm models by name and creation arguments; timm never fetches a file by itself."""
 
 import difflib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ OF_FILES = {"checkpoint_path", "cache_dir", "pretrained", "pretrained_cfg", "pre
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What the weights want to see: always what timm's data config says, never a constant of ours."""
+    """What the weights expect of a photo: always from timm's data config, never a constant of ours."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -64,11 +64,11 @@ def create(
 
 
 def _refuse_files(architecture: Architecture) -> None:
-    """timm would load configurations from the net, or unpickle weights; params.yaml and bundles are others' text."""
+    """With these, timm would download configurations or unpickle weights, and bundles can come from anybody."""
     if ":" in architecture.name:
-        raise UserError(f"'{architecture.name}' is no name of timm's own; give one that timm.list_models() has.")
+        raise UserError(f"'{architecture.name}' is not one of timm's own names; choose one from timm.list_models().")
     for name in OF_FILES & architecture.arguments.keys():
-        raise UserError(f"'{name}' is no argument of an architecture; weights are given as `weights`.")
+        raise UserError(f"'{name}' is not an argument of an architecture; give weights as `weights`.")
 
 
 def backbone_state(model: nn.Module) -> dict[str, torch.Tensor]:

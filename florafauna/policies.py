@@ -1,4 +1,4 @@
-"""timm's augmentation policies and colour jitter on one picture, drawn by a seed and never from global state."""
+"""timm's augmentation policies and colour jitter on one picture, as a function of a seed."""
 
 import random
 

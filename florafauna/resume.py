@@ -1,4 +1,4 @@
-"""What lets a killed training go on: its whole state, as safetensors outside the stage's outs, never pickled."""
+"""What a killed training resumes from: its whole state, as safetensors outside the stage's outs, never pickled."""
 
 import json
 import sys
@@ -80,7 +80,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> State:
-    """Restore what `save_state` wrote into model, average, optimizer and scaler; a fresh state where there is none."""
+    """Restore what `save_state` wrote into model, average, optimizer and scaler; a fresh state if nothing was saved."""
     if not path.is_file():
         return State()
     with safe_open(path, framework="pt") as file:

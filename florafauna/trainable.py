@@ -29,7 +29,7 @@ NORMS: tuple[type[nn.Module], ...] = (
 def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[str, Any], classes: int) -> nn.Module:
     """The model that training starts from: the given backbone under a new classifier drawn from `params.seed`.
 
-    Every backbone tensor must be there and fit: nothing is left at random silently.
+    Every backbone tensor must be there and fit: none is left at its random values.
     """
     torch.manual_seed(params.seed)
     model = create(params.architecture, classes, overlay, params.drop_path)
@@ -103,7 +103,7 @@ def _spell_out_head(paths: Iterable[str], model: nn.Module, modules: dict[str, n
 
 
 def set_training_modes(model: nn.Module) -> None:
-    """`model.train()`, but what is frozen stays in eval(): else its batch norms move (220 of 220 buffers, measured).
+    """`model.train()`, but what is frozen stays in eval(): its batch norms would move (220 of 220 buffers, measured).
 
     A module without parameters (dropout, drop path) follows the frozen module that holds it, or else the next
     module with parameters: dropout in front of a frozen block stays off, in front of the classifier it is on.

@@ -364,7 +364,7 @@ def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
     }
 
 
-# --- parts of the above ---
+# --- helpers ---
 
 
 def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compute) -> torch.optim.Optimizer:

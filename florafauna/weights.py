@@ -63,7 +63,7 @@ def load_initial_weights(path: Path) -> InitialWeights:
             header = json.loads(file.metadata()[HEADER])
         tensors = load_file(path)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no initial weights ({error}); run `dvc repro` to make them.") from None
+        raise UserError(f"{path} does not hold initial weights ({error}); run `dvc repro` to make them.") from None
     return InitialWeights(tensors, Architecture(**header["architecture"]), header["origin"], header["overlay"])
 
 
@@ -74,7 +74,7 @@ def _check_safetensors(file: Path) -> None:
         with safe_open(file, framework="pt"):
             pass
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} is no readable safetensors file ({error}); download it again.") from None
+        raise UserError(f"{file} cannot be read as safetensors ({error}); download it again.") from None
 
 
 def _classes_in(file: Path, architecture: Architecture) -> int:
@@ -96,7 +96,7 @@ def _hub_file(architecture: Architecture) -> Path:
     tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
     if name not in tags:
         known = f"its tags are {', '.join(tags)}" if tags else "timm has no weights of that architecture"
-        raise UserError(f"weights: hub needs a full timm tag, and '{name}' is none; {known}.")
+        raise UserError(f"weights: hub needs a full timm tag, which '{name}' is not; {known}.")
     repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
     if not repository:
         raise UserError(f"the weights of {name} are not on the hub as safetensors; choose another tag or give a file.")

@@ -1,4 +1,4 @@
-"""The convex problem of the head: its optimum is one, stands in the log, and is where fine-tuning can start."""
+"""The linear probe: what the classifier is given, its best head, and fine-tuning that starts from it."""
 
 import shutil
 from pathlib import Path

@@ -1,6 +1,7 @@
 """One training from params to bundle: what is chosen, what is written, what is refused, and what every option does."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,17 @@ def test_training_stops_after_patience_epochs_without_a_better_score(place: Plac
 
 
 # what is written
+
+
+def test_a_system_that_cannot_tell_the_peak_memory_costs_no_training(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has no `resource`."""
+    for module in ("resource", "psutil"):
+        monkeypatch.setitem(sys.modules, module, None)
+    job = place.job(tmp_path, params("test_vit", epochs=1, warmup_epochs=0))
+    train(job)
+    assert json.loads(job.timing.read_text())["peak_memory_mb"] is None
 
 
 def test_what_a_training_leaves(place: Place, tmp_path: Path) -> None:
