@@ -25,7 +25,7 @@ MOST_PENDING = 1024  # files: each may touch two pages of its own, which stay in
 # A file changed within this time of being read may change again without a new modification time (git's "racy" rule).
 RACY_NANOSECONDS = 2_000_000_000
 
-FORMAT = 3  # of the file; belongs into `version`
+FORMAT = 4  # of the file; belongs into `version`
 
 _FACTS = Content._fields
 _FLAT = _FACTS.index("flat")
@@ -214,7 +214,9 @@ def _content(sha256: str, row: Sequence[Any]) -> Content | None:
 
 
 def _checksum(sha256: str, facts: Sequence[Any]) -> int:
-    reason, detail, form, mode, side, width, height, flat, hashes, thumbnail = facts
+    reason, detail, form, mode, side, width, height, flat, *digests = facts
     short = f"{sha256}\0{reason}\0{detail}\0{form}\0{mode}\0{side}\0{width}\0{height}\0{flat}"
-    text = short.encode("utf-8", "backslashreplace")
-    return zlib.crc32(thumbnail, zlib.crc32(hashes, zlib.crc32(text)))
+    checksum = zlib.crc32(short.encode("utf-8", "backslashreplace"))
+    for digest in digests:  # hashes, thumbnail, pixels
+        checksum = zlib.crc32(digest, checksum)
+    return checksum

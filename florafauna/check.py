@@ -15,6 +15,7 @@ from florafauna.errors import UserError
 from florafauna.params import DataParams, SplitParams, load_params
 from florafauna.photos import Photos, read_photos
 from florafauna.places import read_places
+from florafauna.suspects import described
 
 CORRECTIONS = Path("data/corrections.csv")
 PLACES = Path("data/places.csv")
@@ -123,7 +124,7 @@ def _lines(data: DataParams, facts: dict[str, Any], notes: list[str]) -> list[tu
     lines.append(
         (
             "duplicates",
-            f"{clusters['clusters']} clusters of {clusters['photos']} photos, {clusters['exact']} byte for byte",
+            f"{clusters['clusters']} clusters of {clusters['photos']} photos, {clusters['exact']} pixel for pixel",
         )
     )
     lines += [("suspects", text) for text in _suspects(facts["suspects"])]
@@ -153,16 +154,7 @@ def _imbalance(facts: dict[str, Any]) -> str:
 
 
 def _suspects(suspects: dict[str, Any]) -> list[str]:
-    texts = {
-        "labels of a single photo": suspects["seen_once"],
-        "labels that differ by spelling alone": [" / ".join(names) for names in suspects["spelling"]],
-        "near-duplicates with several labels": [
-            ", ".join(f"{path} ({label})" for path, label in zip(found["paths"], found["labels"], strict=True))
-            for found in suspects["near_duplicates_with_other_labels"]
-        ],
-        "extensions that are not the format": suspects["extension_is_not_the_format"],
-    }
-    return [f"{len(found)} {what}: {_some(found)}" for what, found in texts.items() if found]
+    return [f"{len(found)} {title}: {_some(found)}" for title, found in described(suspects).items() if found]
 
 
 def _some(names: list[str]) -> str:
@@ -207,5 +199,4 @@ def _classes(per_class: dict[str, dict[str, int]], without_label: int) -> Table:
 
 
 def _plain(text: str) -> Text:
-
     return Text(text)

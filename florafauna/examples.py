@@ -1,6 +1,7 @@
-"""data/examples.parquet: small pictures of what the split found, for the report: duplicates, and what was left out."""
+"""data/examples.parquet: small pictures for the report: of duplicates, of suspects, and of what was left out."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -9,19 +10,29 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from florafauna.files import atomic_path
-from florafauna.rgb import to_rgb
 from florafauna.sources import Source
+from florafauna.upright import to_rgb
 
 CLUSTERS, OF_A_CLUSTER = 12, 4  # largest first; their totals are in metrics/data.json
+SUSPECTS, LABELS = 24, 4  # clusters of several labels, and labels shown of each
 OF_A_REASON = 6
 SIDE, QUALITY = 96, 60
 Row = tuple[str, str, str, str, str, bytes]
 COLUMNS = ["kind", "name", "path", "split", "label", "picture"]
 
 
-def write_examples(path: Path, source: Source, manifest: pd.DataFrame, quarantine: pd.DataFrame) -> None:
-    """Write a row a picture: kind (duplicate or quarantine), name (of the cluster or reason), and WebP bytes."""
-    rows = [*_of_clusters(source, manifest), *_of_reasons(source, quarantine)]
+def write_examples(
+    path: Path,
+    source: Source,
+    manifest: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    mixed: Sequence[Mapping[str, list[str]]],
+) -> None:
+    """Write a row a picture: kind (duplicate, suspect or quarantine), name (of the cluster or reason), WebP bytes.
+
+    `mixed` are the paths and labels of near-duplicates with several labels, as `suspects.mixed_clusters` gives them.
+    """
+    rows = [*_of_clusters(source, manifest), *_of_suspects(source, manifest, mixed), *_of_reasons(source, quarantine)]
     with atomic_path(path) as temporary:
         pd.DataFrame(rows, columns=COLUMNS).to_parquet(temporary, index=False)
 
@@ -34,6 +45,23 @@ def _of_clusters(source: Source, manifest: pd.DataFrame) -> list[Row]:
         photos = copies[copies["cluster"] == name].head(OF_A_CLUSTER)
         shown = zip(photos["path"], photos["split"], photos["label"], strict=True)
         rows += [("duplicate", name, path, split, label, _picture(source, path)) for path, split, label in shown]
+    return [row for row in rows if row[-1]]
+
+
+def _of_suspects(source: Source, manifest: pd.DataFrame, mixed: Sequence[Mapping[str, list[str]]]) -> list[Row]:
+    """One photo of each label of a cluster, side by side."""
+    by_path = manifest.set_index("path")
+    rows: list[Row] = []
+    for found in mixed[:SUSPECTS]:
+        of_label: dict[str, str] = {}
+        for path, label in zip(found["paths"], found["labels"], strict=True):
+            if path in by_path.index:  # else it was taken out after it was suspected
+                of_label.setdefault(label, path)
+        if len(of_label) > 1:
+            rows += [
+                ("suspect", by_path.at[path, "cluster"], path, by_path.at[path, "split"], label, _picture(source, path))
+                for label, path in islice(of_label.items(), LABELS)
+            ]
     return [row for row in rows if row[-1]]
 
 

@@ -69,7 +69,7 @@ def facts_of_photos(
         "duplicates": {
             "clusters": int(clusters.nunique()),
             "photos": len(clusters),
-            "exact": int((table.groupby("sha256")["path"].transform("size") > 1).sum()),
+            "exact": int((table.groupby("picture")["path"].transform("size") > 1).sum()),
         },
         "quarantine": {str(k): v for k, v in sorted(quarantine["reason"].value_counts().items())},
         "suspects": {

@@ -21,10 +21,10 @@ from florafauna.kept_pixels import KeptPixels
 from florafauna.pixels import LONGEST, TURNS, decode, decoder, stored_size
 from florafauna.preprocess import preprocess
 from florafauna.resize import resize
-from florafauna.rgb import to_rgb
 from florafauna.sources import open_source
 from florafauna.store import PixelStore
 from florafauna.store_writer import build_store
+from florafauna.upright import to_rgb
 
 CORNERS = {(0, 0): (220, 30, 30), (0, 1): (30, 200, 40), (1, 0): (40, 50, 210), (1, 1): (230, 210, 40)}
 TURN_BACK = {  # the inverse of TURNS
@@ -126,9 +126,11 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(form: str) -> None:
     assert np.array_equal(pixels, np.arange(256, dtype=np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2))
 
 
-def test_floating_point_grey_is_scaled() -> None:
-    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None].repeat(64, 0)
-    assert np.array_equal(decode(saved(Image.fromarray(ramp), "TIFF"), 64, resize)[0, :, 0], np.arange(256))
+@pytest.mark.parametrize(("brightest", "expected"), [(1, 255), (200, 200), (255, 255), (3000, 255)])
+def test_floating_point_grey_goes_up_to_1_or_255_or_to_its_brightest_pixel(brightest: float, expected: int) -> None:
+    ramp = np.linspace(0, brightest, expected + 1, dtype=np.float32)[None].repeat(expected + 1, 0)
+    pixels = decode(saved(Image.fromarray(ramp), "TIFF"), expected + 1, resize)
+    assert np.array_equal(pixels[0, :, 0], np.arange(expected + 1))
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])

@@ -4,7 +4,7 @@ import posixpath
 from dataclasses import dataclass
 
 from florafauna.archives import Refused
-from florafauna.examine import EXTENSIONS, RAW, VIDEO, printable
+from florafauna.kinds import EXTENSIONS, RAW, VIDEO, printable
 from florafauna.sources import Source
 
 # The audit refuses some of these with a reason of its own; a video among the photos is to be listed, not lost.

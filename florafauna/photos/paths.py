@@ -7,7 +7,7 @@ import pandas as pd
 
 from florafauna.archives import inner_path
 from florafauna.errors import UserError
-from florafauna.examine import printable
+from florafauna.kinds import printable
 from florafauna.photos.found import Found
 from florafauna.photos.tabular import among
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from florafauna.archives import Refused
 from florafauna.errors import UserError
-from florafauna.examine import printable
+from florafauna.kinds import printable
 from florafauna.photos.found import Found
 from florafauna.photos.labels import Labels
 from florafauna.photos.moments import to_iso
