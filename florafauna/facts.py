@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from florafauna.splits import SPLITS, crossing, shares
+from florafauna.split_names import SPLITS
+from florafauna.splits import crossing, shares
 from florafauna.suspects import mixed_clusters, seen_once, variants
 
 FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "duplicates", "crossing", "quarantine",

@@ -13,7 +13,7 @@ import pandas as pd
 
 from florafauna.errors import UserError
 from florafauna.params import SplitParams
-from florafauna.splits import SPLITS
+from florafauna.split_names import SPLITS
 
 DIGITS = 16  # 64 bits: two of a million photos share them once in 37 million sets
 HEADER = "sha256,split"

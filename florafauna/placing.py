@@ -7,7 +7,8 @@ import pandas as pd
 from florafauna.errors import UserError
 from florafauna.params import SplitParams
 from florafauna.places import Places, digits_of, settings
-from florafauna.splits import SPLITS, assign, crossing, waivers
+from florafauna.split_names import SPLITS
+from florafauna.splits import crossing, stratify, waivers
 from florafauna.suspects import canonical
 
 FEWEST_PHOTOS = 3  # of a class: one to learn from, one to choose by, one to be tested on
@@ -42,7 +43,7 @@ def place(table: pd.DataFrame, params: SplitParams, groups: tuple[str, ...], ear
     known, more = _known(table, drawn, places, earlier)
     split = given.copy()
     if (inside & (given == "")).any():
-        decided = assign(
+        decided = stratify(
             table.loc[inside, "label"],
             table.loc[inside, "key"],
             params.val,

@@ -17,7 +17,7 @@ import pandas as pd
 from florafauna.archives import ARCHIVE
 from florafauna.errors import UserError
 from florafauna.photos.labels import Labels
-from florafauna.photos.photos import SPLITS
+from florafauna.photos.photos import SPLIT_NAMES
 
 # The position of the label and of the site among the folders of a photo.
 LAYOUTS: dict[str, tuple[int, int | None]] = {"folder": (0, None), "site/label": (1, 0), "label/site": (0, 1)}
@@ -46,7 +46,7 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
     folders = _without_wrappers([inside(posixpath.dirname(path)) for path in photos], root.is_file())
     splits: list[str] = []
     if layout in (None, "folder") and _are_splits(folders):
-        splits = [SPLITS[parts[0].lower()] for parts in folders]
+        splits = [SPLIT_NAMES[parts[0].lower()] for parts in folders]
         folders = [parts[1:] for parts in folders]
     if not any(folders):
         raise UserError(
@@ -88,7 +88,7 @@ def _without_wrappers(folders: list[Folders], archive: bool) -> list[Folders]:
 
 
 def _are_splits(folders: list[Folders]) -> bool:
-    return all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in folders)
+    return all(len(parts) > 1 and parts[0].lower() in SPLIT_NAMES for parts in folders)
 
 
 def _at(parts: Folders, position: int) -> str:

@@ -16,10 +16,11 @@ from florafauna.photos.moments import to_iso
 from florafauna.photos.paths import below_root, cannot_be_there
 from florafauna.photos.tabular import among
 from florafauna.photos.taxonomy import RANKS
+from florafauna.split_names import SPLITS
 
 STANDARD = ("location", "observer", "occurrence", "sequence", "individual", "datetime", "latitude", "longitude",
             "split", *RANKS, "licence", "weak")  # fmt: skip
-SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test", "holdout": "test", "": ""}
+SPLIT_NAMES = {**{name: name for name in SPLITS}, "validation": "val", "holdout": "test", "": ""}
 
 # Labels given to a whole event, and by a machine: they count only where a photo has no other.
 WEAK = ("event", "machine")
@@ -148,13 +149,13 @@ def _standard_values(rows: pd.DataFrame, origin: Path) -> tuple[pd.DataFrame, li
     notes = []
     if "split" in rows.columns:
         names = rows["split"].str.lower().str.strip()
-        unknown = rows.loc[~names.isin(SPLITS), "split"]
+        unknown = rows.loc[~names.isin(SPLIT_NAMES), "split"]
         if not unknown.empty:
             raise UserError(
                 f"{origin}: the split '{unknown.iloc[0]}' of {rows.loc[unknown.index[0], 'path']} is none of "
                 "train, val, validation, test and holdout."
             )
-        rows = rows.assign(split=names.map(SPLITS))
+        rows = rows.assign(split=names.map(SPLIT_NAMES))
     if "datetime" in rows.columns:
         moments, understood = to_iso(rows["datetime"])
         if not understood.all():
