@@ -12,13 +12,12 @@ from rich.text import Text
 
 from florafauna.dataset import examine_photos, split_photos
 from florafauna.errors import UserError
+from florafauna.kept_places import PLACES, read_places
 from florafauna.params import DataParams, SplitParams, load_params
 from florafauna.photos import Photos, read_photos
-from florafauna.places import read_places
 from florafauna.suspects import described
 
 CORRECTIONS = Path("data/corrections.csv")
-PLACES = Path("data/places.csv")
 CACHE = Path(".florafauna/audit")
 TABLES = ("labels.csv", "labels.parquet")
 PLAIN_WIDTH = 120  # columns where there is no terminal
@@ -43,7 +42,7 @@ def check(
     """
     if path is not None and _is_the_projects(path, params):
         path = None
-    earlier = read_places(PLACES) if path is None else None
+    kept = read_places(PLACES) if path is None else None
     data, split = _settings(params, path)
     given = {"labels": labels and str(labels), "format": format, "label": label, "groups": groups}
     data = data.model_copy(update={name: value for name, value in given.items() if value is not None})
@@ -54,7 +53,7 @@ def check(
     examined = examine_photos(photos, data, split, CORRECTIONS if path is None else None, CACHE)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
-        dataset = split_photos(examined, split, earlier)
+        dataset = split_photos(examined, split, kept)
     except UserError:
         _show(console, data, examined.facts(), examined.quarantine, [*notes, *examined.notes])
         raise

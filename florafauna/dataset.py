@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from florafauna.assign import assert_apart, assign, without_leaks, without_untrained
 from florafauna.audit import Audit, audit
 from florafauna.duplicates import cluster
 from florafauna.errors import UserError
@@ -14,12 +15,11 @@ from florafauna.examples import write_examples
 from florafauna.facts import facts_of_dataset, facts_of_photos
 from florafauna.files import atomic_path, write_atomic, write_json
 from florafauna.grouping import cluster_names, join
+from florafauna.kept_places import KeptPlaces, read_places
 from florafauna.kinds import Reason
 from florafauna.params import DataParams, SplitParams
 from florafauna.photos import Photos, read_photos
 from florafauna.photos.taxonomy import RANKS
-from florafauna.places import Places, read_places
-from florafauna.placing import assert_apart, place, without_leaks, without_untrained
 from florafauna.sources import open_source
 from florafauna.suspects import label_conflicts
 from florafauna.texts import Texts
@@ -41,7 +41,7 @@ class Dataset:
     facts: dict[str, Any]
     notes: tuple[str, ...]
     root: Path
-    places: Places
+    places: KeptPlaces
 
     def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path, places: Path) -> None:
         """Write the five files, each whole or not at all; print what the reader of the log should know."""
@@ -91,9 +91,9 @@ def prepare(
     `remove` (or none) takes the photo out. `places` is the file with the places of the last run, which need not exist.
     `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
     """
-    earlier = read_places(places) if places is not None else None
+    kept = read_places(places) if places is not None else None
     photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
-    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, earlier)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, kept)
 
 
 def examine_photos(
@@ -130,8 +130,8 @@ def examine_photos(
     )
 
 
-def split_photos(examined: Examined, split: SplitParams, earlier: Places | None = None) -> Dataset:
-    """Split examined photos, those with an `earlier` place as it says.
+def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None = None) -> Dataset:
+    """Split examined photos; those with a `kept` place keep it.
 
     `UserError` for too many unreadable ones and for classes that are too small.
     """
@@ -139,17 +139,17 @@ def split_photos(examined: Examined, split: SplitParams, earlier: Places | None 
     if examined.table.empty:
         raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
     labels_as_read = examined.table["label"]
-    placed = place(examined.table, split, examined.data.groups, earlier)
-    table, leaks = without_leaks(placed.table)
+    assigned = assign(examined.table, split, examined.data.groups, kept)
+    table, leaks = without_leaks(assigned.table)
     table, untrained = without_untrained(table)
     assert_apart(table)
     quarantine = _listed([examined.quarantine, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
     kept = [name for name in ALSO_KEPT if name in table.columns]
-    notes = (*examined.notes, *placed.notes, *_unused_columns(table, examined.data))
-    facts = facts_of_dataset(examined.format, table, quarantine, placed.waivers, labels_as_read, _leaky_groups(leaks))
-    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), placed.places)
+    notes = (*examined.notes, *assigned.notes, *_unused_columns(table, examined.data))
+    facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
+    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
