@@ -146,7 +146,7 @@ class ExamineChunk:
 
     def __call__(self, paths: Sequence[str]) -> list[File]:
         """The facts of `paths`, in order."""
-        with AuditCache(self.cache, _version()) as memory:
+        with AuditCache(self.cache, _version(), quiet=True) as memory:  # the audit itself says what is wrong with it
             return [self._file(path, memory) for path in paths]
 
     def _file(self, path: str, memory: AuditCache) -> File:
