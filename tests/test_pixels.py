@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -414,6 +416,51 @@ def test_pixels_of_another_decoder_are_not_reused(tmp_path: Path) -> None:
     with KeptPixels(tmp_path / "kept", "another", 48) as kept:
         assert build_store(rows, LABELS, source, tmp_path / "again", 48, kept) == 4
     assert not list((tmp_path / "kept").glob("*/train")), "and what is of no more use takes no room"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system, to which nothing of `tmp_path` can be linked."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_where_nothing_can_be_linked_pixels_are_copied_and_that_is_said_once(
+    tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_photos(tmp_path / "photos", 12)
+    rows, source = manifest_of(tmp_path / "photos"), open_source(tmp_path / "photos")
+    build_store(rows, LABELS, source, elsewhere / "train", 48)
+    with KeptPixels(elsewhere / "kept", decoder(), 48) as kept:
+        kept.keep(elsewhere / "train")
+    assert capsys.readouterr().err == ""
+    with KeptPixels(elsewhere / "kept", decoder(), 48) as kept:
+        for split in ("train", "val"):
+            assert build_store(rows, LABELS, source, tmp_path / split, 48, kept) == 0
+            kept.keep(tmp_path / split)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "cannot be linked" in said
+    assert "what is kept is copied" in said
+    assert bytes_of(tmp_path / "train") == bytes_of(elsewhere / "train")
+
+
+def test_where_pixels_cannot_be_kept_that_is_said_once(
+    tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_photos(tmp_path / "photos", 4)
+    rows, source = manifest_of(tmp_path / "photos"), open_source(tmp_path / "photos")
+    (tmp_path / "file").write_bytes(b"where the folder should be")
+    for folder, words in ((elsewhere / "kept", "the next run decodes its photos again"), (tmp_path / "file", "and so")):
+        with KeptPixels(folder, decoder(), 48) as kept:
+            for split in ("train", "val"):
+                assert build_store(rows, LABELS, source, tmp_path / split, 48, kept) == 4
+                kept.keep(tmp_path / split)
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith("preprocess: ")
+        assert words in said
 
 
 KILLED = """
