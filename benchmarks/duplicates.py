@@ -1,6 +1,5 @@
 """Duplicates: how many planted copies are found, how many distinct photos are merged, and what 100,000 photos cost."""
 
-import hashlib
 import io
 import resource
 import sys
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps
 from benchmarks.results import Section
 from florafauna.duplicates import Indices, cluster, cluster_pictures
 from florafauna.examine import examine
+from florafauna.files import sha256_bytes
 from florafauna.perceptual import SIDE, THUMBNAIL, VIEWS, Bytes, Hashes, grey_square, thumbnail, view_hashes
 from florafauna.progress import track
 
@@ -127,7 +127,7 @@ def _facts(photos: Sequence[bytes]) -> Facts:
     contents = [examine(photo) for photo in photos]
     side = THUMBNAIL
     return (
-        [hashlib.sha256(photo).hexdigest() for photo in photos],
+        [sha256_bytes(photo) for photo in photos],
         np.stack([np.frombuffer(content.hashes, "<u8").astype(np.uint64) for content in contents]),
         np.stack([np.frombuffer(content.thumbnail, np.uint8).reshape(side, side) for content in contents]),
         [content.flat for content in contents],

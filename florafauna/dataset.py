@@ -146,10 +146,10 @@ def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None
     quarantine = _listed([examined.quarantine, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
-    kept = [name for name in ALSO_KEPT if name in table.columns]
+    also = [name for name in ALSO_KEPT if name in table.columns]
     notes = (*examined.notes, *assigned.notes, *_unused_columns(table, examined.data))
     facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
-    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
+    return Dataset(table[[*COLUMNS, *also]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -53,15 +53,10 @@ def _of_suspects(source: Source, manifest: pd.DataFrame, mixed: Sequence[Mapping
     by_path = manifest.set_index("path")
     rows: list[Row] = []
     for found in mixed[:SUSPECTS]:
-        of_label: dict[str, str] = {}
-        for path, label in zip(found["paths"], found["labels"], strict=True):
-            if path in by_path.index:  # else it was taken out after it was suspected
-                of_label.setdefault(label, path)
-        if len(of_label) > 1:
-            rows += [
-                ("suspect", by_path.at[path, "cluster"], path, by_path.at[path, "split"], label, _picture(source, path))
-                for label, path in islice(of_label.items(), LABELS)
-            ]
+        shown = pd.DataFrame(found).drop_duplicates("labels").head(LABELS)
+        known = by_path.loc[shown["paths"]]
+        columns = zip(known["cluster"], shown["paths"], known["split"], shown["labels"], strict=True)
+        rows += [("suspect", name, path, split, label, _picture(source, path)) for name, path, split, label in columns]
     return [row for row in rows if row[-1]]
 
 

@@ -1,6 +1,5 @@
 """The data section: metrics/data.json and data/quarantine.csv, as rows to print."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from florafauna.errors import UserError
+from florafauna.files import read_json
 from florafauna.report.thumbnails import data_uri
 from florafauna.suspects import described
 
@@ -62,18 +62,18 @@ class DataFacts:
 
 def read_data_facts(root: Path, most_classes: int) -> DataFacts:
     """Read both files below `root`, the `most_classes` classes with most photos; `UserError` where one is missing."""
-    file = root / "metrics/data.json"
     pictures_of = root / "data/examples.parquet"
     if not pictures_of.is_file():  # pyarrow's error would not name it
         raise UserError(f"{pictures_of} is missing; run `dvc repro`.")
+    facts = read_json(root / "metrics/data.json")
+    file = root / "data/quarantine.csv"
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
         examples = pd.read_parquet(pictures_of)
-        quarantine = pd.read_csv(root / "data/quarantine.csv", dtype=str, keep_default_na=False)
+        quarantine = pd.read_csv(file, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing; run `dvc repro`.") from None
     except ValueError as error:
-        raise UserError(f"{file} or data/quarantine.csv beside it cannot be read ({error}); run `dvc repro`.") from None
+        raise UserError(f"{pictures_of} or {file} cannot be read ({error}); run `dvc repro`.") from None
     rows = sorted(facts["per_class"].items(), key=lambda item: -item[1]["used"])[:most_classes]
     columns = list(rows[0][1]) if rows else []
     reasons, suspicions = _reasons(quarantine), _suspicions(facts["suspects"])
