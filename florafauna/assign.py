@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from florafauna.corrections import CORRECTIONS
 from florafauna.errors import UserError
 from florafauna.kept_places import KeptPlaces, drawn_with, keep, kept_from_splits, match
 from florafauna.params import SplitParams
@@ -119,7 +120,7 @@ def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
             f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} "
             f"and needs {FEWEST_PHOTOS} to be split"
             f"{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; add photos, correct the label, or "
-            "take it out in data/corrections.csv."
+            f"take it out in {CORRECTIONS}."
         )
 
 

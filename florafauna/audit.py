@@ -28,6 +28,7 @@ from florafauna.kinds import CRASHES, Refusal, extension_matches, printable, ref
 from florafauna.processes import Workers, map_despite_crashes
 from florafauna.progress import track
 
+CACHE = Path(".florafauna/audit")  # where runs of this folder remember
 CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the queue nor the last task costs much
 WORTH_IMPORTS = 1024  # new photos; fewer are examined before fresh processes have imported what they need
 ASKED_AT_ONCE = 1024  # paths that the cache is asked for

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from florafauna.audit import CACHE
+from florafauna.corrections import CORRECTIONS
 from florafauna.dataset import examine_photos, split_photos
 from florafauna.errors import UserError
 from florafauna.kept_places import PLACES, read_places
@@ -17,8 +19,6 @@ from florafauna.params import DataParams, SplitParams, load_params
 from florafauna.photos import Photos, read_photos
 from florafauna.suspects import described
 
-CORRECTIONS = Path("data/corrections.csv")
-CACHE = Path(".florafauna/audit")
 TABLES = ("labels.csv", "labels.parquet")
 PLAIN_WIDTH = 120  # columns where there is no terminal
 # Together at most 40 lines

@@ -9,6 +9,7 @@ import pandas as pd
 
 from florafauna.assign import assert_apart, assign, without_leaks, without_untrained
 from florafauna.audit import Audit, audit
+from florafauna.corrections import correct
 from florafauna.duplicates import cluster
 from florafauna.errors import UserError
 from florafauna.examples import write_examples
@@ -26,7 +27,6 @@ from florafauna.texts import Texts
 
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
-REMOVE = ("remove", "")  # labels in the corrections that take a photo out
 ROWS_AT_ONCE = 10_000  # of a table that is written: pandas makes objects of them
 FACTS = ["sha256", "pixels", "width", "height", "flat", "extension_matches"]  # of the audit, that are kept
 RESERVED = ["target", "held_out", "cluster", "confirmed", "picture", "key", *FACTS]
@@ -112,7 +112,7 @@ def examine_photos(
     _require_columns(photos.table, data, split)
     table, out = photos.table.assign(confirmed=False), photos.omitted
     if corrections is not None:
-        table, out = _correct(table, out, corrections)
+        table, out = correct(table, out, corrections)
     source = open_source(Path(data.root))
     found = audit(source, Texts.of(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
@@ -156,40 +156,6 @@ def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Quarantined photos in one order."""
     quarantine = pd.concat(parts)[["path", "label", "reason", "detail"]]
     return quarantine.sort_values(["path", "reason"], ignore_index=True)
-
-
-def _correct(table: pd.DataFrame, omitted: pd.DataFrame, corrections: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table with the labels of `corrections`, and the omitted photos with those that it takes out.
-
-    A label in `corrections` is `confirmed`, also where it is the one that the photo had.
-    """
-    fixes = _read_corrections(corrections)
-    unknown = fixes.loc[~fixes["path"].isin(pd.concat([table["path"], omitted["path"]])), "path"]
-    if len(unknown):
-        raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
-    if fixes.empty:
-        return table, omitted
-    labels = table["path"].map(fixes.set_index("path")["label"])
-    corrected = table.assign(label=labels.where(labels.notna(), table["label"]), confirmed=labels.notna())
-    removed = corrected["label"].isin(REMOVE)
-    gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
-    return corrected[~removed].reset_index(drop=True), pd.concat([omitted, gone])
-
-
-def _read_corrections(path: Path) -> pd.DataFrame:
-    """The rows (path, label) of a table of corrections, one a photo."""
-    try:
-        fixes = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; make it with the single line `path,label`.") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as a CSV of path and label ({error}).") from None
-    if list(fixes.columns[:2]) != ["path", "label"]:
-        raise UserError(f"{path} must begin with the columns path,label, not {','.join(fixes.columns)}.")
-    twice = fixes.loc[fixes["path"].duplicated(), "path"]
-    if len(twice):
-        raise UserError(f"{path} has several rows for {twice.iloc[0]}; leave one.")
-    return fixes
 
 
 def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) -> None:

@@ -62,13 +62,14 @@ class Refusal(NamedTuple):
     detail: str
 
 
+BAD_NAME = Refusal(Reason.BAD_NAME, "the name holds a control character or is not UTF-8; rename the file")
 CRASHES = Refusal(Reason.CORRUPT, "it crashes the process that decodes it")
 
 
 def refuse_name(path: str) -> Refusal | None:
     """Why the file at `path` cannot be used whatever it holds, or None."""
     if printable(path) != path:
-        return Refusal(Reason.BAD_NAME, "the name holds a control character or is not UTF-8; rename the file")
+        return BAD_NAME
     return _refuse_extension(_extension(path))
 
 

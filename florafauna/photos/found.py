@@ -4,7 +4,7 @@ import posixpath
 from dataclasses import dataclass
 
 from florafauna.archives import Refused
-from florafauna.kinds import EXTENSIONS, RAW, VIDEO, printable
+from florafauna.kinds import BAD_NAME, EXTENSIONS, RAW, VIDEO, printable
 from florafauna.sources import Source
 
 # The audit refuses some of these with a reason of its own; a video among the photos is to be listed, not lost.
@@ -35,7 +35,7 @@ def find_photos(source: Source) -> Found:
     for path in files:
         suffix = posixpath.splitext(path)[1].lower()
         if not (path.isascii() and path.isprintable()) and printable(path) != path:
-            others.append(Refused(path, "bad_name", "the name holds a control character or is not UTF-8; rename it"))
+            others.append(Refused(path, *BAD_NAME))
         elif _is_photo_suffix(suffix) or (not suffix and _begins_like_a_photo(source, path)):
             photos.append(path)
         elif not path.lower().endswith(SIDECARS):
