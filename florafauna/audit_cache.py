@@ -89,7 +89,7 @@ class AuditCache:
         return _content(sha256, rows[0]) if rows else None
 
     def recall(self, origin: str, status: dict[str, tuple[int, int]]) -> dict[str, File]:
-        """The facts of files that have not changed since they were remembered, told by size and time of each path."""
+        """The facts of files whose size and time (`status`, by path) are those that were remembered."""
         columns = ", ".join(f"content.{name}" for name in _FACTS)
         rows = self._run(
             f"SELECT seen.path, size, modified, seen.sha256, {columns}, checksum FROM json_each(?) AS asked "

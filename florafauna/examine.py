@@ -1,4 +1,4 @@
-"""The bytes of one file → what they are: a whole photo and its facts, or the reason why it is none."""
+"""The bytes of one file → what they are: a whole photo and its facts, or the reason why it is not one."""
 
 import hashlib
 import io
@@ -133,4 +133,4 @@ def _unidentified(data: bytes) -> Content:
         return Content(Reason.UNSUPPORTED, "a video; extract frames")
     if data.startswith((b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"BM")):
         return Content(Reason.TRUNCATED, "the file ends within its header, or its header is broken")
-    return Content(Reason.NOT_AN_IMAGE, "the content is no image of a known format")
+    return Content(Reason.NOT_AN_IMAGE, "the content is not an image in a known format")

@@ -70,7 +70,7 @@ def _of_reasons(source: Source, quarantine: pd.DataFrame) -> list[Row]:
 
 
 def _picture(source: Source, path: str) -> bytes:
-    """WebP of at most SIDE pixels a side; nothing where the file is no whole picture."""
+    """WebP of at most SIDE pixels a side; nothing where the file is not a whole picture."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -51,7 +51,7 @@ def facts_of_dataset(
 def facts_of_photos(
     form: str, table: pd.DataFrame, quarantine: pd.DataFrame, labels_as_read: pd.Series
 ) -> dict[str, Any]:
-    """Those of `facts_of_dataset` that can be told without a split."""
+    """Those of `facts_of_dataset` that need no split."""
     out = quarantine[quarantine["label"] != ""]["label"].value_counts()
     counts = table["label"].value_counts()
     classes = sorted(set(counts.index) | set(out.index))

@@ -71,14 +71,14 @@ def read_json(
     return parse_json(text, path, when_broken)
 
 
-def parse_json(text: str, path: Path, when_broken: str) -> dict[str, Any]:
+def parse_json(text: str, path: Path | str, when_broken: str) -> dict[str, Any]:
     """The object in `text`, which is that of `path`."""
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}); {when_broken}.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); {when_broken}.") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object; {when_broken}.")
+        raise UserError(f"{path} does not hold a JSON object; {when_broken}.")
     return value
 
 

@@ -37,7 +37,7 @@ Folders = tuple[str, ...]
 
 
 def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[str, Labels]:
-    """The layout, one of `LAYOUTS` (given, or told by the names), and the label of each photo by its folders.
+    """The layout, one of `LAYOUTS` (given, or recognised by the names), and the label of each photo by its folders.
 
     The site becomes `location`. With train, val and test as top folders, `split` is given; without a test folder val is
     the test set, as in archives that call their held-out part so. `UserError`: no folders, an ambiguous layout.
@@ -50,13 +50,13 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
         folders = [parts[1:] for parts in folders]
     if not any(folders):
         raise UserError(
-            f"data.root: the photos of {root} are in no label folder, for example {photos[0]}; "
+            f"data.root: the photos of {root} are not in a label folder, for example {photos[0]}; "
             "move them into one folder a label, or name a table in data.labels."
         )
     layout = layout or _told_by_names(folders, root)
     label, site = LAYOUTS[layout]
     rows = pd.DataFrame({"path": list(photos), "label": [_at(parts, label) for parts in folders]}, dtype=str)
-    rows["_detail"] = f"it is in no label folder (layout {layout})"
+    rows["_detail"] = f"it is not in a label folder (layout {layout})"
     if site is not None:
         rows["location"] = [_at(parts, site) for parts in folders]
     if len(set(splits)) > 1:
@@ -67,7 +67,7 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
 
 
 def _folders(path: str) -> Folders:
-    """The folders of a path. An archive is none, unless photos lie in it without folders: then its name is."""
+    """The folders of a path. An archive is not one, unless photos lie in it without folders: then its name is."""
     parts = path.split("/") if path else []
     kept = [part for part in parts if not ARCHIVE.fullmatch(part)]
     if parts and len(kept) < len(parts) and ARCHIVE.fullmatch(parts[-1]):

@@ -18,7 +18,7 @@ STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8")
 
 @dataclass(frozen=True)
 class Found:
-    """`files` are all that can be read, `photos` those that may be photos, in order; `others` say why they are none."""
+    """`files` are all that can be read, `photos` those that may be photos, in order; `others` say why they are not."""
 
     files: frozenset[str]
     photos: list[str]
@@ -26,7 +26,7 @@ class Found:
 
 
 def find_photos(source: Source) -> Found:
-    """What a source holds. A photo is told by its name, or by its content where the name has no extension.
+    """What a source holds. A photo is recognised by its name, or by its content where the name has no extension.
 
     Tables, notes and the like that accompany photos are not mentioned. The names of `others` are printable.
     """

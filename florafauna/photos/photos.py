@@ -152,7 +152,7 @@ def _standard_values(rows: pd.DataFrame, origin: Path) -> tuple[pd.DataFrame, li
         unknown = rows.loc[~names.isin(SPLIT_NAMES), "split"]
         if not unknown.empty:
             raise UserError(
-                f"{origin}: the split '{unknown.iloc[0]}' of {rows.loc[unknown.index[0], 'path']} is none of "
+                f"{origin}: the split '{unknown.iloc[0]}' of {rows.loc[unknown.index[0], 'path']} is not one of "
                 "train, val, validation, test and holdout."
             )
         rows = rows.assign(split=names.map(SPLIT_NAMES))
@@ -175,7 +175,7 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_the_rest(table: pd.DataFrame, omitted: pd.DataFrame, found: Found, origin: Path) -> pd.DataFrame:
-    """The omitted photos and what lies below the root besides."""
+    """The omitted photos and whatever else lies below the root."""
     # Arrow's search: a Python set of all paths would be most of the memory of reading them
     listed = pa.array(pd.concat([table["path"], omitted["path"]]), pa.large_string())
 

@@ -122,7 +122,7 @@ def test_nothing_is_written_but_the_cache(photos: Path, capsys: pytest.CaptureFi
     [
         ([], "params.yaml"),
         (["absent"], "absent does not exist"),
-        (["photos", "--format", "odd"], "'odd' is none of"),
+        (["photos", "--format", "odd"], "'odd' is not one of"),
         (["photos", "--label", "genus"], "genus"),
     ],
 )
