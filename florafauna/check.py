@@ -17,7 +17,7 @@ from florafauna.errors import UserError
 from florafauna.kept_places import PLACES, read_places
 from florafauna.params import DataParams, SplitParams, load_params
 from florafauna.photos import Photos, read_photos
-from florafauna.suspects import described
+from florafauna.suspicions import described
 
 TABLES = ("labels.csv", "labels.parquet")
 PLAIN_WIDTH = 120  # columns where there is no terminal

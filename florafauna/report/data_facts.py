@@ -9,7 +9,7 @@ import pandas as pd
 from florafauna.errors import UserError
 from florafauna.files import read_json
 from florafauna.report.thumbnails import data_uri
-from florafauna.suspects import described
+from florafauna.suspicions import described
 
 EXAMPLES = 3  # files named for each reason
 COLUMNS = ("path", "label", "detail")
