@@ -16,7 +16,7 @@ from benchmarks.timing import pairs, per_second
 from florafauna.bundle import Bundle, load_bundle, save_trained
 from florafauna.bundle_info import read_training, write_info
 from florafauna.compute import choose
-from florafauna.examine import EXTENSIONS
+from florafauna.kinds import EXTENSIONS
 from florafauna.predict.request import Request
 from florafauna.predict.run import predict
 

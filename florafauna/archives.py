@@ -53,7 +53,7 @@ class Refused(NamedTuple):
 
 
 def open_archive(path: Path) -> "ZipSource | TarSource | None":
-    """The archive at `path`, told by its content; None where it is none."""
+    """The archive at `path`, recognised by its content; None where it is not one."""
     try:
         if zipfile.is_zipfile(path):
             return ZipSource(path)
@@ -217,7 +217,7 @@ class TarSource(Archive[tarfile.TarInfo]):
             if target in members:
                 members[path] = members[target]
             else:
-                refused.append(Refused(path, "outside_root", f"a link to what is no file of {self.root.name}"))
+                refused.append(Refused(path, "outside_root", f"a link to no file of {self.root.name}"))
 
 
 def _target(path: str, link: tarfile.TarInfo) -> str | None:

@@ -4,7 +4,6 @@ Facts are remembered by content outside DVC's outs. As in git and DVC, a file wh
 are those of the last audit is taken to be unchanged; one changed within two seconds of being read is read again.
 """
 
-import hashlib
 import os
 import tempfile
 import time
@@ -23,34 +22,33 @@ import pyarrow as pa
 
 from florafauna import perceptual
 from florafauna.audit_cache import FORMAT, AuditCache, File
-from florafauna.examine import (
-    CRASHES,
-    VERSION,
-    Content,
-    decoder_versions,
-    examine,
-    extension_matches,
-    printable,
-    refuse_name,
-    refuse_size,
-    unreadable,
-)
+from florafauna.examine import HASHED, VERSION, Content, decoder_versions, examine
+from florafauna.files import sha256_bytes
+from florafauna.kinds import CRASHES, Refusal, extension_matches, printable, refuse_name, refuse_size, unreadable
 from florafauna.processes import Workers, map_despite_crashes
 from florafauna.progress import track
 
+CACHE = Path(".florafauna/audit")  # where runs of this folder remember
 CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the queue nor the last task costs much
 WORTH_IMPORTS = 1024  # new photos; fewer are examined before fresh processes have imported what they need
 ASKED_AT_ONCE = 1024  # paths that the cache is asked for
-COLUMNS = ["path", "reason", "detail", "sha256", "bytes", "format", "extension_matches", "mode", "orientation", "width",
-           "height", "flat"]  # fmt: skip
+COLUMNS = ["path", "reason", "detail", "sha256", "pixels", "bytes", "format", "extension_matches", "mode",
+           "orientation", "width", "height", "flat"]  # fmt: skip
 TEXTS = ("reason", "detail", "format", "mode")
 NUMBERS = {"bytes": int, "extension_matches": bool, "orientation": int, "width": int, "height": int, "flat": bool}
-HASHED = 32  # bytes of a SHA-256
 ROW = np.dtype(
-    {
-        "names": ["texts", "read", "sha256", "bytes", "extension_matches", "orientation", "width", "height", "flat"],
-        "formats": ["<i4", "?", f"V{HASHED}", "<i8", "?", "<i4", "<i4", "<i4", "?"],
-    }
+    [
+        ("texts", "<i4"),  # the number of the file's TEXTS
+        ("read", "?"),
+        ("sha256", "V32"),
+        ("pixels", f"V{HASHED}"),
+        ("bytes", "<i8"),
+        ("extension_matches", "?"),
+        ("orientation", "<i4"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("flat", "?"),
+    ]
 )
 
 
@@ -68,10 +66,10 @@ class PhotoSource(Protocol):
 class Audit:
     """The facts of every file asked for, in the order asked.
 
-    `table` has the columns path (as `examine.printable` gives it), reason ("" where usable), detail, sha256 ("" where
-    not read), bytes, format, extension_matches, mode, orientation, width, height, flat, as `examine.Content` defines
-    them. `hashes` is uint64 (files, views), `thumbnails` uint8 (files, THUMBNAIL, THUMBNAIL); both are zero where there
-    is no picture.
+    `table` has the columns path (as `kinds.printable` gives it), reason ("" where usable), detail, sha256 ("" where
+    not read), pixels ("" where not usable), bytes, format, extension_matches, mode, orientation, width, height, flat,
+    as `examine.Content` defines them. `hashes` is uint64 (files, views), `thumbnails` uint8 (files, THUMBNAIL,
+    THUMBNAIL); both are zero where there is no picture.
     """
 
     table: pd.DataFrame
@@ -136,8 +134,8 @@ def _refused_or_status(source: PhotoSource, path: str) -> File | tuple[int, int]
     return (size, modified) if refused is None else _not_read(path, refused, size)
 
 
-def _not_read(path: str, content: Content, size: int = 0) -> File:
-    return File(path, "", size, 0, 0, content)
+def _not_read(path: str, refused: Refusal, size: int = 0) -> File:
+    return File(path, "", size, 0, 0, Content(*refused))
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ class ExamineChunk:
 
     def __call__(self, paths: Sequence[str]) -> list[File]:
         """The facts of `paths`, in order."""
-        with AuditCache(self.cache, _version()) as memory:
+        with AuditCache(self.cache, _version(), quiet=True) as memory:  # the audit itself says what is wrong with it
             return [self._file(path, memory) for path in paths]
 
     def _file(self, path: str, memory: AuditCache) -> File:
@@ -159,7 +157,7 @@ class ExamineChunk:
             data = self.source.read(path)
         except Exception as error:  # as above
             return _not_read(path, unreadable(error))
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = sha256_bytes(data)
         return File(path, sha256, size, modified, read_at, memory.content(sha256) or examine(data))
 
 
@@ -221,6 +219,7 @@ class _Rows:
             self._texts.setdefault(texts, len(self._texts)),
             bool(sha256),
             bytes.fromhex(sha256),
+            content.pixels,
             file.size,
             extension_matches(file.path, content.format),
             content.orientation,
@@ -234,17 +233,20 @@ class _Rows:
         columns: dict[str, Any] = {name: self._rows[name].astype(kind) for name, kind in NUMBERS.items()}
         for name, texts in zip(TEXTS, zip(*self._texts, strict=True), strict=True):
             columns[name] = pd.array(texts, dtype="str").take(self._rows["texts"])
-        columns |= {"path": pd.array([printable(path) for path in paths], dtype="str"), "sha256": self._sha256()}
+        columns["path"] = pd.array([printable(path) for path in paths], dtype="str")
+        columns["sha256"] = _hex(self._rows["sha256"], self._rows["read"])
+        columns["pixels"] = _hex(self._rows["pixels"], columns["reason"] == "")
         side = perceptual.THUMBNAIL
         table = pd.DataFrame({name: columns[name] for name in COLUMNS})
         return Audit(table, self._hashes, self._thumbnails.reshape(-1, side, side))
 
-    def _sha256(self) -> Any:
-        read = self._rows["read"]
-        ends = np.concatenate([[0], np.cumsum(read) * 2 * HASHED]).astype(np.int64)
-        text = self._rows["sha256"][read].tobytes().hex().encode()
-        column = pa.LargeStringArray.from_buffers(len(read), pa.py_buffer(ends), pa.py_buffer(text))
-        return pd.array(column, dtype="str")
+
+def _hex(digests: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> Any:
+    """A column of digests in hex, "" where none is there; made at once, since a string each is slow."""
+    ends = np.concatenate([[0], np.cumsum(there) * 2 * digests.itemsize]).astype(np.int64)
+    text = digests[there].tobytes().hex().encode()
+    column = pa.LargeStringArray.from_buffers(len(there), pa.py_buffer(ends), pa.py_buffer(text))
+    return pd.array(column, dtype="str")
 
 
 def _mapped(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -> npt.NDArray[Any]:

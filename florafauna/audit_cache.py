@@ -1,4 +1,4 @@
-"""What earlier audits found, by content, in one SQLite file; where it cannot be used nothing is remembered.
+"""What earlier audits found, by content, in one SQLite file; where it cannot be used, that is said and nothing kept.
 
 SQLite commits whole transactions or nothing, so a killed audit keeps what it had done, and it is read row by row:
 memory does not grow with the number of photos remembered.
@@ -6,6 +6,7 @@ memory does not grow with the number of photos remembered.
 
 import json
 import sqlite3
+import sys
 import time
 import zlib
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Self
 from florafauna.examine import Content
 
 FILE_NAME = "audit.sqlite"
+LOCKED_SECONDS = 30.0  # how long another process may hold the file
 KEPT_DAYS = 90  # content that no audit met for so long is dropped; until then a branch switch or an undo costs nothing
 REFRESHED_DAYS = 7  # how stale the day of last use may be, so that an audit of known photos hardly writes
 SECONDS_BETWEEN_COMMITS = 2.0
@@ -25,7 +27,7 @@ MOST_PENDING = 1024  # files: each may touch two pages of its own, which stay in
 # A file changed within this time of being read may change again without a new modification time (git's "racy" rule).
 RACY_NANOSECONDS = 2_000_000_000
 
-FORMAT = 3  # of the file; belongs into `version`
+FORMAT = 4  # of the file; belongs into `version`
 
 _FACTS = Content._fields
 _FLAT = _FACTS.index("flat")
@@ -54,12 +56,20 @@ class File(NamedTuple):  # a frozen dataclass takes four times as long to make
 class AuditCache:
     """Facts by content (`content`), and by name, size and time (`recall`). `folder` None remembers nothing after close.
 
-    `version` names what facts depend on besides the content; entries of another version are dropped.
+    `version` names what facts depend on besides the content; entries of another version are dropped. Where the file
+    cannot be used one line on stderr says so, unless `quiet`.
     """
 
-    def __init__(self, folder: Path | None, version: str, today: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        version: str,
+        today: int | None = None,
+        quiet: bool = False,
+        locked_seconds: float = LOCKED_SECONDS,
+    ) -> None:
         self.folder = folder
-        self._version = version
+        self._version, self._quiet, self._locked_seconds = version, quiet, locked_seconds
         self._today = int(time.time() // 86_400) if today is None else today
         self._committed, self._pending = time.monotonic(), 0
         self._connection = self._open()
@@ -70,8 +80,7 @@ class AuditCache:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(sqlite3.Error):
-            self._connection.commit()
+        self._commit()
         self._connection.close()
 
     def content(self, sha256: str) -> Content | None:
@@ -80,7 +89,7 @@ class AuditCache:
         return _content(sha256, rows[0]) if rows else None
 
     def recall(self, origin: str, status: dict[str, tuple[int, int]]) -> dict[str, File]:
-        """The facts of files that have not changed since they were remembered, told by size and time of each path."""
+        """The facts of files whose size and time (`status`, by path) are those that were remembered."""
         columns = ", ".join(f"content.{name}" for name in _FACTS)
         rows = self._run(
             f"SELECT seen.path, size, modified, seen.sha256, {columns}, checksum FROM json_each(?) AS asked "
@@ -111,8 +120,7 @@ class AuditCache:
         )
         self._pending += len(files)
         if self._pending > MOST_PENDING or time.monotonic() - self._committed > SECONDS_BETWEEN_COMMITS:
-            with suppress(sqlite3.Error):
-                self._connection.commit()
+            self._commit()
             self._committed, self._pending = time.monotonic(), 0
 
     def prune(self, origin: str, paths: Sequence[str]) -> None:
@@ -137,21 +145,21 @@ class AuditCache:
     def _open(self) -> sqlite3.Connection:
         """The cache file, made anew where it is missing, broken or of another version; else memory alone."""
         if self.folder is not None:
-            file = self.folder / FILE_NAME
             for _ in range(2):
                 try:
                     self.folder.mkdir(parents=True, exist_ok=True)
-                    return self._connect(str(file))
+                    return self._connect(str(self.folder / FILE_NAME))
+                except sqlite3.OperationalError as error:  # locked or read-only: not ours to remove
+                    return self._in_memory(error)
                 except sqlite3.DatabaseError as error:
-                    if isinstance(error, sqlite3.OperationalError):  # locked or read-only: not ours to remove
-                        break
+                    self._say(f"is damaged ({error}) and made anew: all photos are examined again")
                     _remove(self.folder)
-                except OSError:
-                    break
+                except OSError as error:
+                    return self._in_memory(error)
         return self._connect(":memory:")
 
     def _connect(self, name: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(name, timeout=30)
+        connection = sqlite3.connect(name, timeout=self._locked_seconds)
         try:
             # A write whose pages spill to the file locks out the workers that read, and the audit waits for them.
             connection.execute("PRAGMA cache_spill = OFF")
@@ -181,14 +189,31 @@ class AuditCache:
         except sqlite3.Error as error:
             self._go_on_without(error)
 
+    def _commit(self) -> None:
+        try:
+            self._connection.commit()
+        except sqlite3.Error as error:
+            self._go_on_without(error)
+
     def _go_on_without(self, error: sqlite3.Error) -> None:
         """A damaged page, a lock or a full disk shows only when it is met. Only a damaged file is removed."""
         with suppress(sqlite3.Error):
             self._connection.close()
-        if self.folder is not None and not isinstance(error, sqlite3.OperationalError):
-            _remove(self.folder)
+        damaged = self.folder if not isinstance(error, sqlite3.OperationalError) else None
+        self._connection = self._in_memory(error)
+        if damaged is not None:
+            _remove(damaged)
+
+    def _in_memory(self, error: Exception) -> sqlite3.Connection:
+        """A cache that nothing outlives."""
+        self._say(f"cannot be used ({error}): nothing new is remembered, and the next run examines it again")
         self.folder = None
-        self._connection = self._connect(":memory:")
+        return self._connect(":memory:")
+
+    def _say(self, what: str) -> None:
+        if self.folder is not None and not self._quiet:
+            print(f"audit: {self.folder / FILE_NAME} {what}", file=sys.stderr, flush=True)
+            self._quiet = True
 
 
 def _remove(folder: Path) -> None:
@@ -214,7 +239,9 @@ def _content(sha256: str, row: Sequence[Any]) -> Content | None:
 
 
 def _checksum(sha256: str, facts: Sequence[Any]) -> int:
-    reason, detail, form, mode, side, width, height, flat, hashes, thumbnail = facts
+    reason, detail, form, mode, side, width, height, flat, *digests = facts
     short = f"{sha256}\0{reason}\0{detail}\0{form}\0{mode}\0{side}\0{width}\0{height}\0{flat}"
-    text = short.encode("utf-8", "backslashreplace")
-    return zlib.crc32(thumbnail, zlib.crc32(hashes, zlib.crc32(text)))
+    checksum = zlib.crc32(short.encode("utf-8", "backslashreplace"))
+    for digest in digests:  # hashes, thumbnail, pixels
+        checksum = zlib.crc32(digest, checksum)
+    return checksum

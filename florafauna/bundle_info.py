@@ -3,14 +3,13 @@
 Nothing here needs torch.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from florafauna.errors import UserError
-from florafauna.files import fingerprint, write_json
+from florafauna.files import fingerprint, parse_json, read_json, write_json
 
 FORMAT = 2
 BUNDLE, TRAINING, WEIGHTS = "bundle.json", "training.json", "model.safetensors"
@@ -86,7 +85,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 def parse_info(text: str, file: Path) -> dict[str, Any]:
     """The same from the text of a bundle.json that is kept inside `file`."""
-    return _unchanged(_parse(text, file, _Bundle), file)
+    return _unchanged(_checked(parse_json(text, file, _again(file)), file, _Bundle), file)
 
 
 def write_training(folder: Path, info: dict[str, Any]) -> None:
@@ -111,25 +110,21 @@ def _unchanged(info: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _read(file: Path, schema: type[_Section]) -> dict[str, Any]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not file.is_file():
         raise UserError(
             f"{file.parent} holds no {file.name}, so it is no complete {_what(file)}; "
             f"run `dvc pull {file.parent}` or `dvc repro`."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}); fetch {file.parent} again.") from None
-    return _parse(text, file, schema)
+        )
+    return _checked(read_json(file, when_broken=_again(file)), file, schema)
 
 
-def _parse(text: str, file: Path, schema: type[_Section]) -> dict[str, Any]:
-    again = f"fetch {file.parent} again"
-    try:
-        info = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{file} is no valid JSON ({error}); {again}.") from None
-    found = info.get("format") if isinstance(info, dict) else None
+def _again(file: Path) -> str:
+    return f"fetch {file.parent} again"
+
+
+def _checked(info: dict[str, Any], file: Path, schema: type[_Section]) -> dict[str, Any]:
+    again = _again(file)
+    found = info.get("format")
     if found != FORMAT:
         older = isinstance(found, int) and found < FORMAT
         do = "make it again by `dvc repro`" if older else "update florafauna, or " + again
@@ -138,7 +133,7 @@ def _parse(text: str, file: Path, schema: type[_Section]) -> dict[str, Any]:
         schema.model_validate(info)
     except ValidationError as error:
         raise UserError(f"{file} is incomplete or was changed: {_first(error)}; {again}.") from None
-    return dict(info)
+    return info
 
 
 def _what(file: Path) -> str:

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from florafauna.audit import CACHE
+from florafauna.corrections import CORRECTIONS
 from florafauna.dataset import examine_photos, split_photos
 from florafauna.errors import UserError
+from florafauna.kept_places import PLACES, read_places
 from florafauna.params import DataParams, SplitParams, load_params
 from florafauna.photos import Photos, read_photos
-from florafauna.places import read_places
+from florafauna.suspicions import described
 
-CORRECTIONS = Path("data/corrections.csv")
-PLACES = Path("data/places.csv")
-CACHE = Path(".florafauna/audit")
 TABLES = ("labels.csv", "labels.parquet")
 PLAIN_WIDTH = 120  # columns where there is no terminal
 # Together at most 40 lines
@@ -42,7 +42,7 @@ def check(
     """
     if path is not None and _is_the_projects(path, params):
         path = None
-    earlier = read_places(PLACES) if path is None else None
+    kept = read_places(PLACES) if path is None else None
     data, split = _settings(params, path)
     given = {"labels": labels and str(labels), "format": format, "label": label, "groups": groups}
     data = data.model_copy(update={name: value for name, value in given.items() if value is not None})
@@ -53,7 +53,7 @@ def check(
     examined = examine_photos(photos, data, split, CORRECTIONS if path is None else None, CACHE)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
-        dataset = split_photos(examined, split, earlier)
+        dataset = split_photos(examined, split, kept)
     except UserError:
         _show(console, data, examined.facts(), examined.quarantine, [*notes, *examined.notes])
         raise
@@ -123,7 +123,7 @@ def _lines(data: DataParams, facts: dict[str, Any], notes: list[str]) -> list[tu
     lines.append(
         (
             "duplicates",
-            f"{clusters['clusters']} clusters of {clusters['photos']} photos, {clusters['exact']} byte for byte",
+            f"{clusters['clusters']} clusters of {clusters['photos']} photos, {clusters['exact']} pixel for pixel",
         )
     )
     lines += [("suspects", text) for text in _suspects(facts["suspects"])]
@@ -153,16 +153,7 @@ def _imbalance(facts: dict[str, Any]) -> str:
 
 
 def _suspects(suspects: dict[str, Any]) -> list[str]:
-    texts = {
-        "labels of a single photo": suspects["seen_once"],
-        "labels that differ by spelling alone": [" / ".join(names) for names in suspects["spelling"]],
-        "near-duplicates with several labels": [
-            ", ".join(f"{path} ({label})" for path, label in zip(found["paths"], found["labels"], strict=True))
-            for found in suspects["near_duplicates_with_other_labels"]
-        ],
-        "extensions that are not the format": suspects["extension_is_not_the_format"],
-    }
-    return [f"{len(found)} {what}: {_some(found)}" for what, found in texts.items() if found]
+    return [f"{len(found)} {title}: {_some(found)}" for title, found in described(suspects).items() if found]
 
 
 def _some(names: list[str]) -> str:
@@ -207,5 +198,4 @@ def _classes(per_class: dict[str, dict[str, int]], without_label: int) -> Table:
 
 
 def _plain(text: str) -> Text:
-
     return Text(text)

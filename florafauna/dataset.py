@@ -7,28 +7,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from florafauna.assign import assert_apart, assign, without_leaks, without_untrained
 from florafauna.audit import Audit, audit
-from florafauna.conflicts import label_conflicts
+from florafauna.corrections import correct
 from florafauna.duplicates import cluster
 from florafauna.errors import UserError
-from florafauna.examine import Reason
 from florafauna.examples import write_examples
 from florafauna.facts import facts_of_dataset, facts_of_photos
 from florafauna.files import atomic_path, write_atomic, write_json
 from florafauna.grouping import cluster_names, join
+from florafauna.kept_places import KeptPlaces, read_places
+from florafauna.kinds import Reason
 from florafauna.params import DataParams, SplitParams
 from florafauna.photos import Photos, read_photos
 from florafauna.photos.taxonomy import RANKS
-from florafauna.places import Places, read_places
-from florafauna.placing import assert_apart, place, without_leaks, without_untrained
-from florafauna.sources import Source, open_source
+from florafauna.sources import open_source
+from florafauna.suspects import label_conflicts
 from florafauna.texts import Texts
 
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
-REMOVE = ("remove", "")  # labels in the corrections that take a photo out
 ROWS_AT_ONCE = 10_000  # of a table that is written: pandas makes objects of them
-RESERVED = ["target", "held_out", "cluster", "sha256", "width", "height", "key"]
+FACTS = ["sha256", "pixels", "width", "height", "flat", "extension_matches"]  # of the audit, that are kept
+RESERVED = ["target", "held_out", "cluster", "confirmed", "picture", "key", *FACTS]
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,14 @@ class Dataset:
     facts: dict[str, Any]
     notes: tuple[str, ...]
     root: Path
-    places: Places
+    places: KeptPlaces
 
     def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path, places: Path) -> None:
         """Write the five files, each whole or not at all; print what the reader of the log should know."""
         for note in self.notes:
             print(f"split: {note}", flush=True)
-        write_examples(examples, open_source(self.root), self.manifest, self.quarantine)
+        mixed = self.facts["suspects"]["near_duplicates_with_other_labels"]
+        write_examples(examples, open_source(self.root), self.manifest, self.quarantine, mixed)
         for path, table in ((manifest, self.manifest), (quarantine, self.quarantine)):
             with atomic_path(path) as temporary:
                 table.to_csv(temporary, index=False, lineterminator="\n", chunksize=ROWS_AT_ONCE)
@@ -85,13 +87,13 @@ def prepare(
 ) -> Dataset:
     """Read, audit, group and split the photos that `data` names.
 
-    `corrections` is a table (path, label) whose labels win over the source's; the label `remove` (or none) takes
-    the photo out. `places` is the file with the places of the last run, which need not exist. `cache` is where the
-    audit remembers. Raises `UserError` for data that cannot be split.
+    `corrections` is a table (path, label) whose labels win over the source's and are no longer suspected; the label
+    `remove` (or none) takes the photo out. `places` is the file with the places of the last run, which need not exist.
+    `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
     """
-    earlier = read_places(places) if places is not None else None
+    kept = read_places(places) if places is not None else None
     photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
-    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, earlier)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, kept)
 
 
 def examine_photos(
@@ -107,12 +109,14 @@ def examine_photos(
     Raises `UserError` where a setting names a column that the photos do not have: before the audit, which may take
     long.
     """
-    table, out = _correct(photos, corrections) if corrections is not None else (photos.table, photos.omitted)
-    _require_columns(table, data, split)
+    _require_columns(photos.table, data, split)
+    table, out = photos.table.assign(confirmed=False), photos.omitted
+    if corrections is not None:
+        table, out = correct(table, out, corrections)
     source = open_source(Path(data.root))
     found = audit(source, Texts.of(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
-    table, unreadable, conflicts = _readable(table, found, source)
+    table, unreadable, conflicts = _readable(table, found)
     missing = out["reason"].isin([str(reason) for reason in Reason])
     groups = join(table, data.groups, table["cluster"])
     return Examined(
@@ -126,8 +130,8 @@ def examine_photos(
     )
 
 
-def split_photos(examined: Examined, split: SplitParams, earlier: Places | None = None) -> Dataset:
-    """Split examined photos, those with an `earlier` place as it says.
+def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None = None) -> Dataset:
+    """Split examined photos; those with a `kept` place keep it.
 
     `UserError` for too many unreadable ones and for classes that are too small.
     """
@@ -135,48 +139,23 @@ def split_photos(examined: Examined, split: SplitParams, earlier: Places | None 
     if examined.table.empty:
         raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
     labels_as_read = examined.table["label"]
-    placed = place(examined.table, split, examined.data.groups, earlier)
-    table, leaks = without_leaks(placed.table)
+    assigned = assign(examined.table, split, examined.data.groups, kept)
+    table, leaks = without_leaks(assigned.table)
     table, untrained = without_untrained(table)
     assert_apart(table)
     quarantine = _listed([examined.quarantine, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
-    kept = [name for name in ALSO_KEPT if name in table.columns]
-    notes = (*examined.notes, *placed.notes, *_unused_columns(table, examined.data))
-    facts = facts_of_dataset(examined.format, table, quarantine, placed.waivers, labels_as_read, _leaky_groups(leaks))
-    return Dataset(table[[*COLUMNS, *kept]], quarantine, facts, notes, Path(examined.data.root), placed.places)
+    also = [name for name in ALSO_KEPT if name in table.columns]
+    notes = (*examined.notes, *assigned.notes, *_unused_columns(table, examined.data))
+    facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
+    return Dataset(table[[*COLUMNS, *also]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Quarantined photos in one order."""
     quarantine = pd.concat(parts)[["path", "label", "reason", "detail"]]
     return quarantine.sort_values(["path", "reason"], ignore_index=True)
-
-
-def _correct(photos: Photos, corrections: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table with the labels of `corrections`, and the omitted photos with those that it takes out."""
-    try:
-        fixes = pd.read_csv(corrections, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{corrections} is missing; make it with the single line `path,label`.") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{corrections} cannot be read as a CSV of path and label ({error}).") from None
-    if list(fixes.columns[:2]) != ["path", "label"]:
-        raise UserError(f"{corrections} must begin with the columns path,label, not {','.join(fixes.columns)}.")
-    twice = fixes.loc[fixes["path"].duplicated(), "path"]
-    if len(twice):
-        raise UserError(f"{corrections} has several rows for {twice.iloc[0]}; leave one.")
-    unknown = fixes.loc[~fixes["path"].isin(pd.concat([photos.table["path"], photos.omitted["path"]])), "path"]
-    if len(unknown):
-        raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
-    if fixes.empty:
-        return photos.table, photos.omitted
-    labels = photos.table["path"].map(fixes.set_index("path")["label"])
-    table = photos.table.assign(label=labels.where(labels.notna(), photos.table["label"]))
-    removed = table["label"].isin(REMOVE)
-    gone = photos.table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
-    return table[~removed].reset_index(drop=True), pd.concat([photos.omitted, gone])
 
 
 def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) -> None:
@@ -196,25 +175,26 @@ def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) 
             )
 
 
-def _readable(table: pd.DataFrame, found: Audit, source: Source) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The photos that decode, with sha256, width, height and cluster; those that do not; and label conflicts.
+def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The photos that decode, with FACTS, picture and cluster; those that do not; and label conflicts.
 
-    Nobody can tell which label of a picture with two is right: both files are taken out.
+    `picture` is equal for files that certainly show the same: their pixels are equal or, since all black frames are
+    alike, their bytes where they are flat. Nobody can tell which label of a picture with two is right: both files are
+    taken out.
     """
     bad = (found.table["reason"] != "").to_numpy()
     unreadable = table.loc[bad, ["path", "label"]].assign(
         reason=found.table.loc[bad, "reason"].to_numpy(), detail=found.table.loc[bad, "detail"].to_numpy()
     )
-    facts = found.table.loc[~bad, ["sha256", "width", "height", "flat", "extension_matches"]].reset_index(drop=True)
-    kept = table[~bad].drop(columns=set(facts.columns) & set(table.columns)).reset_index(drop=True).join(facts)
-    rows = np.flatnonzero(~bad)
-    flat = facts["flat"].tolist()
-    kept = kept.assign(cluster=cluster(facts["sha256"].tolist(), found.hashes, found.thumbnails, flat, rows))
-    detail = label_conflicts(kept, found.thumbnails, source, rows)
-    clash = detail != ""
+    facts = found.table.loc[~bad, FACTS].reset_index(drop=True)
+    kept = table[~bad].drop(columns=set(FACTS) & set(table.columns)).reset_index(drop=True).join(facts)
+    kept = kept.assign(picture=kept["pixels"].where(~kept["flat"], kept["sha256"]))
+    clusters = cluster(kept["picture"].tolist(), found.hashes, found.thumbnails, kept["flat"], np.flatnonzero(~bad))
+    detail = label_conflicts(kept)
+    clash = (detail != "").to_numpy()
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
-    kept = kept[~clash].reset_index(drop=True)
-    return kept.assign(cluster=cluster_names(kept["cluster"].to_numpy(), kept["sha256"])), unreadable, conflicts
+    kept, clusters = kept[~clash].reset_index(drop=True), clusters[~clash]
+    return kept.assign(cluster=cluster_names(clusters, kept["sha256"])), unreadable, conflicts
 
 
 def _refuse_many(unreadable: pd.DataFrame, listed: int, data: DataParams) -> None:

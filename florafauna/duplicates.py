@@ -1,4 +1,4 @@
-"""Facts of photos → clusters of copies: the same bytes, or the same picture re-encoded, scaled, cropped or mirrored.
+"""Facts of photos → clusters of copies: the same pixels, or the same picture re-encoded, scaled, cropped or mirrored.
 
 A pair of pictures is a candidate where the hash of one differs in at most RADIUS of 64 bits from the hash of a view of
 the other, mirrored or not (`perceptual.VIEWS`), and a match where their thumbnails agree too
@@ -44,15 +44,16 @@ _ROUNDS = 8  # candidates tried between two clusters in one chunk of the search,
 
 
 def cluster(
-    sha256: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: npt.ArrayLike, rows: Indices | None = None
+    picture: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: npt.ArrayLike, rows: Indices | None = None
 ) -> Indices:
     """The cluster of each photo as a number; photos with the same number show the same picture.
 
+    `picture` is equal where photos certainly show the same: a hash of pixels or, of a flat picture, of the bytes.
     `hashes` is (photos, views), `thumbnails` (photos, side, side); where they hold more than the photos, `rows` says
     which of theirs each photo is, since a selection would be a copy. Which photos are together does not depend on
     their order.
     """
-    _, first, exact = np.unique(np.asarray(sha256, dtype=np.bytes_), return_index=True, return_inverse=True)
+    _, first, exact = np.unique(np.asarray(picture, dtype=np.bytes_), return_index=True, return_inverse=True)
     telling = np.flatnonzero(~np.asarray(flat, dtype=bool)[first])
     labels = np.arange(len(first))
     chosen = first[telling] if rows is None else rows[first[telling]]

@@ -1,6 +1,7 @@
-"""data/examples.parquet: small pictures of what the split found, for the report: duplicates, and what was left out."""
+"""data/examples.parquet: small pictures for the report: of duplicates, of suspects, and of what was left out."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -9,19 +10,29 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from florafauna.files import atomic_path
-from florafauna.rgb import to_rgb
 from florafauna.sources import Source
+from florafauna.upright import to_rgb
 
 CLUSTERS, OF_A_CLUSTER = 12, 4  # largest first; their totals are in metrics/data.json
+SUSPECTS, LABELS = 24, 4  # clusters of several labels, and labels shown of each
 OF_A_REASON = 6
 SIDE, QUALITY = 96, 60
 Row = tuple[str, str, str, str, str, bytes]
 COLUMNS = ["kind", "name", "path", "split", "label", "picture"]
 
 
-def write_examples(path: Path, source: Source, manifest: pd.DataFrame, quarantine: pd.DataFrame) -> None:
-    """Write a row a picture: kind (duplicate or quarantine), name (of the cluster or reason), and WebP bytes."""
-    rows = [*_of_clusters(source, manifest), *_of_reasons(source, quarantine)]
+def write_examples(
+    path: Path,
+    source: Source,
+    manifest: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    mixed: Sequence[Mapping[str, list[str]]],
+) -> None:
+    """Write a row a picture: kind (duplicate, suspect or quarantine), name (of the cluster or reason), WebP bytes.
+
+    `mixed` are the paths and labels of near-duplicates with several labels, as `suspects.mixed_clusters` gives them.
+    """
+    rows = [*_of_clusters(source, manifest), *_of_suspects(source, manifest, mixed), *_of_reasons(source, quarantine)]
     with atomic_path(path) as temporary:
         pd.DataFrame(rows, columns=COLUMNS).to_parquet(temporary, index=False)
 
@@ -37,6 +48,18 @@ def _of_clusters(source: Source, manifest: pd.DataFrame) -> list[Row]:
     return [row for row in rows if row[-1]]
 
 
+def _of_suspects(source: Source, manifest: pd.DataFrame, mixed: Sequence[Mapping[str, list[str]]]) -> list[Row]:
+    """One photo of each label of a cluster, side by side."""
+    by_path = manifest.set_index("path")
+    rows: list[Row] = []
+    for found in mixed[:SUSPECTS]:
+        shown = pd.DataFrame(found).drop_duplicates("labels").head(LABELS)
+        known = by_path.loc[shown["paths"]]
+        columns = zip(known["cluster"], shown["paths"], known["split"], shown["labels"], strict=True)
+        rows += [("suspect", name, path, split, label, _picture(source, path)) for name, path, split, label in columns]
+    return [row for row in rows if row[-1]]
+
+
 def _of_reasons(source: Source, quarantine: pd.DataFrame) -> list[Row]:
     rows: list[Row] = []
     for reason, files in quarantine.groupby("reason", sort=True):
@@ -47,7 +70,7 @@ def _of_reasons(source: Source, quarantine: pd.DataFrame) -> list[Row]:
 
 
 def _picture(source: Source, path: str) -> bytes:
-    """WebP of at most SIDE pixels a side; nothing where the file is no whole picture."""
+    """WebP of at most SIDE pixels a side; nothing where the file is not a whole picture."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from florafauna.splits import SPLITS, crossing, shares
+from florafauna.split_names import SPLITS
+from florafauna.splits import crossing, shares
 from florafauna.suspects import mixed_clusters, seen_once, variants
 
 FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "duplicates", "crossing", "quarantine",
@@ -50,7 +51,7 @@ def facts_of_dataset(
 def facts_of_photos(
     form: str, table: pd.DataFrame, quarantine: pd.DataFrame, labels_as_read: pd.Series
 ) -> dict[str, Any]:
-    """Those of `facts_of_dataset` that can be told without a split."""
+    """Those of `facts_of_dataset` that need no split."""
     out = quarantine[quarantine["label"] != ""]["label"].value_counts()
     counts = table["label"].value_counts()
     classes = sorted(set(counts.index) | set(out.index))
@@ -69,7 +70,7 @@ def facts_of_photos(
         "duplicates": {
             "clusters": int(clusters.nunique()),
             "photos": len(clusters),
-            "exact": int((table.groupby("sha256")["path"].transform("size") > 1).sum()),
+            "exact": int((table.groupby("picture")["path"].transform("size") > 1).sum()),
         },
         "quarantine": {str(k): v for k, v in sorted(quarantine["reason"].value_counts().items())},
         "suspects": {

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CHUNK = 1 << 20
+from florafauna.errors import UserError
 
 
 @contextmanager
@@ -58,18 +58,39 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(
+    path: Path, when_missing: str = "run `dvc repro`", when_broken: str = "run `dvc repro`"
+) -> dict[str, Any]:
+    """The object in a JSON file. `UserError` says what to do where it is missing or broken."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {when_missing}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {when_broken}.") from None
+    return parse_json(text, path, when_broken)
+
+
+def parse_json(text: str, path: Path | str, when_broken: str) -> dict[str, Any]:
+    """The object in `text`, which is that of `path`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); {when_broken}.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object; {when_broken}.")
+    return value
+
+
 def sha256_bytes(data: bytes) -> str:
     """SHA-256 of `data` in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file in hex, read in chunks of 1 MiB."""
-    digest = hashlib.sha256()
+    """SHA-256 of a file in hex; its content need not fit into memory."""
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(value: Any) -> str:

@@ -2,8 +2,8 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -22,17 +22,25 @@ Kept: TypeAlias = tuple[Path, int] | None  # a file and an offset; None for a ph
 
 
 class KeptPixels:
-    """What earlier runs wrote at the same size with the same decoder: one folder of shards, and an index a store."""
+    """What earlier runs wrote at the same size with the same decoder: one folder of shards, and an index a store.
+
+    Where that folder cannot be used, or files cannot be linked, one line on stderr says so; the stores are the same.
+    """
 
     def __init__(self, folder: Path, decoder: str, store_size: int) -> None:
         """`folder` has one folder a decoder and size; those of others are removed."""
         self.folder = folder / fingerprint([decoder, store_size])[:16]
-        for other in folder.glob("*"):
-            if other != self.folder:
-                shutil.rmtree(other)
         self._shards = self.folder / "shards"
-        self._shards.mkdir(parents=True, exist_ok=True)
-        self._places = self._read()
+        self._said = False
+        try:
+            for other in folder.glob("*"):
+                if other != self.folder:
+                    shutil.rmtree(other)
+            self._shards.mkdir(parents=True, exist_ok=True)
+            self._places = self._read()
+        except OSError as error:
+            self._say(f"{self.folder} cannot be used", error, "this run decodes all photos, and so does the next")
+            self._places = SCHEMA.empty_table()
 
     def __enter__(self) -> Self:
         return self
@@ -41,7 +49,7 @@ class KeptPixels:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Drop the shards that no store has any more."""
-        if kind is None:
+        if kind is None and self._shards.is_dir():
             used = {name for index in self.folder.glob("*.parquet") for name in _shards_of(index)}
             for shard in list(self._shards.iterdir()):
                 if shard.name not in used:
@@ -50,10 +58,12 @@ class KeptPixels:
     def link(self, names: Iterable[str], folder: Path) -> set[str]:
         """Link the shards that are kept of `names` into `folder`; returns their names."""
         linked = set[str]()
-        with suppress(OSError):  # a file system without links, or too many of one file: the rest is copied
+        try:
             for name in set(self._places["shard"].unique().to_pylist()).intersection(names):
                 os.link(self._shards / name, folder / name)
                 linked.add(name)
+        except OSError as error:  # a file system without links, or too many of one file
+            self._say(f"{self._shards} cannot be linked to {folder}", error, "what is kept is copied")
         return linked
 
     def find(self, index: pd.DataFrame) -> list[Kept]:
@@ -71,16 +81,18 @@ class KeptPixels:
     def keep(self, store: Path) -> None:
         """Link a new store to where it outlives DVC's outs. DVC replaces those files, it never writes into them."""
         index = self.folder / f"{store.name}.parquet"
-        index.unlink(missing_ok=True)
         try:
+            index.unlink(missing_ok=True)
             for name in _shards_of(store / "index.parquet") - {shard.name for shard in self._shards.iterdir()}:
                 os.link(store / "pixels" / name, self._shards / name)
             os.link(store / "index.parquet", index)
         except OSError as error:  # a copy instead would double the disk space
-            print(
-                f"preprocess: {store} cannot be linked to {self.folder} ({error.strerror}); "
-                "the next run decodes it again"
-            )
+            self._say(f"{store} cannot be linked to {self.folder}", error, "the next run decodes its photos again")
+
+    def _say(self, what: str, error: OSError, result: str) -> None:
+        if not self._said:
+            print(f"preprocess: {what} ({error.strerror or error}): {result}", file=sys.stderr, flush=True)
+            self._said = True
 
     def _read(self) -> pa.Table:
         """COLUMNS of the photos whose shards are there, as long as they were written."""

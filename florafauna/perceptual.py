@@ -49,17 +49,7 @@ SAME_ABOVE = 0.95
 
 
 def grey_square(image: Image.Image) -> Bytes:
-    """The picture, upright, over white and in grey, as SIDE × SIDE levels 0 to 255, whatever its mode."""
-    if image.mode.startswith(("I", "F")):  # 16 and 32 bits: Pillow's convert("L") would clip at 255, not scale
-        levels = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float64)
-        low, high = levels.min(), levels.max()
-        scale = 255 / 65535 if image.mode.startswith("I") and high > 255 else 1.0
-        if image.mode == "F" and (low < 0 or high > 255 or high <= 1):
-            levels, scale = levels - low, 255 / max(high - low, 1e-12)
-        return np.clip(levels * scale, 0, 255).round().astype(np.uint8)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    """An upright RGB picture in grey, as SIDE × SIDE levels 0 to 255, whatever its aspect."""
     return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0))
 
 

@@ -8,10 +8,9 @@ import numpy as np
 from PIL import Image, features
 
 from florafauna.centre import Resize
-from florafauna.orientation import TURNS, orientation
-from florafauna.rgb import to_rgb
+from florafauna.upright import TURNS, orientation, to_rgb
 
-VERSION = 1  # to be raised when `decode` gives other pixels: pixels of earlier versions are then not reused
+VERSION = 2  # to be raised when `decode` gives other pixels: pixels of earlier versions are then not reused
 LONGEST = 4  # of the shorter side: of a longer panorama the middle is kept, or one photo could fill the memory
 
 

@@ -10,10 +10,10 @@ from pyarrow import csv
 from florafauna.kept_pixels import KeptPixels
 from florafauna.pixels import decoder
 from florafauna.sources import open_source
+from florafauna.split_names import SPLITS
 from florafauna.store_writer import COLUMNS, build_store
 from florafauna.taxonomy import ABOVE_SPECIES, ancestors_of
 
-SPLITS = ("train", "val", "test")
 NUMBERS = dict.fromkeys(["target", "width", "height"], pa.int64())
 TYPES = dict.fromkeys([*COLUMNS, "split"], pa.string()) | NUMBERS
 STORED = [name for name in TYPES if name != "split"]

@@ -1,6 +1,5 @@
 """What training and evaluation left of each model, read back for the comparison and the report."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 
 from florafauna.cost import Cost, cost_of
 from florafauna.errors import UserError
+from florafauna.files import read_json
 from florafauna.predictions import Predictions, read_predictions
 
 
@@ -60,14 +60,3 @@ def read_result(name: str, root: Path = Path()) -> Trained:
         training,
         prediction,
     )
-
-
-def read_json(path: Path, when_missing: str = "dvc repro", when_broken: str = "dvc repro") -> dict[str, Any]:
-    """The object in a file that a stage wrote; a `UserError` says what to run where it is not there or broken."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run `{when_missing}`.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}); run `{when_broken}`.") from None
-    return value

@@ -1,22 +1,19 @@
 """What a run found, as a table for the terminal: python -m florafauna.summary."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from florafauna.errors import UserError, one_sentence_on_error
+from florafauna.errors import one_sentence_on_error
+from florafauna.files import read_json
 
 COLUMNS = ("model", "weighted F1", "95 % interval", "accuracy", "parameters", "trained", "training", "photos/s")
 
 
 def table(root: Path = Path()) -> tuple[Table, str]:
     """The models and their ensemble from best to worst, and the verdict; `UserError` before the first run."""
-    try:
-        comparison = json.loads((root / "metrics/comparison.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError("metrics/comparison.json is missing; run `dvc repro` first.") from None
+    comparison = read_json(root / "metrics/comparison.json")
     result = Table(title=f"{comparison['n']} test photos in {comparison['groups']} groups")
     for name in COLUMNS:
         result.add_column(name, no_wrap=True)

@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
+from florafauna.audit import CACHE
+from florafauna.corrections import CORRECTIONS
 from florafauna.dataset import prepare
 from florafauna.errors import one_sentence_on_error
+from florafauna.kept_places import PLACES
 from florafauna.params import load_params
 
 if __name__ == "__main__":
     with one_sentence_on_error():
         params = load_params()
-        places = Path("data/places.csv")
-        dataset = prepare(
-            params.data, params.split, Path("data/corrections.csv"), places, cache=Path(".florafauna/audit")
-        )
+        dataset = prepare(params.data, params.split, CORRECTIONS, PLACES, CACHE)
         dataset.write(
             Path("data/manifest.csv"),
             Path("data/quarantine.csv"),
             Path("data/examples.parquet"),
             Path("metrics/data.json"),
-            places,
+            PLACES,
         )

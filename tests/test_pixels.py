@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,10 @@ from florafauna.kept_pixels import KeptPixels
 from florafauna.pixels import LONGEST, TURNS, decode, decoder, stored_size
 from florafauna.preprocess import preprocess
 from florafauna.resize import resize
-from florafauna.rgb import to_rgb
 from florafauna.sources import open_source
 from florafauna.store import PixelStore
 from florafauna.store_writer import build_store
+from florafauna.upright import to_rgb
 
 CORNERS = {(0, 0): (220, 30, 30), (0, 1): (30, 200, 40), (1, 0): (40, 50, 210), (1, 1): (230, 210, 40)}
 TURN_BACK = {  # the inverse of TURNS
@@ -126,9 +128,11 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(form: str) -> None:
     assert np.array_equal(pixels, np.arange(256, dtype=np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2))
 
 
-def test_floating_point_grey_is_scaled() -> None:
-    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None].repeat(64, 0)
-    assert np.array_equal(decode(saved(Image.fromarray(ramp), "TIFF"), 64, resize)[0, :, 0], np.arange(256))
+@pytest.mark.parametrize(("brightest", "expected"), [(1, 255), (200, 200), (255, 255), (3000, 255)])
+def test_floating_point_grey_goes_up_to_1_or_255_or_to_its_brightest_pixel(brightest: float, expected: int) -> None:
+    ramp = np.linspace(0, brightest, expected + 1, dtype=np.float32)[None].repeat(expected + 1, 0)
+    pixels = decode(saved(Image.fromarray(ramp), "TIFF"), expected + 1, resize)
+    assert np.array_equal(pixels[0, :, 0], np.arange(expected + 1))
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])
@@ -412,6 +416,51 @@ def test_pixels_of_another_decoder_are_not_reused(tmp_path: Path) -> None:
     with KeptPixels(tmp_path / "kept", "another", 48) as kept:
         assert build_store(rows, LABELS, source, tmp_path / "again", 48, kept) == 4
     assert not list((tmp_path / "kept").glob("*/train")), "and what is of no more use takes no room"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system, to which nothing of `tmp_path` can be linked."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_where_nothing_can_be_linked_pixels_are_copied_and_that_is_said_once(
+    tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_photos(tmp_path / "photos", 12)
+    rows, source = manifest_of(tmp_path / "photos"), open_source(tmp_path / "photos")
+    build_store(rows, LABELS, source, elsewhere / "train", 48)
+    with KeptPixels(elsewhere / "kept", decoder(), 48) as kept:
+        kept.keep(elsewhere / "train")
+    assert capsys.readouterr().err == ""
+    with KeptPixels(elsewhere / "kept", decoder(), 48) as kept:
+        for split in ("train", "val"):
+            assert build_store(rows, LABELS, source, tmp_path / split, 48, kept) == 0
+            kept.keep(tmp_path / split)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "cannot be linked" in said
+    assert "what is kept is copied" in said
+    assert bytes_of(tmp_path / "train") == bytes_of(elsewhere / "train")
+
+
+def test_where_pixels_cannot_be_kept_that_is_said_once(
+    tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_photos(tmp_path / "photos", 4)
+    rows, source = manifest_of(tmp_path / "photos"), open_source(tmp_path / "photos")
+    (tmp_path / "file").write_bytes(b"where the folder should be")
+    for folder, words in ((elsewhere / "kept", "the next run decodes its photos again"), (tmp_path / "file", "and so")):
+        with KeptPixels(folder, decoder(), 48) as kept:
+            for split in ("train", "val"):
+                assert build_store(rows, LABELS, source, tmp_path / split, 48, kept) == 4
+                kept.keep(tmp_path / split)
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith("preprocess: ")
+        assert words in said
 
 
 KILLED = """

@@ -8,8 +8,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from florafauna.files import CHUNK
-
 FOLDER = ".dir"
 
 
@@ -47,8 +45,5 @@ def size(cache: Path, names: set[str]) -> int:
 
 def md5_file(path: Path) -> str:
     """MD5 of a file in hex: the name DVC gives it."""
-    digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

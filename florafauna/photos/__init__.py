@@ -24,7 +24,7 @@ def read_photos(root: Path, labels: Path, format: str = "auto", rank: str = "spe
     root, a rank that the source does not have, and where no labelled photo is left.
     """
     if format not in ("auto", *FORMATS):
-        raise UserError(f"data.format: '{format}' is none of auto, {', '.join(FORMATS)}.")
+        raise UserError(f"data.format: '{format}' is not one of auto, {', '.join(FORMATS)}.")
     source = open_source(root)
     files = LabelFiles.open(labels, root, source)
     found = find_photos(source)
@@ -42,7 +42,7 @@ def _read(files: LabelFiles, found: Found, root: Path, name: str) -> tuple[str, 
             raise UserError(f"data.format: {name} takes the labels from folder names; set data.labels to {root}, too.")
         known = "; ".join(reader.looks_like for reader in READERS)
         raise UserError(
-            f"data.labels: {files.origin} is in no format that is recognised; looked for {known}; "
+            f"data.labels: {files.origin} is not in a recognised format; looked for {known}; "
             f"set data.format to one of {', '.join(FORMATS)} to learn what it lacks."
         )
     if not found.photos:

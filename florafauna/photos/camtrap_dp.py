@@ -1,6 +1,5 @@
 """Camtrap DP 1.0 (Bubnicki et al. 2023): a data package of deployments, media and observations of camera traps."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 
 from florafauna.archives import inner_path
 from florafauna.errors import UserError
+from florafauna.files import parse_json
 from florafauna.photos.labels import LabelFiles, Labels
 from florafauna.photos.matching import locate
 from florafauna.photos.tabular import read_table
@@ -38,7 +38,7 @@ class CamtrapDP:
         """
         path = files.find("datapackage.json")
         if path is None:
-            raise UserError(f"{files.origin} is no Camtrap DP: it has no datapackage.json.")
+            raise UserError(f"{files.origin} is not a Camtrap DP: it has no datapackage.json.")
         package = _package(files.text(path), files.describe(path))
         media = _resource(files, path, package, "media", MEDIA)
         observations = _resource(files, path, package, "observations", OBSERVATIONS)
@@ -58,15 +58,12 @@ class CamtrapDP:
 
 
 def _package(text: str, name: str) -> dict[str, Any]:
-    try:
-        package = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} is no JSON: {error}.") from None
-    profile = str(package.get("profile", "")) if isinstance(package, dict) else ""
+    package = parse_json(text, name, "export it again")
+    profile = str(package.get("profile", ""))
     if "camtrap-dp/0." in profile:
         raise UserError(f"{name} follows {profile}, an early draft of Camtrap DP; export it again as version 1.0.")
-    if not isinstance(package, dict) or not isinstance(package.get("resources"), list):
-        raise UserError(f"{name} is no data package: it has no list of resources.")
+    if not isinstance(package.get("resources"), list):
+        raise UserError(f"{name} is not a data package: it has no list of resources.")
     return package
 
 

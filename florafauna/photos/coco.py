@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from florafauna.errors import UserError
+from florafauna.files import parse_json
 from florafauna.photos.labels import LabelFiles, Labels, base_name
 from florafauna.photos.tabular import among
 from florafauna.photos.taxonomy import RANKS, binomial, set_aside_non_animals
@@ -32,7 +33,7 @@ class Coco:
         """See `Reader`. Annotations of a whole sequence are weak; images without any have no label."""
         path = _the_json(files)
         if path is None:
-            raise UserError(f"{files.origin} is no COCO JSON; give the one .json file with the annotations.")
+            raise UserError(f"{files.origin} is not a COCO JSON; give the one .json file with the annotations.")
         name = files.describe(path)
         document = _document(files.text(path), name)
         images, categories = _images(document, name), _categories(document["categories"], name)
@@ -58,14 +59,11 @@ def _the_json(files: LabelFiles) -> str | None:
 
 
 def _document(text: str, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} is no JSON: {error}.") from None
+    document = parse_json(text, name, "give the one .json file with the annotations")
     for part in PARTS:
-        entries = document.get(part) if isinstance(document, dict) else None
+        entries = document.get(part)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise UserError(f"{name} is no COCO JSON: it has no list of {part}.")
+            raise UserError(f"{name} is not a COCO JSON: it has no list of {part}.")
     return document
 
 

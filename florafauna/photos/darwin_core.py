@@ -56,7 +56,7 @@ class DarwinCore:
         """See `Reader`. Occurrences of an Event core label all media of the event (weak)."""
         meta = files.find("meta.xml")
         if meta is None:
-            raise UserError(f"{files.origin} is no Darwin Core Archive: it has no meta.xml.")
+            raise UserError(f"{files.origin} is not a Darwin Core Archive: it has no meta.xml.")
         described = files.describe(meta)
         core, extensions = _meta(files.read(meta), described)
         described_files = {file.kind: file for file in reversed([core, *extensions])}  # GBIF has a second Occurrence
@@ -79,7 +79,7 @@ def _meta(data: bytes, name: str) -> tuple[DataFile, list[DataFile]]:
     root = _parse_xml(data, name)
     core = root.find(f"{NAMESPACE}core")
     if core is None:
-        raise UserError(f"{name} is no Darwin Core meta.xml: it describes no core.")
+        raise UserError(f"{name} is not a Darwin Core meta.xml: it describes no core.")
     return _data_file(core, "id", name), [
         _data_file(node, "coreid", name) for node in root.iter(f"{NAMESPACE}extension")
     ]
@@ -99,7 +99,7 @@ def _parse_xml(data: bytes, name: str) -> ElementTree.Element:
         guard.Parse(data, True)
         return ElementTree.fromstring(data)
     except (expat.ExpatError, ElementTree.ParseError, LookupError, ValueError) as error:
-        raise UserError(f"{name} is no XML: {error}.") from None
+        raise UserError(f"{name} is not XML: {error}.") from None
 
 
 def _data_file(node: ElementTree.Element, key: str, name: str) -> DataFile:

@@ -17,7 +17,7 @@ import pandas as pd
 from florafauna.archives import ARCHIVE
 from florafauna.errors import UserError
 from florafauna.photos.labels import Labels
-from florafauna.photos.photos import SPLITS
+from florafauna.photos.photos import SPLIT_NAMES
 
 # The position of the label and of the site among the folders of a photo.
 LAYOUTS: dict[str, tuple[int, int | None]] = {"folder": (0, None), "site/label": (1, 0), "label/site": (0, 1)}
@@ -37,7 +37,7 @@ Folders = tuple[str, ...]
 
 
 def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[str, Labels]:
-    """The layout, one of `LAYOUTS` (given, or told by the names), and the label of each photo by its folders.
+    """The layout, one of `LAYOUTS` (given, or recognised by the names), and the label of each photo by its folders.
 
     The site becomes `location`. With train, val and test as top folders, `split` is given; without a test folder val is
     the test set, as in archives that call their held-out part so. `UserError`: no folders, an ambiguous layout.
@@ -46,17 +46,17 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
     folders = _without_wrappers([inside(posixpath.dirname(path)) for path in photos], root.is_file())
     splits: list[str] = []
     if layout in (None, "folder") and _are_splits(folders):
-        splits = [SPLITS[parts[0].lower()] for parts in folders]
+        splits = [SPLIT_NAMES[parts[0].lower()] for parts in folders]
         folders = [parts[1:] for parts in folders]
     if not any(folders):
         raise UserError(
-            f"data.root: the photos of {root} are in no label folder, for example {photos[0]}; "
+            f"data.root: the photos of {root} are not in a label folder, for example {photos[0]}; "
             "move them into one folder a label, or name a table in data.labels."
         )
     layout = layout or _told_by_names(folders, root)
     label, site = LAYOUTS[layout]
     rows = pd.DataFrame({"path": list(photos), "label": [_at(parts, label) for parts in folders]}, dtype=str)
-    rows["_detail"] = f"it is in no label folder (layout {layout})"
+    rows["_detail"] = f"it is not in a label folder (layout {layout})"
     if site is not None:
         rows["location"] = [_at(parts, site) for parts in folders]
     if len(set(splits)) > 1:
@@ -67,7 +67,7 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
 
 
 def _folders(path: str) -> Folders:
-    """The folders of a path. An archive is none, unless photos lie in it without folders: then its name is."""
+    """The folders of a path. An archive is not one, unless photos lie in it without folders: then its name is."""
     parts = path.split("/") if path else []
     kept = [part for part in parts if not ARCHIVE.fullmatch(part)]
     if parts and len(kept) < len(parts) and ARCHIVE.fullmatch(parts[-1]):
@@ -88,7 +88,7 @@ def _without_wrappers(folders: list[Folders], archive: bool) -> list[Folders]:
 
 
 def _are_splits(folders: list[Folders]) -> bool:
-    return all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in folders)
+    return all(len(parts) > 1 and parts[0].lower() in SPLIT_NAMES for parts in folders)
 
 
 def _at(parts: Folders, position: int) -> str:

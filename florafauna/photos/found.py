@@ -4,7 +4,7 @@ import posixpath
 from dataclasses import dataclass
 
 from florafauna.archives import Refused
-from florafauna.examine import EXTENSIONS, RAW, VIDEO, printable
+from florafauna.kinds import BAD_NAME, EXTENSIONS, RAW, VIDEO, printable
 from florafauna.sources import Source
 
 # The audit refuses some of these with a reason of its own; a video among the photos is to be listed, not lost.
@@ -18,7 +18,7 @@ STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8")
 
 @dataclass(frozen=True)
 class Found:
-    """`files` are all that can be read, `photos` those that may be photos, in order; `others` say why they are none."""
+    """`files` are all that can be read, `photos` those that may be photos, in order; `others` say why they are not."""
 
     files: frozenset[str]
     photos: list[str]
@@ -26,7 +26,7 @@ class Found:
 
 
 def find_photos(source: Source) -> Found:
-    """What a source holds. A photo is told by its name, or by its content where the name has no extension.
+    """What a source holds. A photo is recognised by its name, or by its content where the name has no extension.
 
     Tables, notes and the like that accompany photos are not mentioned. The names of `others` are printable.
     """
@@ -35,7 +35,7 @@ def find_photos(source: Source) -> Found:
     for path in files:
         suffix = posixpath.splitext(path)[1].lower()
         if not (path.isascii() and path.isprintable()) and printable(path) != path:
-            others.append(Refused(path, "bad_name", "the name holds a control character or is not UTF-8; rename it"))
+            others.append(Refused(path, *BAD_NAME))
         elif _is_photo_suffix(suffix) or (not suffix and _begins_like_a_photo(source, path)):
             photos.append(path)
         elif not path.lower().endswith(SIDECARS):

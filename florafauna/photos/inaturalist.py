@@ -32,11 +32,11 @@ class Export:
         """See `Reader`. A photo belongs to the row whose URL, photo number or observation number its path carries."""
         path = the_table(files)
         if path is None:
-            raise UserError(f"{files.origin} is no iNaturalist CSV export; give the file that the export made.")
+            raise UserError(f"{files.origin} is not an iNaturalist CSV export; give the file that the export made.")
         table = read_table(files, path)
         missing = [name for name in self.required if name not in table.columns]
         if missing:
-            raise UserError(f"{files.describe(path)} is no iNaturalist CSV export: it has no column {missing[0]}.")
+            raise UserError(f"{files.describe(path)} is not an iNaturalist CSV export: it has no column {missing[0]}.")
         table["photo"] = table["image_url"].str.extract(PHOTO_ID)[0].fillna("")
         rows, notes = locate(table, photos, urls=["image_url"], ids=["photo", "id"])
         names = {"id": "occurrence", "license": "licence", "scientific_name": "label"}

@@ -99,7 +99,7 @@ class LabelFiles:
         return self._contents[path]
 
     def text(self, path: str) -> str:
-        """A file as UTF-8 text, with or without byte order mark; `UserError` names the first byte that is none."""
+        """A file as UTF-8 text, with or without byte order mark; `UserError` names the first byte that is not."""
         return decode(self.read(path), self.describe(path))
 
     def describe(self, path: str) -> str:

@@ -30,11 +30,11 @@ class Lila:
         """See `Reader`. Only images that were downloaded give rows; labels of sequences are weak."""
         path = the_table(files)
         if path is None:
-            raise UserError(f"{files.origin} is no LILA CSV; give the one of image URLs and labels.")
+            raise UserError(f"{files.origin} is not a LILA CSV; give the one of image URLs and labels.")
         table = read_table(files, path, keep={*URLS, *REQUIRED, *FURTHER, *RANKS})
         missing = [name for name in REQUIRED if name not in table.columns]
         if missing:
-            raise UserError(f"{files.describe(path)} is no LILA CSV: it has no column {missing[0]}.")
+            raise UserError(f"{files.describe(path)} is not a LILA CSV: it has no column {missing[0]}.")
         table["image_id"] = table["image_id"].str.rpartition(" : ")[2]  # "Dataset : id"
         urls = [url for url in URLS if url in table.columns]
         rows, notes = locate(table, photos, urls, ids=["image_id"])

@@ -7,7 +7,7 @@ import pandas as pd
 
 from florafauna.archives import inner_path
 from florafauna.errors import UserError
-from florafauna.examine import printable
+from florafauna.kinds import printable
 from florafauna.photos.found import Found
 from florafauna.photos.tabular import among
 
@@ -47,7 +47,7 @@ def _normal(given: pd.Series, origin: Path, root: Path) -> pd.Series:
 
 
 def cannot_be_there(paths: pd.Series, found: Found) -> tuple[pd.Series, pd.Series]:
-    """Reason and detail for each path that is no file below the root, "" for the rest."""
+    """Reason and detail for each path that is not a file below the root, "" for the rest."""
     known = {other.path: (other.reason, other.detail) for other in found.others}
     missing = ("missing_file", "listed, but there is no such file")
     there = zip(paths.to_numpy(object), among(paths, found.files), strict=True)

@@ -9,17 +9,18 @@ import pyarrow.compute as pc
 
 from florafauna.archives import Refused
 from florafauna.errors import UserError
-from florafauna.examine import printable
+from florafauna.kinds import printable
 from florafauna.photos.found import Found
 from florafauna.photos.labels import Labels
 from florafauna.photos.moments import to_iso
 from florafauna.photos.paths import below_root, cannot_be_there
 from florafauna.photos.tabular import among
 from florafauna.photos.taxonomy import RANKS
+from florafauna.split_names import SPLITS
 
 STANDARD = ("location", "observer", "occurrence", "sequence", "individual", "datetime", "latitude", "longitude",
             "split", *RANKS, "licence", "weak")  # fmt: skip
-SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test", "holdout": "test", "": ""}
+SPLIT_NAMES = {**{name: name for name in SPLITS}, "validation": "val", "holdout": "test", "": ""}
 
 # Labels given to a whole event, and by a machine: they count only where a photo has no other.
 WEAK = ("event", "machine")
@@ -148,13 +149,13 @@ def _standard_values(rows: pd.DataFrame, origin: Path) -> tuple[pd.DataFrame, li
     notes = []
     if "split" in rows.columns:
         names = rows["split"].str.lower().str.strip()
-        unknown = rows.loc[~names.isin(SPLITS), "split"]
+        unknown = rows.loc[~names.isin(SPLIT_NAMES), "split"]
         if not unknown.empty:
             raise UserError(
-                f"{origin}: the split '{unknown.iloc[0]}' of {rows.loc[unknown.index[0], 'path']} is none of "
+                f"{origin}: the split '{unknown.iloc[0]}' of {rows.loc[unknown.index[0], 'path']} is not one of "
                 "train, val, validation, test and holdout."
             )
-        rows = rows.assign(split=names.map(SPLITS))
+        rows = rows.assign(split=names.map(SPLIT_NAMES))
     if "datetime" in rows.columns:
         moments, understood = to_iso(rows["datetime"])
         if not understood.all():
@@ -174,7 +175,7 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_the_rest(table: pd.DataFrame, omitted: pd.DataFrame, found: Found, origin: Path) -> pd.DataFrame:
-    """The omitted photos and what lies below the root besides."""
+    """The omitted photos and whatever else lies below the root."""
     # Arrow's search: a Python set of all paths would be most of the memory of reading them
     listed = pa.array(pd.concat([table["path"], omitted["path"]]), pa.large_string())
 

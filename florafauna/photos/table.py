@@ -20,7 +20,7 @@ class Table:
         """See `Reader`. Columns without a standard meaning are kept."""
         path = the_table(files)
         if path is None:
-            raise UserError(f"{files.origin} is no table; data.format: table reads one .csv, .tsv or .parquet file.")
+            raise UserError(f"{files.origin} is not a table; data.format: table reads one .csv, .tsv or .parquet file.")
         name = files.describe(path)
         return Labels(standardise(read_table(files, path), name))
 

@@ -25,11 +25,11 @@ class Timelapse:
         """See `Reader`. Files with the delete flag are left out (deleted)."""
         path = the_table(files)
         if path is None:
-            raise UserError(f"{files.origin} is no Timelapse CSV; give the one that Timelapse exported.")
+            raise UserError(f"{files.origin} is not a Timelapse CSV; give the one that Timelapse exported.")
         table = read_table(files, path)
         missing = sorted(REQUIRED - set(table.columns))
         if missing:
-            raise UserError(f"{files.describe(path)} is no Timelapse CSV: it has no column {missing[0]}.")
+            raise UserError(f"{files.describe(path)} is not a Timelapse CSV: it has no column {missing[0]}.")
         if "DateTime" not in table.columns and {"Date", "Time"} <= set(table.columns):
             table["DateTime"] = table["Date"] + " " + table["Time"]  # as Timelapse wrote it before version 2.3
         rows = set_aside_non_animals(standardise(table, files.describe(path)))

@@ -32,7 +32,7 @@ class WildlifeInsights:
         """See `Reader`. What only computer vision identified is weak; `location` is the place of the deployment."""
         paths = _image_tables(files)
         if not paths:
-            raise UserError(f"{files.origin} is no Wildlife Insights export: it has no images.csv.")
+            raise UserError(f"{files.origin} is not a Wildlife Insights export: it has no images.csv.")
         table = pd.concat([_images(files, path) for path in paths], ignore_index=True).fillna("")
         table["file"] = table["deployment_id"] + "/" + table["filename"]
         rows, notes = locate(table.rename(columns={"location": "url"}), photos, ["url", "file"], ids=["image_id"])
@@ -54,7 +54,7 @@ def _images(files: LabelFiles, path: str) -> pd.DataFrame:
     table = read_table(files, path, keep={*REQUIRED, *FURTHER, *RANKS})
     missing = [name for name in REQUIRED if name not in table.columns]
     if missing:
-        raise UserError(f"{files.describe(path)} is no table of a Wildlife Insights export: it has no {missing[0]}.")
+        raise UserError(f"{files.describe(path)} is not a table of a Wildlife Insights export: it has no {missing[0]}.")
     return table
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from florafauna.centre import Resize, centre
-from florafauna.examine import (
+from florafauna.examine import Content, examine
+from florafauna.kinds import (
     CRASHES,
     LARGEST_PIXELS,
-    Content,
     Reason,
+    Refusal,
     ends_in_zeros,
-    examine,
     known_formats,
     one_line,
     refuse_name,
@@ -94,7 +94,7 @@ def see_bytes(data: bytes, sight: Sight, times: bool = False) -> Seen:
         return Seen(sight(data), taken=taken)
     except Exception as error:  # a plugin raises whatever its parser stumbles over
         found = examine(data)
-        return _refused(found if found.reason else Content(Reason.CORRUPT, one_line(error)))
+        return _refused(found if found.reason else Refusal(Reason.CORRUPT, one_line(error)))
 
 
 def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator[Seen]:
@@ -138,8 +138,8 @@ def _time(image: Image.Image) -> str:
     return f"{year}-{month}-{day}T{clock}" + (offset if re.fullmatch(r"[+-]\d\d:\d\d", offset) else "")
 
 
-def _refused(content: Content) -> Seen:
-    return Seen(None, f"{content.reason}: {content.detail}")
+def _refused(why: Refusal | Content) -> Seen:
+    return Seen(None, f"{why.reason}: {why.detail}")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from florafauna.archives import ARCHIVE
 from florafauna.errors import UserError
-from florafauna.examine import EXTENSIONS, printable
 from florafauna.files import fingerprint
+from florafauna.kinds import EXTENSIONS, printable
 from florafauna.photos.columns import SYNONYMS
 from florafauna.photos.found import find_photos
 from florafauna.photos.labels import LabelFiles

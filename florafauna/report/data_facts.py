@@ -1,6 +1,5 @@
 """The data section: metrics/data.json and data/quarantine.csv, as rows to print."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import pandas as pd
 
 from florafauna.errors import UserError
+from florafauna.files import read_json
 from florafauna.report.thumbnails import data_uri
+from florafauna.suspicions import described
 
 EXAMPLES = 3  # files named for each reason
 COLUMNS = ("path", "label", "detail")
@@ -55,29 +56,34 @@ class DataFacts:
     reasons: list[Reason]
     suspicions: list[Listed]
     duplicates: list[list[Shown]]
+    suspects: list[list[Shown]]
     pictures: list[Shown]
 
 
 def read_data_facts(root: Path, most_classes: int) -> DataFacts:
     """Read both files below `root`, the `most_classes` classes with most photos; `UserError` where one is missing."""
-    file = root / "metrics/data.json"
     pictures_of = root / "data/examples.parquet"
     if not pictures_of.is_file():  # pyarrow's error would not name it
         raise UserError(f"{pictures_of} is missing; run `dvc repro`.")
+    facts = read_json(root / "metrics/data.json")
+    file = root / "data/quarantine.csv"
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
         examples = pd.read_parquet(pictures_of)
-        quarantine = pd.read_csv(root / "data/quarantine.csv", dtype=str, keep_default_na=False)
+        quarantine = pd.read_csv(file, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing; run `dvc repro`.") from None
     except ValueError as error:
-        raise UserError(f"{file} or data/quarantine.csv beside it cannot be read ({error}); run `dvc repro`.") from None
+        raise UserError(f"{pictures_of} or {file} cannot be read ({error}); run `dvc repro`.") from None
     rows = sorted(facts["per_class"].items(), key=lambda item: -item[1]["used"])[:most_classes]
     columns = list(rows[0][1]) if rows else []
     reasons, suspicions = _reasons(quarantine), _suspicions(facts["suspects"])
-    duplicates = [_shown(photos) for _, photos in examples[examples["kind"] == "duplicate"].groupby("name", sort=False)]
+    duplicates, suspects = (_clusters(examples[examples["kind"] == kind]) for kind in ("duplicate", "suspect"))
     pictures = _shown(examples[examples["kind"] == "quarantine"])
-    return DataFacts(facts, list(facts["splits"]), columns, rows, reasons, suspicions, duplicates, pictures)
+    return DataFacts(facts, list(facts["splits"]), columns, rows, reasons, suspicions, duplicates, suspects, pictures)
+
+
+def _clusters(photos: pd.DataFrame) -> list[list[Shown]]:
+    return [_shown(rows) for _, rows in photos.groupby("name", sort=False)]
 
 
 def _shown(photos: pd.DataFrame) -> list[Shown]:
@@ -98,14 +104,7 @@ def _reasons(quarantine: pd.DataFrame) -> list[Reason]:
 
 
 def _suspicions(suspects: dict[str, Any]) -> list[Listed]:
-    mixed = [
-        ", ".join(f"{path} ({label})" for path, label in zip(each["paths"], each["labels"], strict=True))
-        for each in suspects["near_duplicates_with_other_labels"]
+    return [
+        Listed(title[0].upper() + title[1:], len(entries), entries[:MOST_NAMED])
+        for title, entries in described(suspects).items()
     ]
-    listed = {
-        "Labels that a single photo has": suspects["seen_once"],
-        "Labels that differ by case or spaces alone": [" / ".join(names) for names in suspects["spelling"]],
-        "Near-duplicates with different labels": mixed,
-        "Files whose extension is not their format": suspects["extension_is_not_the_format"],
-    }
-    return [Listed(title, len(entries), entries[:MOST_NAMED]) for title, entries in listed.items()]

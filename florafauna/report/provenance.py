@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from florafauna.errors import UserError
-from florafauna.results import Trained, read_json
+from florafauna.files import read_json
+from florafauna.results import Trained
 
 PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # those that scores depend on
 
@@ -80,7 +81,7 @@ def _tracked(lock: Path) -> list[Tracked]:
 
 def _bundle(root: Path, name: str) -> dict[str, Any]:
     file = root / f"models/{name}/bundle.json"
-    return read_json(file, f"dvc pull {file.parent}` or `dvc repro", f"dvc checkout {file.parent}")
+    return read_json(file, f"run `dvc pull {file.parent}` or `dvc repro`", f"run `dvc checkout {file.parent}`")
 
 
 def _versions() -> dict[str, str]:

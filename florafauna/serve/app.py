@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from florafauna.examine import printable, refuse_name
+from florafauna.kinds import printable, refuse_name
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import Sight, see_bytes
 from florafauna.predict.scorer import Scorer

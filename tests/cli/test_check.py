@@ -56,7 +56,7 @@ def test_oddities_are_named_with_an_example(photos: Path, capsys: pytest.Capture
     assert ["empty", "1", "fern/empty.jpg:"] in [line.split()[:3] for line in out.splitlines()]
     assert "fern/text.jpg" in out
     assert "Moss / moss" in out
-    assert "1 clusters of 2 photos, 2 byte for byte" in out
+    assert "1 clusters of 2 photos, 2 pixel for pixel" in out
     assert "Moss/22.png" in out
     assert "no column 'site', which data.groups of params.yaml names" in out
 
@@ -122,7 +122,7 @@ def test_nothing_is_written_but_the_cache(photos: Path, capsys: pytest.CaptureFi
     [
         ([], "params.yaml"),
         (["absent"], "absent does not exist"),
-        (["photos", "--format", "odd"], "'odd' is none of"),
+        (["photos", "--format", "odd"], "'odd' is not one of"),
         (["photos", "--label", "genus"], "genus"),
     ],
 )

@@ -151,7 +151,7 @@ def test_what_is_no_photo_is_refused_with_the_reason(page: "playwright.Page", ph
     done = cards(page, *sorted(tmp_path.iterdir()))
     said = {card.locator(".name").inner_text(): card.locator(".sure").all_inner_texts() for card in done.all()}
     assert "decode to more than" in said["bomb.png"][0]
-    assert "no image of a known format" in said["text.jpg"][0]
+    assert "not an image in a known format" in said["text.jpg"][0]
     assert "no content" in said["empty.jpg"][0]
     assert "a video" in said["film.mp4"][0].lower()
     assert "truncated" in said["half.jpg"][0].lower()

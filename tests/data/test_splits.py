@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from florafauna.grouping import cluster_names, join
-from florafauna.splits import SPLITS, assign, crossing
+from florafauna.split_names import SPLITS
+from florafauna.splits import crossing, stratify
 
 LABELS = st.sampled_from(["ash", "beech", "cedar", "date palm"])
 PHOTOS = st.lists(st.tuples(LABELS, st.integers(0, 40)), min_size=1, max_size=120)
@@ -22,7 +23,7 @@ def columns(photos: list[tuple[str, int]]) -> tuple[pd.Series, pd.Series]:
 @given(PHOTOS, st.integers(0, 5))
 def test_groups_never_cross_and_every_photo_gets_a_split(photos: list[tuple[str, int]], seed: int) -> None:
     labels, keys = columns(photos)
-    split = assign(labels, keys, 0.2, 0.2, seed).split
+    split = stratify(labels, keys, 0.2, 0.2, seed).split
     assert set(split) <= set(SPLITS)
     assert len(split) == len(photos)
     assert crossing(split, keys) == []
@@ -33,8 +34,8 @@ def test_the_order_of_the_rows_does_not_matter(photos: list[tuple[str, int]], ra
     labels, keys = columns(photos)
     order = list(range(len(photos)))
     random.shuffle(order)  # type: ignore[attr-defined]
-    here = assign(labels, keys, 0.2, 0.2, 0)
-    there = assign(labels.iloc[order], keys.iloc[order], 0.2, 0.2, 0)
+    here = stratify(labels, keys, 0.2, 0.2, 0)
+    there = stratify(labels.iloc[order], keys.iloc[order], 0.2, 0.2, 0)
     pd.testing.assert_series_equal(here.split, there.split.sort_index(), check_names=False)
     assert here.waivers == there.waivers
 
@@ -43,7 +44,7 @@ def test_the_order_of_the_rows_does_not_matter(photos: list[tuple[str, int]], ra
 def test_a_class_with_three_groups_of_its_own_is_in_every_split(photos: list[tuple[str, int]]) -> None:
     labels, numbers = columns(photos)
     keys = labels + numbers  # no group has two classes
-    assignment = assign(labels, keys, 0.2, 0.2, 0)
+    assignment = stratify(labels, keys, 0.2, 0.2, 0)
     for label, groups in keys.groupby(labels):
         got = set(assignment.split[labels == label])
         wanted = {1: {"train"}, 2: {"train", "test"}}.get(groups.nunique(), set(SPLITS))
@@ -77,12 +78,12 @@ def test_each_class_gets_its_shares_within_one_group(
     rows = [(str(label), f"{label} {number}") for label, size in enumerate(sizes) for number in range(size)]
     repeated = [row for row in rows for _ in range(data.draw(st.sampled_from([1, 1, 1, 2, 9])))]
     labels, keys = (pd.Series(column) for column in zip(*repeated, strict=True))
-    assert_shares_are_met(labels, keys, assign(labels, keys, val, test, seed).split, val, test)
+    assert_shares_are_met(labels, keys, stratify(labels, keys, val, test, seed).split, val, test)
     known = pd.Series("", index=keys.index)
     arrival = keys.map({key: data.draw(st.integers(0, 2)) for key in keys.unique()})
     for instalment in range(3):
         here = arrival <= instalment
-        split = assign(labels[here], keys[here], val, test, seed, known[here]).split
+        split = stratify(labels[here], keys[here], val, test, seed, known[here]).split
         assert ((known[here] == "") | (known[here] == split)).all()
         known[here] = split
         assert_shares_are_met(labels[here], keys[here], split, val, test)
@@ -94,8 +95,8 @@ def test_adding_photos_moves_no_earlier_group(
 ) -> None:
     """Also where groups hold several classes, and where the photos that are added belong to earlier groups."""
     labels, keys = columns(first + more)
-    before = assign(labels[: len(first)], keys[: len(first)], 0.2, 0.2, seed).split
-    after = assign(labels, keys, 0.2, 0.2, seed, before.reindex(labels.index, fill_value="")).split
+    before = stratify(labels[: len(first)], keys[: len(first)], 0.2, 0.2, seed).split
+    after = stratify(labels, keys, 0.2, 0.2, seed, before.reindex(labels.index, fill_value="")).split
     assert list(after[: len(first)]) == list(before)
     assert crossing(after, keys) == []
 
@@ -103,8 +104,8 @@ def test_adding_photos_moves_no_earlier_group(
 @given(PHOTOS, st.integers(0, 5))
 def test_a_split_that_is_given_as_a_whole_is_the_result(photos: list[tuple[str, int]], seed: int) -> None:
     labels, keys = columns(photos)
-    drawn = assign(labels, keys, 0.2, 0.2, seed)
-    again = assign(labels, keys, 0.2, 0.2, seed + 1, drawn.split)
+    drawn = stratify(labels, keys, 0.2, 0.2, seed)
+    again = stratify(labels, keys, 0.2, 0.2, seed + 1, drawn.split)
     assert list(again.split) == list(drawn.split)
     assert again.waivers == drawn.waivers
 
@@ -123,7 +124,7 @@ def test_groups_of_several_classes_lack_no_more_splits_than_they_must(seed: int)
     ]
     labels, keys = (pd.Series(column) for column in zip(*rows, strict=True))
     groups = keys.groupby(labels).nunique()
-    waivers = assign(labels, keys, 0.15, 0.15, seed).waivers
+    waivers = stratify(labels, keys, 0.15, 0.15, seed).waivers
     assert all("train" in got for got in waivers.values())
     lacking = sum(len(SPLITS) - len(got) for label, got in waivers.items() if groups[label] >= 3)
     assert lacking == fewest_lacking(pd.crosstab(labels, keys).to_numpy() > 0)
@@ -150,7 +151,7 @@ def test_one_large_group_does_not_fill_the_test_set() -> None:
     keys = pd.Series(["burst"] * 400 + [f"{number}" for number in range(49)] + ["x", "y", "z"])
     labels = pd.Series(["ash"] * 449 + ["beech"] * 3)
     for seed in range(20):
-        split = assign(labels, keys, 0.15, 0.15, seed).split
+        split = stratify(labels, keys, 0.15, 0.15, seed).split
         assert set(split[:400]) == {"train"}
 
 
@@ -158,13 +159,13 @@ def test_many_classes_of_few_groups_have_the_right_shares_in_all() -> None:
     """Rounding does not add up: of 200 classes with 11 groups val and test hold 1.65 each, so 1 or 2."""
     labels = pd.Series([f"{number % 200}" for number in range(2200)])
     keys = pd.Series([f"{number}" for number in range(2200)])
-    split = assign(labels, keys, 0.15, 0.15, 0).split
+    split = stratify(labels, keys, 0.15, 0.15, 0).split
     assert abs((split == "val").sum() - (split == "test").sum()) <= 1
 
 
 def test_another_seed_gives_another_split() -> None:
     labels, keys = pd.Series(["ash", "beech"] * 50), pd.Series([str(number) for number in range(100)])
-    assert list(assign(labels, keys, 0.2, 0.2, 0).split) != list(assign(labels, keys, 0.2, 0.2, 1).split)
+    assert list(stratify(labels, keys, 0.2, 0.2, 0).split) != list(stratify(labels, keys, 0.2, 0.2, 1).split)
 
 
 def test_rare_classes_are_served_first_where_groups_hold_several_classes() -> None:
@@ -172,7 +173,7 @@ def test_rare_classes_are_served_first_where_groups_hold_several_classes() -> No
     rows = [("fox", f"location={site}") for site in range(20) for _ in range(5)]
     rows += [("deer", f"location={site}") for site in (3, 4, 5)]
     labels, keys = (pd.Series(column) for column in zip(*rows, strict=True))
-    assignment = assign(labels, keys, 0.15, 0.15, 0)
+    assignment = stratify(labels, keys, 0.15, 0.15, 0)
     assert set(assignment.split[labels == "deer"]) == set(SPLITS)
     assert assignment.waivers == {}
 
@@ -180,7 +181,7 @@ def test_rare_classes_are_served_first_where_groups_hold_several_classes() -> No
 def test_a_group_follows_the_split_that_is_given_for_one_of_its_photos() -> None:
     labels, keys = pd.Series(["ash"] * 4 + ["beech"] * 4), pd.Series(["a", "a", "b", "c"] * 2)
     given_ = pd.Series(["test", "", "", ""] * 2)
-    split = assign(labels, keys, 0.2, 0.0, 0, given_).split
+    split = stratify(labels, keys, 0.2, 0.0, 0, given_).split
     assert set(split[keys == "a"]) == {"test"}
 
 
@@ -219,5 +220,5 @@ def test_clusters_are_named_by_their_smallest_content() -> None:
 def test_a_class_with_too_few_groups_is_a_waiver_that_names_what_it_got(size: int) -> None:
     labels = pd.Series(["ash"] * 30 + ["beech"] * 6)
     keys = pd.Series([f"a{number}" for number in range(30)] + [f"b{number % size}" for number in range(6)])
-    waivers = assign(labels, keys, 0.2, 0.2, 0).waivers
+    waivers = stratify(labels, keys, 0.2, 0.2, 0).waivers
     assert waivers == {"beech": ("train",) if size == 1 else ("train", "test")}

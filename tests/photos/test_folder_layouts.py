@@ -103,7 +103,7 @@ def test_photos_outside_of_label_folders(make_photos: MakePhotos) -> None:
     root = make_photos("deer/a.jpg", "cover.jpg")
     assert reasons(read_photos(root, root)) == {"cover.jpg": "no_label"}
     root = make_photos("a.jpg", "b.jpg", root="flat")
-    with pytest.raises(UserError, match=r"in no label folder, for example a\.jpg"):
+    with pytest.raises(UserError, match=r"not in a label folder, for example a\.jpg"):
         read_photos(root, root)
 
 

@@ -244,13 +244,13 @@ def test_occurrences_of_an_event_label_its_media_weakly(make_photos: MakePhotos,
     [
         (XML, '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>', "a document type"),
         (XML, '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>', "a document type"),
-        ("</archive>", "", "is no XML"),
+        ("</archive>", "", "is not XML"),
         ("occurrence.txt", "../occurrence.txt", "names ../occurrence.txt, which is not there"),
         ("multimedia.txt", "https://x.org/multimedia.txt", "must name one file"),
         ('encoding="UTF-8" fieldsTerminatedBy', 'encoding="ISO-8859-1" fieldsTerminatedBy', "save .* as UTF-8"),
         ('index="12"', 'index="99"', "has 13 columns, but .*meta.xml describes column 99"),
         ('index="12"', 'index="x"', "has 'x' where an index is needed"),
-        ("<core", "<kern", "is no XML|describes no core"),
+        ("<core", "<kern", "is not XML|describes no core"),
     ],
 )  # fmt: skip
 def test_a_broken_or_hostile_meta_xml(
@@ -318,7 +318,7 @@ def test_camtrap_dp_with_media_on_a_server(make_photos: MakePhotos, fixture_of: 
         ('"path": "media.csv"', '"path": "https://x.org/media.csv"', "names no file for media"),
         ('"path": "media.csv"', '"path": "medium.csv"', "names medium.csv for media, which is not there"),
         ('"resources"', '"sources"', "has no list of resources"),
-        ("{", "[", "is no JSON"),
+        ("{", "[", "is not valid JSON"),
     ],
 )
 def test_a_broken_camtrap_dp(make_photos: MakePhotos, fixture_of: Fixture, old: str, new: str, message: str) -> None:

@@ -102,7 +102,7 @@ def test_gzip_and_parquet(make_photos: MakePhotos, label_file: Write, tmp_path: 
         (b"filename,image_path,label\na.jpg,a.jpg,x\n", "has 'filename' and 'image_path' for the path"),
         (b"path,category,species\na.jpg,1,x\n", "has 'category' and 'species' for the label"),
         (b"path,label,site,camera\na.jpg,1,x,y\n", "has 'site' and 'camera' for the location"),
-        (b"path,label,split\na.jpg,x,training\n", "the split 'training' of a.jpg is none of"),
+        (b"path,label,split\na.jpg,x,training\n", "the split 'training' of a.jpg is not one of"),
         (b"path,label\nz.jpg,x\n", "none of the 1 photos that it lists lies below .*'z.jpg', the root 'a.jpg'"),
         (b"path,label\na.jpg,\n", "no photo with a label is left below .*1 no_label"),
         (b"path,label\n", "no photo with a label is left .*1 unlisted"),
@@ -282,13 +282,13 @@ def test_times_become_iso_8601(make_photos: MakePhotos, label_file: Write) -> No
 
 def test_an_unknown_format_and_a_missing_file(make_photos: MakePhotos, tmp_path: Path, label_file: Write) -> None:
     root = make_photos("a.jpg")
-    with pytest.raises(UserError, match="'csv' is none of auto, folder, "):
+    with pytest.raises(UserError, match="'csv' is not one of auto, folder, "):
         read_photos(root, root, "csv")
     with pytest.raises(UserError, match=r"data\.labels: .* does not exist"):
         read_photos(root, tmp_path / "none.csv")
     with pytest.raises(UserError, match=r"data\.root: .* does not exist"):
         read_photos(tmp_path / "none", label_file("path,label\na.jpg,x\n"))
-    with pytest.raises(UserError, match=r"in no format that is recognised; looked for .*COCO.*set data\.format"):
+    with pytest.raises(UserError, match=r"not in a recognised format; looked for .*COCO.*set data\.format"):
         read_photos(root, label_file("about", "labels.docx"))
 
 

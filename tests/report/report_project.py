@@ -160,7 +160,9 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
         "suspects": {
             "seen_once": ["Parus mayor"],
             "spelling": [["Bubo bubo", "bubo bubo"]],
-            "near_duplicates_with_other_labels": [{"paths": ["a.jpg", "b.jpg"], "labels": ["Lynx", "<b>Vulpes</b>"]}],
+            "near_duplicates_with_other_labels": [
+                {"paths": ["twin0.jpg", "twin1.jpg"], "labels": ["Lynx", "<b>Vulpes</b>"]}
+            ],
             "extension_is_not_the_format": ["really_a_png.jpg"],
         },
         "waivers": {labels[1]: ["train"]},
@@ -179,7 +181,8 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
     for name in twins:
         Image.new("RGB", (40, 30), "olive").save(root / "twins" / name)
     copies = {"path": twins, "split": "train", "label": "<b>Vulpes</b>", "cluster": "c1"}
-    write_examples(root / "data/examples.parquet", open_source(root / "twins"), pd.DataFrame(copies), quarantine)
+    mixed = facts["suspects"]["near_duplicates_with_other_labels"]
+    write_examples(root / "data/examples.parquet", open_source(root / "twins"), pd.DataFrame(copies), quarantine, mixed)
     out = {"path": "data/manifest.csv", "hash": "md5", "md5": MD5, "size": 43210}
     lock = yaml.safe_dump({"schema": "2.0", "stages": {"split": {"cmd": "a", "outs": [out]}}})
     write_atomic(root / "dvc.lock", lock)

@@ -311,9 +311,11 @@ def _assert_shows(element: Element, value: float) -> None:
     assert abs(float(text) - value) <= 0.5 * 10**-digits + 1e-12
 
 
-def test_duplicates_and_quarantined_photos_are_shown(page: Element) -> None:
+def test_duplicates_suspects_and_quarantined_photos_are_shown(page: Element) -> None:
     """Four copies, in one cluster, and the same four files as label conflicts; the truncated file has no picture."""
     section = page.one("section", id="data")
-    assert [image.attributes["alt"] for image in section.all("img")] == [f"twin{number}.jpg" for number in range(4)] * 2
-    assert section.text.count("<b>Vulpes</b>, train") == 4
+    shown = [image.attributes["alt"] for image in section.all("img")]
+    assert shown == [f"twin{number}.jpg" for number in range(4)] * 2 + ["twin0.jpg", "twin1.jpg"]
+    pair = section.all("ul")[-2]
+    assert [item.text for item in pair.all("li")] == ["Lynx, traintwin0.jpg", "<b>Vulpes</b>, traintwin1.jpg"]
     assert "In more than one split lie 0 groups, 0 clusters and 0 files of equal content" in section.text

@@ -180,8 +180,8 @@ def test_weights_that_are_no_safetensors_file_are_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "no valid JSON"),
-        ("[]", "format"),
+        ("{", "not valid JSON"),
+        ("[]", "not hold a JSON object"),
         ('{"format": 99}', "format 99, this version reads 2; update florafauna"),
         ('{"format": 1}', "format 1, this version reads 2; make it again"),
         ("{}", "format"),

@@ -4,31 +4,34 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from florafauna.corrections import CORRECTIONS
 from florafauna.errors import UserError
+from florafauna.kept_places import KeptPlaces, drawn_with, keep, kept_from_splits, match
 from florafauna.params import SplitParams
-from florafauna.places import Places, digits_of, settings
-from florafauna.splits import SPLITS, assign, crossing, waivers
+from florafauna.split_names import SPLITS
+from florafauna.splits import crossing, stratify, waivers
 from florafauna.suspects import canonical
 
 FEWEST_PHOTOS = 3  # of a class: one to learn from, one to choose by, one to be tested on
-PLACES = "data/places.csv"  # as notes name it
-NAMED = 5  # examples in a sentence or a list of names
+NAMED = 5  # locations named in a sentence
 
 
 @dataclass(frozen=True)
-class Placed:
+class Assigned:
     """`table` with `split` and `held_out`; classes that lack a split; the places that were drawn, for later runs."""
 
     table: pd.DataFrame
     waivers: dict[str, tuple[str, ...]]
-    places: Places
+    places: KeptPlaces
     notes: tuple[str, ...]
 
 
-def place(table: pd.DataFrame, params: SplitParams, groups: tuple[str, ...], earlier: Places | None = None) -> Placed:
-    """The split of every photo. `groups` are the columns that joined the photos, `earlier` the places of the last run.
+def assign(
+    table: pd.DataFrame, params: SplitParams, groups: tuple[str, ...], kept: KeptPlaces | None = None
+) -> Assigned:
+    """The split of every photo. `groups` are the columns that joined the photos, `kept` the places of the last run.
 
-    Held-out photos come first, then the split that the source gives, which a group follows as a whole; then earlier
+    Held-out photos come first, then the split that the source gives, which a group follows as a whole; then kept
     places, unless they were drawn with other settings; the other groups are drawn.
     """
     held_out = _held_out(table, params)
@@ -38,11 +41,11 @@ def place(table: pd.DataFrame, params: SplitParams, groups: tuple[str, ...], ear
     given = given.mask(~inside, "test")
     has_test = bool((given[inside] == "test").any())
     drawn = inside & ~table["key"].isin(table.loc[inside & (given != ""), "key"])
-    places = Places(settings(groups, params), {})
-    known, more = _known(table, drawn, places, earlier)
+    settings = drawn_with(groups, params)
+    known, more = match(kept, table, drawn, settings)
     split = given.copy()
     if (inside & (given == "")).any():
-        decided = assign(
+        decided = stratify(
             table.loc[inside, "label"],
             table.loc[inside, "key"],
             params.val,
@@ -51,56 +54,12 @@ def place(table: pd.DataFrame, params: SplitParams, groups: tuple[str, ...], ear
             given[inside].where(given[inside] != "", known[inside]),
         )
         split[inside] = given[inside].where(given[inside] != "", decided.split)
-    places.split.update(zip(digits_of(table.loc[drawn, "sha256"]), split[drawn], strict=True))
-    return Placed(
-        table.assign(split=split, held_out=held_out),
+    assigned = table.assign(split=split, held_out=held_out)
+    return Assigned(
+        assigned,
         waivers(table.loc[inside, "label"], split[inside]),
-        places,
-        (*notes, *more, *_kept_from_splits(table[inside], split[inside], known)),
-    )
-
-
-def _known(
-    table: pd.DataFrame, drawn: pd.Series, places: Places, earlier: Places | None
-) -> tuple[pd.Series, tuple[str, ...]]:
-    """The earlier split of each photo that is `drawn` ("" where it has none), and what became of the others."""
-    nothing = pd.Series("", index=table.index)
-    if earlier is None:
-        return nothing, ()
-    changed = [name for name, value in places.drawn_with.items() if earlier.drawn_with.get(name) != value]
-    if changed or earlier.drawn_with.keys() != places.drawn_with.keys():
-        what = ", ".join(f"{'data' if name == 'groups' else 'split'}.{name}" for name in changed) or "the settings"
-        return nothing, (f"{what} changed since the places in {PLACES} were drawn: all are drawn anew",)
-    known = digits_of(table["sha256"]).map(lambda digits: earlier.split.get(digits, ""))
-    notes = []
-    overruled = (known[~drawn] != "") & (known[~drawn] != table.loc[~drawn].get("split", nothing[~drawn]))
-    if overruled.any():
-        notes.append(f"{overruled.sum()} photos follow the split that is given or held out, not their earlier place")
-    known = known.where(drawn, "")
-    several = known[known != ""].groupby(table["key"]).nunique()
-    joined = sorted(several.index[several > 1])
-    if joined:
-        names = ", ".join(joined[:NAMED]) + (", …" if len(joined) > NAMED else "")
-        notes.append(
-            f"{len(joined)} groups join photos that earlier lay in several splits and go to test before val before "
-            f"train ({names}); where they are too many, delete {PLACES} to draw all places anew"
-        )
-    settled = table.loc[drawn, "key"].isin(table.loc[known != "", "key"])
-    notes.append(f"{settled.sum()} photos keep the places of earlier groups, {(~settled).sum()} are drawn")
-    return known, tuple(notes)
-
-
-def _kept_from_splits(table: pd.DataFrame, split: pd.Series, known: pd.Series) -> tuple[str, ...]:
-    """Classes that would be in every split if the places of earlier runs did not bind."""
-    if (known == "").all():
-        return ()
-    groups = table["key"].groupby(table["label"]).nunique()
-    lacking = sorted(name for name in waivers(table["label"], split) if groups[name] >= len(SPLITS))
-    if not lacking:
-        return ()
-    return (
-        f"{len(lacking)} classes with groups for every split lack one ({', '.join(lacking[:NAMED])}"
-        f"{', …' if len(lacking) > NAMED else ''}); earlier places are kept: delete {PLACES} to draw all anew",
+        keep(assigned[drawn], settings),
+        (*notes, *more, *kept_from_splits(table[inside], split[inside], known)),
     )
 
 
@@ -161,7 +120,7 @@ def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
             f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} "
             f"and needs {FEWEST_PHOTOS} to be split"
             f"{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; add photos, correct the label, or "
-            "take it out in data/corrections.csv."
+            f"take it out in {CORRECTIONS}."
         )
 
 

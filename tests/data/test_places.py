@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from florafauna.assign import Assigned, assign
 from florafauna.errors import UserError
+from florafauna.kept_places import DIGITS, KeptPlaces, digits_of, drawn_with, read_places
 from florafauna.params import SplitParams
-from florafauna.places import DIGITS, Places, digits_of, read_places, settings
-from florafauna.placing import Placed, place
 
 PHOTO = "0" * DIGITS
-TEXT = Places(settings(("site",), SplitParams()), {PHOTO: "test", "1" * DIGITS: "train"}).text()
+TEXT = KeptPlaces(drawn_with(("site",), SplitParams()), {PHOTO: "test", "1" * DIGITS: "train"}).text()
 
 
 def photos(count: int, **columns: list[str]) -> pd.DataFrame:
@@ -24,8 +24,8 @@ def photos(count: int, **columns: list[str]) -> pd.DataFrame:
     return table.assign(**columns)
 
 
-def placed(table: pd.DataFrame, earlier: Places | None = None, **changes: object) -> Placed:
-    return place(table, SplitParams.model_validate(changes), (), earlier)
+def placed(table: pd.DataFrame, kept: KeptPlaces | None = None, **changes: object) -> Assigned:
+    return assign(table, SplitParams.model_validate(changes), (), kept)
 
 
 @given(st.dictionaries(st.text("0123456789abcdef", min_size=DIGITS, max_size=DIGITS),
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, split: dict[str, str], seed: int, column: str
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "places.csv"
-    places = Places(settings((column,), SplitParams(seed=seed)), split)
+    places = KeptPlaces(drawn_with((column,), SplitParams(seed=seed)), split)
     path.write_text(places.text(), encoding="utf-8")
     assert read_places(path) == places
     path.write_bytes(b"\xef\xbb\xbf" + places.text().replace("\n", "\r\n").encode())  # as Windows may leave it
@@ -88,7 +88,7 @@ def test_other_group_columns_draw_all_anew() -> None:
     table = photos(60)
     lone = placed(table)
     joined = table.assign(key=[f"site={number // 10}" for number in range(60)])
-    again = place(joined, SplitParams(), ("site",), lone.places)
+    again = assign(joined, SplitParams(), ("site",), lone.places)
     assert set(again.table["split"]) == {"train", "val", "test"}
     assert any("data.groups changed" in note for note in again.notes)
 
