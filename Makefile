@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 run: setup ## run the pipeline on what params.yaml names (the embedded sample) and print the result
 	dvc repro
-	python -m florafauna.summary
+	python -m florafauna.commands.summary
 
 test: setup lint browser ## run the tests, with lint and type check
 	python -m pytest

@@ -15,11 +15,20 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from benchmarks.results import Section
-from florafauna.duplicates import Indices, cluster, cluster_pictures
-from florafauna.examine import examine
-from florafauna.files import sha256_bytes
-from florafauna.perceptual import SIDE, THUMBNAIL, VIEWS, Bytes, Hashes, grey_square, thumbnail, view_hashes
-from florafauna.progress import track
+from florafauna.audit._perceptual import (
+    SIDE,
+    THUMBNAIL,
+    VIEWS,
+    Bytes,
+    Hashes,
+    grey_square,
+    thumbnail,
+    view_hashes,
+)
+from florafauna.audit.duplicates import Indices, cluster, cluster_pictures
+from florafauna.audit.examine import examine
+from florafauna.base.files import sha256_bytes
+from florafauna.base.progress import track
 
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "photos"
 SIZES = (25_000, 50_000, 100_000)

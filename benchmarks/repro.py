@@ -18,11 +18,11 @@ from benchmarks.real_photos import params as real_params
 from benchmarks.results import Section
 from benchmarks.shared import copy_photos, require_shared, weights
 from benchmarks.timing import Pairs, median_seconds
-from florafauna.params import parse_params
-from florafauna.predictions import read_predictions
+from florafauna.base.metrics import weighted_f1
+from florafauna.commands.params import parse_params
+from florafauna.compare._paired import Pair, compare_all
 from florafauna.scores.bootstrap import bootstrap_scores
-from florafauna.scores.comparison import Pair, compare_all
-from florafauna.scores.metrics import weighted_f1
+from florafauna.scores.predictions import read_predictions
 
 RUNS = 1  # a run of both takes about 25 minutes on two cores
 OF_A_CLASS = 36  # photos; None: all 2,369

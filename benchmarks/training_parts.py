@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from florafauna.compute import choose
-from florafauna.feeds import Feed, Photos
-from florafauna.params import ModelParams
-from florafauna.store import PixelStore
-from florafauna.trainable import build, data_config, freeze, parameter_groups
-from florafauna.training import OPTIMIZERS, Job, Parts
-from florafauna.weights import load_initial_weights
+from florafauna.model.compute import choose
+from florafauna.model.settings import ModelParams
+from florafauna.model.weights import load_initial_weights
+from florafauna.pixels.store import PixelStore
+from florafauna.training._feeds import Feed, Photos
+from florafauna.training._trainable import build, data_config, freeze, parameter_groups
+from florafauna.training.loop import OPTIMIZERS, Job, Parts
 
 
 def job(params: ModelParams, store: Path, initial: Path, scratch: Path) -> Job:

@@ -2,9 +2,9 @@
 
 import sys
 
-from florafauna.compare import compare
-from florafauna.errors import one_sentence_on_error
-from florafauna.params import load_params
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.commands.params import load_params
+from florafauna.compare.compare import compare
 
 if __name__ == "__main__":
     with one_sentence_on_error():

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from florafauna.errors import one_sentence_on_error
-from florafauna.evaluate import evaluate
-from florafauna.params import load_params
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.commands.params import load_params
+from florafauna.evaluate.evaluate import evaluate
 
 if __name__ == "__main__":
     with one_sentence_on_error():

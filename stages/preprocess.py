@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from florafauna.errors import one_sentence_on_error
-from florafauna.params import load_params
-from florafauna.preprocess import preprocess
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.commands.params import load_params
+from florafauna.preprocess.preprocess import preprocess
 
 if __name__ == "__main__":
     with one_sentence_on_error():

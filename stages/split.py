@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from florafauna.audit import CACHE
-from florafauna.corrections import CORRECTIONS
-from florafauna.dataset import prepare
-from florafauna.errors import one_sentence_on_error
-from florafauna.kept_places import PLACES
-from florafauna.params import load_params
+from florafauna.audit.audit import CACHE
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.commands.params import load_params
+from florafauna.split.corrections import CORRECTIONS
+from florafauna.split.dataset import prepare
+from florafauna.split.kept_places import PLACES
 
 if __name__ == "__main__":
     with one_sentence_on_error():

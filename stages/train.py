@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from florafauna.errors import one_sentence_on_error
-from florafauna.params import load_params
-from florafauna.training import Job, train
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.commands.params import load_params
+from florafauna.training.loop import Job, train
 
 if __name__ == "__main__":
     with one_sentence_on_error():

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from florafauna.errors import UserError
-from florafauna.params import ModelParams, Params, load_params, parse_params
+from florafauna.base.errors import UserError
+from florafauna.commands.params import Params, load_params, parse_params
+from florafauna.model.settings import ModelParams
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL = "models.vit"

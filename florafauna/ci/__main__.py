@@ -4,8 +4,8 @@ import os
 import sys
 from importlib import import_module
 
-from florafauna.ci.outcome import STEPS, Outcome, keep
-from florafauna.errors import UserError, one_sentence_on_error
+from florafauna.base.errors import UserError, one_sentence_on_error
+from florafauna.ci._outcome import STEPS, Outcome, keep
 
 BASE = os.environ.get("BASE") or "main"
 # The function of each step and what it is given; imported when it runs, because only one step needs torch.

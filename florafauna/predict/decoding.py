@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from florafauna.centre import Resize, centre
-from florafauna.examine import Content, examine
-from florafauna.kinds import (
+from florafauna.audit.examine import Content, examine
+from florafauna.photos.kinds import (
     CRASHES,
     LARGEST_PIXELS,
     Reason,
@@ -24,10 +23,11 @@ from florafauna.kinds import (
     refuse_size,
     unreadable,
 )
-from florafauna.pixels import decode
-from florafauna.predict.inputs import Photo
-from florafauna.processes import Workers, map_despite_crashes, one_thread
-from florafauna.sources import Source
+from florafauna.photos.sources import Source
+from florafauna.photos.workers import Workers, map_despite_crashes, one_thread
+from florafauna.pixels.centre import Resize, centre
+from florafauna.predict._inputs import Photo
+from florafauna.preprocess.decode import decode
 
 CHUNK = 16  # photos a task: 2.4 MB of 224 px views to be sent back
 WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before other processes have started

@@ -5,8 +5,8 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from florafauna.errors import UserError
-from florafauna.files import read_json
+from florafauna.base.errors import UserError
+from florafauna.base.files import read_json
 
 EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 

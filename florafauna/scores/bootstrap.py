@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.stats import t as student
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
-from florafauna.scores.metrics import accuracy, weighted_f1
+from florafauna.base.metrics import accuracy, weighted_f1
 
 TOP = 3
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import CrashingSource, ListingSource, saved, scene, write
+from helpers.drawn import CrashingSource, ListingSource, saved, scene, write
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, features
 
-from florafauna.audit import WORTH_IMPORTS, Audit, audit
-from florafauna.examine import examine
-from florafauna.kinds import Reason, extension_matches, printable
-from florafauna.pixels import decode
-from florafauna.resize import resize
-from florafauna.sources import FolderSource, open_source
-from florafauna.upright import TURNS
+from florafauna.audit.audit import WORTH_IMPORTS, Audit, audit
+from florafauna.audit.examine import examine
+from florafauna.photos.kinds import Reason, extension_matches, printable
+from florafauna.photos.sources import FolderSource, open_source
+from florafauna.photos.upright import TURNS
+from florafauna.pixels.resize import resize
+from florafauna.preprocess.decode import decode
 
 JPEG = saved(scene(1), quality=85)
 PROGRESSIVE = saved(scene(1), quality=85, progressive=True)
@@ -420,7 +420,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("worth", [1, 10_000], ids=["fresh processes", "forks"])
 def test_a_file_that_crashes_its_process_is_found(tmp_path: Path, worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("florafauna.audit.WORTH_IMPORTS", worth)
+    monkeypatch.setattr("florafauna.audit.audit.WORTH_IMPORTS", worth)
     paths = many(tmp_path)
     paths[45:45] = [write(tmp_path, "crash.jpg", JPEG)]
     table = audit(CrashingSource(tmp_path), paths, workers=2).table

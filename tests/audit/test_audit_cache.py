@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import LONG_AGO, CountingSource, saved, scene, write
+from helpers.drawn import LONG_AGO, CountingSource, saved, scene, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from florafauna.audit import Audit, audit
-from florafauna.audit_cache import FILE_NAME, KEPT_DAYS, MOST_PENDING, AuditCache, File
-from florafauna.examine import examine
-from florafauna.files import sha256_bytes
-from florafauna.sources import FolderSource
+from florafauna.audit._cache import FILE_NAME, KEPT_DAYS, MOST_PENDING, AuditCache, File
+from florafauna.audit.audit import Audit, audit
+from florafauna.audit.examine import examine
+from florafauna.base.files import sha256_bytes
+from florafauna.photos.sources import FolderSource
 
 SMALL = [saved(scene(seed, 64, 48)) for seed in range(6)]
 PATHS = [f"{number}.jpg" for number in range(6)]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ci.team import Origin, Runner
+from helpers.project import REPOSITORY, Project, changed_project, finished_project
+from helpers.team import Origin, Runner
 from moto.server import ThreadedMotoServer
-from pipeline.project import REPOSITORY, Project, changed_project, finished_project
 
 
 @pytest.fixture(autouse=True)

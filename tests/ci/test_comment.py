@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from florafauna.ci.comment import comment
-from florafauna.ci.report import REPORT, markdown
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
+from florafauna.ci._comment import comment
+from florafauna.ci._report import REPORT, markdown
 
 
 @dataclass

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ci.team import Origin
 from ci.test_docs import block
-from pipeline.project import Project
+from helpers.project import Project
+from helpers.team import Origin
 
 DEADLINE = 300  # seconds until a queue that does not end counts as stuck
 RATES = (0.003, 0.03)  # those in docs/remote.md

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from ci.team import Origin, Runner, locked, objects, proposed, publish
 from ci.test_docs import block
-from pipeline.project import RATE, Project
+from helpers.project import RATE, Project
+from helpers.team import Origin, Runner, locked, objects, proposed, publish
 
-from florafauna.bundle_info import read_info, write_info
+from florafauna.bundle.info import read_info, write_info
 
 MODELS = ("efficientnet", "convnext", "vit")
 CHECKS = ("pull", "scores", "repro", "lock", "drop")
@@ -171,7 +171,7 @@ def test_logits_of_another_model_are_found(branch: Project, tmp_path: Path) -> N
     other = branch.run(
         "python", "-c",
         "from dataclasses import replace; from pathlib import Path; import numpy as np;"
-        "from florafauna.predictions import *; file = Path('predictions/vit.parquet');"
+        "from florafauna.scores.predictions import *; file = Path('predictions/vit.parquet');"
         "one = read_predictions(file); write_predictions(file, replace(one, logits=np.ascontiguousarray(-one.logits)))",
     )  # fmt: skip
     assert other.code == 0

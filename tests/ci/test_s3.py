@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ci.team import Origin, Runner, locked, objects
+from helpers.team import Origin, Runner, locked, objects
 
 pytest.importorskip("dvc_s3", reason="dvc[s3] is not installed")
 

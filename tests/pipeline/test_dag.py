@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from closure import import_closure
-from pipeline.project import REPOSITORY, Project
+from helpers.closure import import_closure
+from helpers.project import REPOSITORY, Project
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 

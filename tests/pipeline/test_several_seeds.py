@@ -2,7 +2,7 @@
 
 import json
 
-from pipeline.project import Project
+from helpers.project import Project
 
 
 def test_two_seeds_are_trained_scored_compared_and_shown(project: Project) -> None:

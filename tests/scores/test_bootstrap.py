@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 from florafauna.scores.bootstrap import (
     SCORES,
     bootstrap_scores,

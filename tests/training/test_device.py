@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CPU, Place, params
+from helpers.tiny import CPU, Place, params
 from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from florafauna.compute import Compute, choose
-from florafauna.feeds import PixelFeed, choose_feed
-from florafauna.params import ModelParams
-from florafauna.resume import State
-from florafauna.trainable import parameter_groups
-from florafauna.training import Parts, train_epoch
+from florafauna.model.compute import Compute, choose
+from florafauna.model.settings import ModelParams
+from florafauna.training._feeds import PixelFeed, choose_feed
+from florafauna.training._resume import State
+from florafauna.training._trainable import parameter_groups
+from florafauna.training.loop import Parts, train_epoch
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="`make test-gpu` runs it where there is a GPU")
 STRONG: dict[str, Any] = {"rand_augment": "rand-m9-n3-mstd0.5-inc1", "color_jitter": 0.2, "vertical_flip": 0.5}

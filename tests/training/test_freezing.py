@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import timm
 import torch
+from helpers.tiny import ARCHITECTURES, Place, params
 from safetensors.torch import load_file
-from tiny import ARCHITECTURES, Place, params
 from torch import nn
 
-from florafauna.errors import UserError
-from florafauna.network import create
-from florafauna.params import Architecture
-from florafauna.trainable import (
+from florafauna.base.errors import UserError
+from florafauna.model.network import create
+from florafauna.model.settings import Architecture
+from florafauna.training._trainable import (
     build,
     count_parameters,
     data_config,

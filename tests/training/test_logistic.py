@@ -8,10 +8,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import cross_entropy
 
-from florafauna import logistic
-from florafauna.errors import UserError
-from florafauna.logistic import Samples, solve
-from florafauna.scores.metrics import weighted_f1
+from florafauna.base.errors import UserError
+from florafauna.base.metrics import weighted_f1
+from florafauna.training.frozen import _logistic
+from florafauna.training.frozen._logistic import Samples, solve
 
 CPU = torch.device("cpu")
 CLASSES, WIDTH = 3, 8
@@ -52,9 +52,9 @@ def test_the_optimum_is_that_of_scikit_learn(views: int) -> None:
 def test_the_l2_with_the_best_validation_score_is_chosen() -> None:
     train, val = samples(1, 30, noise=2.5), samples(2, 60, noise=2.5)
     optimum = solve(train, val, CLASSES)
-    alone = {l2: solve(train, val, CLASSES, l2s=[l2]).weighted_f1 for l2 in logistic.L2}
+    alone = {l2: solve(train, val, CLASSES, l2s=[l2]).weighted_f1 for l2 in _logistic.L2}
     assert len(set(alone.values())) > 1, "else nothing is chosen"
-    tried = logistic.L2[: logistic.L2.index(optimum.l2) + 1 + logistic.PATIENCE]
+    tried = _logistic.L2[: _logistic.L2.index(optimum.l2) + 1 + _logistic.PATIENCE]
     assert optimum.weighted_f1 >= max(alone[l2] for l2 in tried) - 1 / 60, "a warm start ends near the same point"
 
 

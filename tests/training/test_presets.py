@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CPU, LABELS, SIDE, Place
+from helpers.tiny import CPU, LABELS, SIDE, Place
 
-from florafauna.feeds import Photos, PixelFeed
-from florafauna.network import create
-from florafauna.params import Architecture, ModelParams, load_params
-from florafauna.resume import State
-from florafauna.sources import open_source
-from florafauna.store import PixelStore
-from florafauna.store_writer import build_store
-from florafauna.trainable import count_parameters, data_config, freeze, parameter_groups
-from florafauna.training import OPTIMIZERS, Job, Parts, train_epoch
+from florafauna.commands.params import load_params
+from florafauna.model.network import create
+from florafauna.model.settings import Architecture, ModelParams
+from florafauna.photos.sources import open_source
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess._write import build_store
+from florafauna.training._feeds import Photos, PixelFeed
+from florafauna.training._resume import State
+from florafauna.training._trainable import count_parameters, data_config, freeze, parameter_groups
+from florafauna.training.loop import OPTIMIZERS, Job, Parts, train_epoch
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 MODELS = [

@@ -8,23 +8,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.tiny import CPU, LABELS, VAL, Place, params
 from PIL import Image
 from safetensors.torch import load_file
-from tiny import CPU, LABELS, VAL, Place, params
 from torch import nn
 
-from florafauna.bundle import load_trained, predict_logits
-from florafauna.errors import UserError
-from florafauna.feeds import Feed, PixelFeed, choose_feed
-from florafauna.logistic import Samples, solve
-from florafauna.params import Architecture, ModelParams
-from florafauna.probe import classifier_features, put_head, solve_head
-from florafauna.scores.metrics import weighted_f1
-from florafauna.sources import open_source
-from florafauna.store import PixelStore
-from florafauna.store_writer import build_store
-from florafauna.training import Job, train, train_once
-from florafauna.weights import make_initial_weights
+from florafauna.base.errors import UserError
+from florafauna.base.metrics import weighted_f1
+from florafauna.bundle.bundle import load_trained, predict_logits
+from florafauna.model.settings import Architecture, ModelParams
+from florafauna.model.weights import make_initial_weights
+from florafauna.photos.sources import open_source
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess._write import build_store
+from florafauna.training._feeds import Feed, PixelFeed, choose_feed
+from florafauna.training.frozen._logistic import Samples, solve
+from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
+from florafauna.training.loop import Job, train, train_once
 
 
 def fed(place: Place, folder: Path, model_params: ModelParams) -> tuple[Feed, nn.Module]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.tiny import Place, params, train_until_killed
 from safetensors import safe_open
-from tiny import Place, params, train_until_killed
 
-from florafauna.bundle import load_trained
-from florafauna.params import ModelParams
-from florafauna.training import Job
+from florafauna.bundle.bundle import load_trained
+from florafauna.model.settings import ModelParams
+from florafauna.training.loop import Job
 
 NEVER = 1e9  # seconds between saves within an epoch
 
@@ -31,7 +31,7 @@ def run(job: Job, saves: int | None, between_saves: float) -> int | None:
     """Train in a process of its own, into an empty folder as DVC leaves it; returns the exit code."""
     shutil.rmtree(job.out, ignore_errors=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["florafauna.training"])
+    context.set_forkserver_preload(["florafauna.training.loop"])
     process = context.Process(target=train_until_killed, args=(job, saves, between_saves, log(job)))
     process.start()
     process.join()

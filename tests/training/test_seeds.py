@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tiny import Place, params
+from helpers.tiny import Place, params
 
-from florafauna.bundle_info import read_info
-from florafauna.predictions import read_predictions
-from florafauna.scores.comparison import compare_all
-from florafauna.scores.metrics import weighted_f1
+from florafauna.base.metrics import weighted_f1
+from florafauna.bundle.info import read_info
+from florafauna.compare._paired import compare_all
+from florafauna.scores.predictions import read_predictions
 
 
 def test_further_seeds_are_the_runs_that_those_seeds_give_alone(place: Place, tmp_path: Path) -> None:

@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.tiny import ARCHITECTURES, CPU, LABELS, SIDE, TRAIN, VAL, Place, params
 from safetensors.torch import load_file
-from tiny import ARCHITECTURES, CPU, LABELS, SIDE, TRAIN, VAL, Place, params
 from torch.nn.functional import cross_entropy
 
-from florafauna.bundle import load_trained, predict_logits
-from florafauna.errors import UserError
-from florafauna.feeds import PixelFeed
-from florafauna.files import sha256_file
-from florafauna.params import ModelParams
-from florafauna.resume import State
-from florafauna.scores.metrics import weighted_f1
-from florafauna.sources import open_source
-from florafauna.store import PixelStore
-from florafauna.store_writer import build_store
-from florafauna.training import train, train_epoch
+from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_file
+from florafauna.base.metrics import weighted_f1
+from florafauna.bundle.bundle import load_trained, predict_logits
+from florafauna.model.settings import ModelParams
+from florafauna.photos.sources import open_source
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess._write import build_store
+from florafauna.training._feeds import PixelFeed
+from florafauna.training._resume import State
+from florafauna.training.loop import train, train_epoch
 
 Tensors = dict[str, torch.Tensor]
 PLAIN: dict[str, Any] = {"augment": {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "horizontal_flip": 0.0}}
