@@ -123,7 +123,7 @@ def _recipes(root: Path, manifest: pd.DataFrame) -> dict[str, Recipe]:
     link_folders(manifest.iloc[::TRIED_ON], root / "photos", root / "some")
     recipes = {}
     for name in STRATEGIES:
-        given = tree.model(name)
+        given = tree.models[name]
         transform = OWN if name == "efficientnet" else TIMM
         recipe = recipe_of(given, weights(given.architecture.name), transform)
         best = serving_best(replace(recipe, batch_size=min(BATCH, 16)), root / "some")

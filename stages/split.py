@@ -2,21 +2,26 @@
 
 from pathlib import Path
 
-from florafauna.audit.audit import CACHE
 from florafauna.base.errors import one_sentence_on_error
-from florafauna.commands.params import load_params
-from florafauna.split.corrections import CORRECTIONS
+from florafauna.base.settings import read_section
+from florafauna.photos.settings import DataParams
 from florafauna.split.dataset import prepare
-from florafauna.split.kept_places import PLACES
+from florafauna.split.settings import SplitParams
 
 if __name__ == "__main__":
     with one_sentence_on_error():
-        params = load_params()
-        dataset = prepare(params.data, params.split, CORRECTIONS, PLACES, CACHE)
+        places = Path("data/places.csv")
+        dataset = prepare(
+            read_section("data", DataParams),
+            read_section("split", SplitParams),
+            Path("data/corrections.csv"),
+            places,
+            cache=Path(".florafauna/audit"),
+        )
         dataset.write(
             Path("data/manifest.csv"),
             Path("data/quarantine.csv"),
             Path("data/examples.parquet"),
             Path("metrics/data.json"),
-            PLACES,
+            places,
         )

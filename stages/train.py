@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
-from florafauna.commands.params import load_params
+from florafauna.model.settings import read_model
 from florafauna.training.loop import Job, train
 
 if __name__ == "__main__":
@@ -13,7 +13,7 @@ if __name__ == "__main__":
         train(
             Job(
                 name,
-                load_params().model(name),
+                read_model(name),
                 initial=Path(f"models/initial/{name}.safetensors"),
                 train=Path("data/processed/train"),
                 val=Path("data/processed/val"),

@@ -10,13 +10,13 @@ from florafauna.ci._outcome import STEPS, Outcome, keep
 BASE = os.environ.get("BASE") or "main"
 # The function of each step and what it is given; imported when it runs, because only one step needs torch.
 RUN: dict[str, tuple[str, tuple[str, ...]]] = {
-    "pull": ("pull.pull", ()),
-    "scores": ("rescore.rescore", ()),
-    "repro": ("repro.repro", ()),
-    "lock": ("unchanged.unchanged", ()),
-    "drop": ("drop.drop", (BASE,)),
-    "report": ("report.report", (BASE,)),
-    "comment": ("comment.comment", ()),
+    "pull": ("_pull.pull", ()),
+    "scores": ("_rescore.rescore", ()),
+    "repro": ("_repro.repro", ()),
+    "lock": ("_unchanged.unchanged", ()),
+    "drop": ("_drop.drop", (BASE,)),
+    "report": ("_report.report", (BASE,)),
+    "comment": ("_comment.comment", ()),
 }
 
 

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from florafauna import __version__
 from florafauna.base.errors import one_sentence_on_error
+from florafauna.base.version import own_version
 
 FORMATS = ("csv", "parquet", "jsonl", "megadetector", "camtrap-dp")
 
@@ -21,7 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="florafauna", description=__doc__, epilog="`florafauna COMMAND --help` shows options and examples."
     )
-    parser.add_argument("--version", action="version", version=f"florafauna {__version__}")
+    parser.add_argument("--version", action="version", version=f"florafauna {own_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (about, add) in COMMANDS.items():
         add(

@@ -14,8 +14,8 @@ from florafauna.compare._cost import together
 from florafauna.compare._ensemble import ensemble_logits
 from florafauna.compare._paired import Comparison, compare_all
 from florafauna.compare._results import Result, Trained, read_result
-from florafauna.compare.report import write_report
 from florafauna.compare.report._figures import pareto
+from florafauna.compare.report._page import write_report
 from florafauna.scores.calibration import reliability, softmax
 from florafauna.scores.classification import rounded
 from florafauna.scores.scoring import score

@@ -7,7 +7,7 @@ import numpy as np
 
 PREDICTION_BATCH = 64  # one size everywhere: a batch's size decides how a matrix product is summed
 
-# (pixels, height, width, mode, extent) → pixels: `resize` of florafauna.pixels.resize, or of florafauna.predict._resample without torch
+# (pixels, height, width, mode, extent) → pixels: pixels.resize, or predict._resample where there is no torch
 Resize = Callable[..., np.ndarray]
 
 

@@ -1,8 +1,8 @@
 """`resize` without torch: the arithmetic of torch's kernel for 8-bit pixels in numpy, equal to the last bit.
 
 The fixed-point filter is Pillow's: taps of 16-bit integers with as many fractional bits as they leave room for, rows
-first, the intermediate result rounded to 8 bits. A tenth as fast as torch's, which is why `florafauna.pixels.resize` is what
-photos are stored with; this one is for machines that have no torch.
+first, the intermediate result rounded to 8 bits. A tenth as fast as torch's, which is why photos are stored with
+`florafauna.pixels.resize`; this one is for machines that have no torch.
 """
 
 import math

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from florafauna import __version__
 from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file, write_atomic, write_json
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.base.progress import track
 from florafauna.base.randomness import rng_key
+from florafauna.base.version import own_version
 from florafauna.bundle.bundle import describe_data, load_trained, predict_logits, save_trained
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, peak_memory, reuse_freed_memory
 from florafauna.model.settings import ModelParams
@@ -342,7 +342,7 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
 def versions() -> dict[str, str]:
     """The versions that can change a result."""
     return {
-        "florafauna": __version__,
+        "florafauna": own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

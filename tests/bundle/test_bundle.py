@@ -111,7 +111,8 @@ def test_a_bundle_works_alone(place: Place, made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "bundle", tmp_path / "handed on")
     code = (
         "from pathlib import Path; import numpy as np, torch; torch.set_num_threads(1);"
-        "from florafauna.bundle.bundle import load_bundle, predict_logits; from florafauna.model.compute import for_inference;"
+        "from florafauna.bundle.bundle import load_bundle, predict_logits;"
+        "from florafauna.model.compute import for_inference;"
         "from florafauna.pixels.store import PixelStore; bundle = load_bundle(Path('handed on'));"
         f"store = PixelStore(Path({str(place.val)!r})); compute = for_inference(bundle.info['precision']);"
         "np.save('logits.npy', predict_logits(bundle, store, compute))"

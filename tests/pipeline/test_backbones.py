@@ -38,7 +38,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[PixelStore, PixelS
 @torch.inference_mode()
 def features(name: str, store: PixelStore, pretrained: bool) -> np.ndarray:
     """Pooled features, float32 (photos, channels)."""
-    params = load_params(REPOSITORY / "params.yaml").model(name)
+    params = load_params(REPOSITORY / "params.yaml").models[name]
     torch.manual_seed(0)
     file = REPOSITORY / params.weights.file if pretrained and params.weights.file else None
     assert pretrained == (file is not None)

@@ -105,7 +105,7 @@ def test_features_that_do_not_fit_into_memory_are_converted_again_in_every_step(
 def test_chunks_of_any_size_give_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     train, val = samples(1, 60, views=2), samples(2, 40)
     whole = solve(train, val, CLASSES, l2s=[0.01])
-    monkeypatch.setattr(logistic, "CHUNK", 7)
+    monkeypatch.setattr(_logistic, "CHUNK", 7)
     assert [len(x) for x, _ in val] == [7, 7, 7, 7, 7, 5]
     torch.testing.assert_close(solve(train, val, CLASSES, l2s=[0.01]).weight, whole.weight, rtol=1e-2, atol=1e-3)
 

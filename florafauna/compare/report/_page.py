@@ -127,7 +127,7 @@ def render(
                 "named": _data_facts.MOST_NAMED,
             },
             rule=_wrong_labels.RULE,
-            frame=figures,
+            frame=_figures,
         )
     )
 

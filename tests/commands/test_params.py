@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from florafauna.base.errors import UserError
+from florafauna.base.settings import read_section
 from florafauna.commands.params import Params, load_params, parse_params
-from florafauna.model.settings import ModelParams
+from florafauna.model.settings import ModelParams, read_model
+from florafauna.preprocess.settings import ImageParams
+from florafauna.scores.settings import EvaluateParams
+from florafauna.split.settings import SplitParams
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = "models.vit"
 PUBLISHED = sorted([REPOSITORY / "params.yaml", *(REPOSITORY / "presets").glob("*.yaml")])
 
@@ -39,7 +43,7 @@ def tree(**changes: Any) -> dict[str, Any]:
 
 
 def model(**changes: Any) -> ModelParams:
-    return parse_params(tree(**{f"models__vit__{key}": value for key, value in changes.items()})).model("vit")
+    return parse_params(tree(**{f"models__vit__{key}": value for key, value in changes.items()})).models["vit"]
 
 
 def refusal(**changes: Any) -> str:
@@ -182,9 +186,9 @@ def test_a_file_without_models_is_refused() -> None:
     assert "at least one model" in refusal(models={})
 
 
-def test_the_params_of_an_unknown_model_are_refused_with_the_known_names() -> None:
+def test_the_params_of_an_unknown_model_are_refused_with_the_known_names(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no model 'resnet'; it has vit"):
-        parse_params(tree()).model("resnet")
+        read_model("resnet", written(tmp_path, VALID))
 
 
 # contradictions
@@ -251,7 +255,7 @@ def test_what_does_not_contradict_itself_is_accepted(changes: dict[str, Any]) ->
 
 def test_numbers_in_powers_of_ten_are_numbers(tmp_path: Path) -> None:
     """For DVC, which reads YAML 1.2; PyYAML alone reads `1e-4` as text."""
-    params = load_params(written(tmp_path, VALID)).model("vit")
+    params = load_params(written(tmp_path, VALID)).models["vit"]
     assert (params.rate, params.weight_decay, params.warmup_epochs) == (1e-4, 5e-2, 2.0)
     assert yaml.safe_load("1e-4") == "1e-4", "else the loader of our own is not needed"
 
@@ -294,7 +298,7 @@ def test_a_models_own_value_wins_over_the_shared_one_also_within_augment() -> No
         models__other={"architecture": "test_convnext", "weights": "none", "trainable": "head"},
     )
     params = parse_params(copy.deepcopy(shared))
-    vit, other = params.model("vit"), params.model("other")
+    vit, other = params.models["vit"], params.models["other"]
     assert (vit.rate, vit.epochs, vit.augment.mixup, vit.augment.scale) == (0.25, 9, 0.4, (0.5, 1.0))
     assert (other.rate, other.epochs, other.augment.mixup) == (0.5, 9, 0.2)
 
@@ -316,7 +320,7 @@ def test_creation_arguments_are_handed_on() -> None:
 
 def test_params_are_frozen() -> None:
     params: Params = parse_params(tree())
-    for section, key in [(params, "split"), (params.split, "val"), (params.model("vit"), "rate")]:
+    for section, key in [(params, "split"), (params.split, "val"), (params.models["vit"], "rate")]:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(section, key, 0.5)
 
@@ -326,3 +330,35 @@ def test_parsing_does_not_change_what_was_given() -> None:
     before = copy.deepcopy(given_tree)
     parse_params(given_tree)
     assert given_tree == before
+
+
+# a stage reads its own section
+
+
+def test_a_stage_is_not_hindered_by_a_mistake_in_another_section(tmp_path: Path) -> None:
+    path = written(tmp_path, VALID.replace("val: 0.1", "vall: 0.1"))
+    assert read_section("image", ImageParams, path).store_size == 64
+    assert read_model("vit", path).rate == 1e-4
+    with pytest.raises(UserError, match=r"unknown key 'split.vall'; did you mean 'val'\?"):
+        read_section("split", SplitParams, path)
+
+
+def test_a_misspelt_section_is_refused_by_every_stage(tmp_path: Path) -> None:
+    """Else its values would be left out without a word."""
+    path = written(tmp_path, VALID.replace("training:", "trainig:"))
+    for read in (lambda: read_section("image", ImageParams, path), lambda: read_model("vit", path)):
+        with pytest.raises(UserError, match=r"unknown key 'trainig'; did you mean 'training'\?"):
+            read()
+
+
+def test_what_the_stages_read_is_what_the_whole_check_reads(tmp_path: Path) -> None:
+    path = written(tmp_path, VALID)
+    params = load_params(path)
+    assert params.models == {"vit": read_model("vit", path)}
+    assert params.split == read_section("split", SplitParams, path)
+    assert params.evaluate == read_section("evaluate", EvaluateParams, path)
+
+
+def test_deep_nesting_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nested too deeply"):
+        load_params(written(tmp_path, "a: " + "[" * 3000 + "]" * 3000))
