@@ -35,9 +35,10 @@ browser: setup
 	@command -v chromium >/dev/null || python -m playwright install chromium >/dev/null 2>&1 \
 	|| echo "no browser can be had here: the report's browser tests will be skipped"
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, and the direction of imports between the rooms
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
 	mypy
 
 clean: ## remove .venv and what outlives a run (not the DVC cache)

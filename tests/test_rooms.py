@@ -1,4 +1,4 @@
-"""The folders of florafauna/: what dvc.yaml declares is what scripts import, and what is internal to a room stays there."""
+"""The rooms: dvc.yaml declares the folders that scripts import, and what is internal to a room stays there."""
 
 import ast
 from pathlib import Path
@@ -28,9 +28,7 @@ def closure(stage: str) -> set[str]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_script_imports_what_lies_in_the_folders_that_its_stage_depends_on(stage: str) -> None:
     declared = rooms(stage) | {script(stage).relative_to(REPOSITORY).as_posix()}
-    outside = {
-        file for file in closure(stage) if file not in declared and "/".join(file.split("/")[:2]) not in declared
-    }
+    outside = {file for file in closure(stage) if not {file, "/".join(file.split("/")[:2])} & declared}
     assert not outside
     assert script(stage).relative_to(REPOSITORY).as_posix() in STAGES[stage]["deps"]
 
