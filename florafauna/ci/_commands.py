@@ -46,11 +46,6 @@ def committed(root: Path, revision: str, path: str) -> str | None:
     return None if done.code else done.out
 
 
-def tracked(root: Path, paths: list[str]) -> set[str]:
-    """Those of `paths` that git tracks as files."""
-    return set(output(root, "git", "ls-files", "--", *paths).splitlines()) if paths else set()
-
-
 def require_revision(root: Path, revision: str) -> None:
     """`UserError` unless this clone knows `revision`."""
     if run(root, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").code:

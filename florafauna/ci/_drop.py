@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from florafauna.base.errors import UserError
+from florafauna.base.settings import read_section
 from florafauna.ci._commands import committed, require_revision
-from florafauna.ci._lock import compared_models, read_lock
 from florafauna.ci.settings import CiParams
-from florafauna.commands.params import load_params
+from florafauna.model.settings import model_names
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,40 @@ class Figure:
 def drop(base: str, root: Path = Path()) -> str:
     """Compare every model that both branches have; `UserError` names the model that fell most."""
     require_revision(root, base)
-    params = load_params(root / "params.yaml").ci
+    file = root / "params.yaml"
+    allowed = read_section("ci", CiParams, file)
     pairs = {}
-    for name in compared_models(read_lock(root)):
-        path = f"metrics/{name}.json"
-        before = committed(root, base, path)
-        if before is not None and (root / path).is_file():
-            now = (root / path).read_text(encoding="utf-8")
-            pairs[name] = figure(before, params.metric, f"{path} of {base}"), figure(now, params.metric, path)
+    for name in model_names(file):
+        before, now = figure_of(name, allowed.metric, root, base), figure_of(name, allowed.metric, root)
+        if before and now:
+            pairs[name] = before, now
     if not pairs:
         return f"{base} has scores of none of these models, so there is nothing to compare."
     below = {name: fall(before, now) for name, (before, now) in pairs.items()}
     worst = max(below, key=lambda name: below[name])
-    if below[worst] > params.max_drop:
-        raise UserError(_loss(worst, base, *pairs[worst], params))
+    if below[worst] > allowed.max_drop:
+        raise UserError(_loss(worst, base, *pairs[worst], allowed))
     return "; ".join(
-        f"{name}: {params.metric} {before.value:.4f} → {now.value:.4f}" for name, (before, now) in pairs.items()
-    ) + f"; none is more than ci.max_drop ({params.max_drop:g}) below the interval it has on {base}."  # fmt: skip
+        f"{name}: {allowed.metric} {before.value:.4f} → {now.value:.4f}" for name, (before, now) in pairs.items()
+    ) + f"; none is more than ci.max_drop ({allowed.max_drop:g}) below its interval on {base}."  # fmt: skip
 
 
 def fall(before: Figure, now: Figure) -> float:
     """How far the value now lies below the interval of before; 0 within it and above."""
     return max(0.0, before.low - now.value)
+
+
+def figure_of(name: str, metric: str, root: Path, revision: str | None = None) -> Figure | None:
+    """The metric of a model in the working tree or in a git revision; None where that has no scores of it."""
+    for path in (f"metrics/details/{name}.json", f"metrics/{name}.json"):  # the second holds all in older versions
+        file = root / path
+        if revision:
+            text = committed(root, revision, path)
+        else:
+            text = file.read_text(encoding="utf-8") if file.is_file() else None
+        if text is not None:
+            return figure(text, metric, f"{path} of {revision}" if revision else path)
+    return None
 
 
 def figure(text: str, metric: str, where: str) -> Figure:

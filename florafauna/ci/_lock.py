@@ -1,17 +1,19 @@
-"""dvc.lock as data: which files a check needs, and which stages are out of date, with the reason in words."""
+"""The stages as DVC knows them: which outputs a check needs, which stages are out of date, and why."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.output import Output
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from dvc.utils.flatten import flatten
 
 from florafauna.base.errors import UserError
-from florafauna.ci._commands import output, tracked
 
-COMPARE = "compare"
-WITHOUT_TRAINING_PHOTOS = ("evaluate", COMPARE)  # stages that can run where no training photo is
+EVALUATE, COMPARE = "evaluate", "compare"
+Stages = dict[str, PipelineStage]
 
 
 @dataclass(frozen=True)
@@ -24,90 +26,72 @@ class Stale:
     @property
     def trains(self) -> bool:
         """Whether it, or what it reads, is made of training photos."""
-        return self.stage.partition("@")[0] not in WITHOUT_TRAINING_PHOTOS
+        return self.stage.partition("@")[0] not in (EVALUATE, COMPARE)
 
 
-def read_lock(root: Path = Path()) -> dict[str, dict[str, Any]]:
-    """The stages of dvc.lock by name; `UserError` where there is none or it is broken."""
+def read_stages(root: Path = Path()) -> Stages:
+    """The stages of dvc.yaml by name, with what dvc.lock says of them; `UserError` where it is missing or broken."""
+    if not (root / "dvc.lock").is_file():
+        raise UserError("dvc.lock is missing; run `dvc repro` and commit dvc.lock.")
     try:
-        stages = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
-    except FileNotFoundError:
-        raise UserError("dvc.lock is missing; run `dvc repro` and commit dvc.lock.") from None
-    except (yaml.YAMLError, TypeError, KeyError):
+        stages = {stage.name: stage for stage in Repo(str(root)).stage.load_all(str(root.resolve() / "dvc.yaml"))}
+    except DvcException:
         raise UserError(
-            "dvc.lock is no valid lock file, after a merge conflict perhaps; take one side of it with "
+            "dvc.yaml or dvc.lock is not valid, after a merge conflict perhaps; take one side of it with "
             "`git checkout --theirs dvc.lock`, run `dvc repro` and commit dvc.lock."
         ) from None
-    if COMPARE not in stages:
+    if not all(out.hash_info for out in stages[COMPARE].outs):
         raise UserError(f"dvc.lock has no stage '{COMPARE}'; run `dvc repro` to the end and commit dvc.lock.")
     return stages
 
 
-def compared_models(stages: dict[str, dict[str, Any]]) -> list[str]:
-    """The models that the compare stage was told to compare, in that order."""
-    return str(stages[COMPARE]["cmd"]).split()[3:]
+def evaluated_models(stages: Stages) -> list[str]:
+    """The models that have an evaluate stage."""
+    return [name.partition("@")[2] for name in stages if name.startswith(f"{EVALUATE}@")]
 
 
-def needed(root: Path, stages: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What the compare stage reads and writes and DVC caches, by path, with its hash.
+def needed(stages: Stages) -> list[Output]:
+    """What the compare stage reads and writes, as far as DVC caches it.
 
-    That is bundles, predictions, timings and test pixels; no training or validation photo, and
-    nothing that training starts from or leaves.
+    That is bundles, predictions, timings and test pixels; no training or validation photos, and
+    nothing that training starts from or leaves behind.
     """
-    made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
-    compare = stages[COMPARE]
-    read = [entry for entry in compare.get("deps", []) if entry["path"] in made]
-    files = {entry["path"]: entry["md5"] for entry in (*read, *compare.get("outs", [])) if "md5" in entry}
-    in_git = tracked(root, list(files))
-    return {path: md5 for path, md5 in files.items() if path not in in_git}
+    made = {out.def_path: out for stage in stages.values() for out in stage.outs}
+    read = [made[dep.def_path] for dep in stages[COMPARE].deps if dep.def_path in made]
+    return [out for out in (*read, *stages[COMPARE].outs) if out.use_cache]
 
 
-def stale_stages(root: Path, stages: dict[str, dict[str, Any]], outputs: bool = True) -> list[Stale]:
-    """Stages whose code, params or inputs differ from dvc.lock; what depends on them alone is not among them.
+def writer(stages: Stages, path: str) -> str:
+    """The stage that writes a file."""
+    return next(
+        name for name, stage in stages.items() for out in stage.outs if Path(path).is_relative_to(out.def_path)
+    )  # fmt: skip
 
-    A file that is absent because it was not fetched is no change. Without `outputs`, neither is an input that another
-    stage wrote, such as a metrics file.
+
+def stale_stages(stages: Stages, outputs: bool = True) -> list[Stale]:
+    """Stages whose command, code, params or inputs differ from dvc.lock; stages behind those are not listed.
+
+    A file that was not fetched counts as unchanged. Without `outputs`, so does everything that a stage wrote, such as
+    a metrics file.
     """
-    made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
-    status = json.loads(output(root, "dvc", "status", "--json"))
+    made = {out.def_path for stage in stages.values() for out in stage.outs}
     found = []
-    for name, changes in status.items():
-        if not isinstance(changes, list):
-            continue
-        reasons = []
-        for change in changes:
-            if isinstance(change, str):
-                reasons.append(change)
-                continue
-            for path, how in change.get("changed deps", {}).items():
-                if isinstance(how, dict):
-                    reasons += changed_params(root, path, stages.get(name, {}))
-                elif path in made and not outputs:
-                    continue
-                elif how != "deleted" or path.endswith(".py"):  # code is never fetched
-                    reasons.append(f"{path} is {how}")
+    for name, stage in stages.items():
+        reasons = ["its command changed"] if stage.cmd_changed else []
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                reasons += changed_params(dep)
+            elif outputs or dep.def_path not in made:
+                how = list(dep.status().values())
+                if how and (how != ["deleted"] or dep.def_path.endswith(".py")):  # code is never fetched
+                    reasons.append(f"{dep.def_path} is {how[0]}")
         if reasons:
             found.append(Stale(name, " and ".join(reasons)))
     return found
 
 
-def changed_params(root: Path, path: str, stage: dict[str, Any]) -> list[str]:
-    """The params of `stage` that differ from dvc.lock, each as `key changed from old to new`."""
-    now = yaml.safe_load((root / path).read_text(encoding="utf-8"))
-    reasons = []
-    for key, old in stage.get("params", {}).get(path, {}).items():
-        new: Any = now
-        for part in key.split("."):
-            new = new.get(part) if isinstance(new, dict) else None
-        before, after = _leaves(old, key), _leaves(new, key)
-        for leaf in sorted(before.keys() | after.keys()):
-            was, became = (values.get(leaf, "absent") for values in (before, after))
-            if was != became:
-                reasons.append(f"{leaf} changed from {was} to {became}")
-    return reasons or [f"{path} changed"]
-
-
-def _leaves(value: Any, key: str) -> dict[str, str]:
-    if isinstance(value, dict):
-        return {leaf: text for name, below in value.items() for leaf, text in _leaves(below, f"{key}.{name}").items()}
-    return {key: str(value)}
+def changed_params(dep: ParamsDependency) -> list[str]:
+    """The params that differ from dvc.lock, each as `key changed from old to new`."""
+    before, now = flatten(dep.hash_info.value or {}), flatten(dep.read_params())
+    values = {key: (before.get(key, "absent"), now.get(key, "absent")) for key in sorted({*before, *now})}
+    return [f"{key} changed from {old} to {new}" for key, (old, new) in values.items() if old != new]

@@ -7,7 +7,7 @@ from pathlib import Path
 from florafauna.base.files import write_json
 
 FOLDER = Path("build/ci")
-STEPS = ("pull", "scores", "repro", "lock", "drop")
+STEPS = ("pull", "scores", "repro", "drop")
 
 
 @dataclass(frozen=True)

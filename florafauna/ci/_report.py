@@ -8,13 +8,11 @@ from florafauna.ci._commands import run
 from florafauna.ci._outcome import FOLDER, STEPS, Outcome, kept
 
 REPORT = FOLDER / "report.md"
-MARK = "<!-- florafauna -->"  # finds the comment again, so that there is one a pull request
 LONGEST = 60_000  # characters; GitHub refuses comments above 65,536
 ASKS = {
     "pull": "everything needed is on the remote",
     "scores": "the metrics come from the logits",
-    "repro": "nothing has to be trained",
-    "lock": "dvc.lock is what is committed",
+    "repro": "nothing has to be trained, and `dvc.lock` is as committed",
     "drop": "no metric fell",
 }
 
@@ -54,7 +52,6 @@ def markdown(verdict: str, outcomes: list[Outcome], base: str, metrics: str, par
         result = "did not run" if outcome is None else "passed" if outcome.passed else "**failed**"
         rows.append(f"| {ASKS[step]} | {result} | {_cell(outcome.sentence) if outcome else ''} |")
     parts = [
-        MARK,
         f"**{verdict}**",
         "\n".join(["| check | result | |", "|---|---|---|", *rows]),
         f"### Metrics against {base}",

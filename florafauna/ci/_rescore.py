@@ -1,6 +1,8 @@
 """Score the cached logits again: committed metrics that say anything else were not written by the pipeline."""
 
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -12,12 +14,12 @@ import numpy as np
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import write_json
+from florafauna.base.settings import read_section
 from florafauna.bundle.bundle import PREDICTION_BATCH, Bundle, load_bundle
 from florafauna.bundle.inference import Ready
-from florafauna.bundle.info import BUNDLE
+from florafauna.bundle.info import BUNDLE, WEIGHTS, read_info
 from florafauna.ci._commands import committed
-from florafauna.ci._lock import compared_models, read_lock, stale_stages
-from florafauna.commands.params import load_params
+from florafauna.ci._lock import evaluated_models, read_stages, stale_stages, writer
 from florafauna.compare.compare import compare
 from florafauna.evaluate.finish import claims
 from florafauna.model.compute import for_inference
@@ -29,8 +31,9 @@ from florafauna.scores.settings import EvaluateParams
 
 SAME_FIGURE = 1e-4  # sums of two machines differ in the last of six digits; nobody edits less than this
 SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth
-PHOTOS = 32  # of the test, spread evenly: enough to tell another model, few enough for a large one on a CPU
-READ = ("models", "predictions", "data", "metrics/timing", "metrics/data.json", "params.yaml", "dvc.lock")
+PHOTOS = 32  # of the test photos, evenly spread: enough to tell another model, few enough for a large one on a CPU
+READ = ("models", "data", "params.yaml", "dvc.lock")
+WRITTEN = ("metrics", "predictions")
 
 
 def rescore(root: Path = Path()) -> str:
@@ -38,54 +41,55 @@ def rescore(root: Path = Path()) -> str:
 
     A stage that is out of date rightly gives other figures: then nothing is compared, and the sentence says so.
     """
-    stages = read_lock(root)
-    stale = stale_stages(root, stages, outputs=False)
+    stages = read_stages(root)
+    stale = stale_stages(stages, outputs=False)
     if stale:
         return f"nothing was scored again, because {stale[0].stage} has to run again anyway."
-    names = compared_models(stages)
+    names = evaluated_models(stages)
     for name in names:
         refuse_other_logits(root, name)
-    with tempfile.TemporaryDirectory() as folder:
-        again = score_again(root, Path(folder), names, load_params(root / "params.yaml").evaluate)
+    again = score_again(root, names, read_section("evaluate", EvaluateParams, root / "params.yaml"))
     for path, figures in again.items():
-        text = committed(root, "HEAD", path) or (root / path).read_text(encoding="utf-8")
-        said = _parse(path, text)
+        said = _parse(path, committed(root, "HEAD", path) or (root / path).read_text(encoding="utf-8"))
         if path.endswith(BUNDLE):  # which says more than figures
             said = {key: value for key, value in said.items() if key in figures}
         for key, found, expected in differences(said, figures):
-            stage = _stage(path, names)
             raise UserError(
                 f"{path} says {key} is {found} and scoring the cached logits again gives {expected}: it was edited "
-                f"by hand; run `dvc repro --single-item --force {stage}` and `dvc repro`, "
+                f"by hand; run `dvc repro --single-item --force {writer(stages, path)}` and `dvc repro`, "
                 "and commit dvc.lock and metrics/."
             )
     return f"{len(again)} files of metrics and of bundles say what scoring the cached logits again gives."
 
 
-def score_again(root: Path, folder: Path, names: list[str], params: EvaluateParams) -> dict[str, Any]:
-    """What the metrics files of the models and of their comparison should hold, by path, and what bundles say of it.
+def score_again(root: Path, names: list[str], params: EvaluateParams) -> dict[str, Any]:
+    """What evaluate and compare, run on the cached logits, write into JSON files and bundles, by path."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, source = Path(temporary), root.resolve()
+        for part in READ:
+            (folder / part).symlink_to(source / part)
+        for part in WRITTEN:  # links to files: what is written again takes the place of its link
+            shutil.copytree(source / part, folder / part, copy_function=os.symlink)
+        bundles = {f"models/{name}/{BUNDLE}": evaluate_again(folder, name, params) for name in names}
+        with redirect_stdout(StringIO()):
+            compare(names, params, folder)
+        files = [file for part in WRITTEN for file in sorted((folder / part).rglob("*.json")) if not file.is_symlink()]
+        return bundles | {str(file.relative_to(folder)): json.loads(file.read_text(encoding="utf-8")) for file in files}
 
-    `folder` is written into.
+
+def evaluate_again(folder: Path, name: str, params: EvaluateParams) -> dict[str, Any]:
+    """Write the metrics of one model as the evaluate stage does, from its cached logits; return what its bundle claims.
+
+    What metrics/M.json says of the model itself comes from the bundle.
     """
-    (folder / "metrics/per_class").mkdir(parents=True)
-    for path in READ:
-        if (root / path).exists():
-            (folder / path).symlink_to((root / path).resolve())
-    bundles = {}
-    for name in names:
-        bundle = load_bundle(root / f"models/{name}")
-        scores = score(read_predictions(root / f"predictions/{name}.parquet"), params)
-        bundles[f"models/{name}/{BUNDLE}"] = claims(scores, params)
-        write_json(folder / f"metrics/{name}.json", scores.summary | {"model": _about(root, name, bundle)})
-        write_json(folder / f"metrics/per_class/{name}.json", scores.per_class)
-    with redirect_stdout(StringIO()):
-        compare(names, params, folder)
-    written = [*(folder / "metrics").glob("*.json"), *(folder / "metrics/per_class").glob("*.json")]
-    return bundles | {
-        str(file.relative_to(folder)): _parse(str(file), file.read_text(encoding="utf-8"))
-        for file in sorted(written)
-        if not file.is_symlink()
-    }
+    bundle = folder / f"models/{name}"
+    info, size = read_info(bundle), (bundle / WEIGHTS).stat().st_size
+    about = {key: info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
+    scores = score(read_predictions(folder / f"predictions/{name}.parquet"), params)
+    model = about | {"megabytes": round(size / 1e6, 3)}
+    write_json(folder / f"metrics/{name}.json", scores.summary | {"model": model})
+    write_json(folder / f"metrics/per_class/{name}.json", scores.per_class)
+    return claims(scores, params)
 
 
 def refuse_other_logits(root: Path, name: str) -> None:
@@ -134,26 +138,12 @@ def differences(found: Any, expected: Any, key: str = "") -> Iterator[tuple[str,
         yield key, found, expected
 
 
-def _stage(path: str, names: list[str]) -> str:
-    """The stage that writes a metrics file or a bundle.json."""
-    of_model = [name for name in (Path(path).stem, Path(path).parent.name) if name in names]
-    return f"evaluate@{of_model[0]}" if of_model else "compare"
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _about(root: Path, name: str, bundle: Bundle) -> dict[str, Any]:
-    """What metrics/M.json says of the model itself, taken from its bundle again."""
-    said = _parse(name, committed(root, "HEAD", f"metrics/{name}.json") or "{}").get("model", {})
-    size = (root / f"models/{name}/model.safetensors").stat().st_size
-    facts = {key: bundle.info[key] for key in said if key in bundle.info}
-    return facts | {"megabytes": round(size / 1e6, 3)}
 
 
 def _parse(path: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise UserError(f"{path} is no valid JSON; run `git checkout {path}`, or `dvc repro` and commit it.") from None
+        raise UserError(f"{path} is not valid JSON; run `git checkout {path}`, or `dvc repro` and commit it.") from None

@@ -230,6 +230,11 @@ def read_model(name: str, path: Path = PARAMS) -> ModelParams:
     return _model(tree, name, str(path))
 
 
+def model_names(path: Path = PARAMS) -> list[str]:
+    """The names of all models of params.yaml."""
+    return list(mapping(read_tree(path).get("models", {}), "models", str(path)))
+
+
 def models_of(tree: dict[str, Any], origin: str) -> dict[str, ModelParams]:
     """All models of params.yaml by name."""
     models = mapping(tree.get("models", {}), "models", origin)

@@ -78,6 +78,14 @@ def test_after_a_failure_the_report_is_still_written_commented_and_uploaded(step
     ]
 
 
+def test_the_comment_is_written_with_the_token_of_the_job(steps: list[dict[str, Any]]) -> None:
+    (step,) = [step for step in steps if step.get("run") == "make ci-comment"]
+    assert step["env"] == {
+        "GH_TOKEN": "${{ github.token }}",
+        "PULL_REQUEST": "${{ github.event.pull_request.number }}",
+    }
+
+
 def test_no_expression_is_pasted_into_a_shell_command(steps: list[dict[str, Any]]) -> None:
     """The name of a branch is anybody's text."""
     assert not [step["run"] for step in steps if "${{" in step.get("run", "")]

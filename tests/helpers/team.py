@@ -1,11 +1,20 @@
 """Who works together: somebody with photos and a cache, a bare git repository, a DVC remote, and an empty runner."""
 
+import os
+import shutil
 import subprocess
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
+import pytest
 import yaml
-from helpers.project import Project, Run
+from helpers.project import Project
+
+from florafauna.base.errors import UserError
+from florafauna.ci.__main__ import main
 
 
 @dataclass(frozen=True)
@@ -17,23 +26,28 @@ class Runner(Project):
         """Where DVC keeps objects."""
         return self.root / ".dvc/cache/files/md5"
 
-    def step(self, name: str, check: bool = False) -> Run:
-        """One step of the check."""
-        return self.run("python", "-m", "florafauna.ci", name, check=check)
+    def step(self, name: str) -> str:
+        """One step of the check, in this process: what it prints."""
+        out = StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+            patch.chdir(self.root)
+            patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+            patch.setenv("DVC_SITE_CACHE_DIR", str(self.root.parent / "site-cache"))
+            patch.setenv("DVC_NO_ANALYTICS", "1")
+            main([name])
+        return out.getvalue()
 
     def steps(self, *names: str) -> None:
         """Steps that have to pass."""
         for name in names:
-            self.step(name, check=True)
+            self.step(name)
 
     def refused(self, name: str) -> str:
         """The one sentence of a step that has to fail."""
-        done = self.step(name)
-        assert done.code == 1, done.out
-        lines = done.err.strip().splitlines()
-        assert len(lines) == 1, done.err
-        assert lines[0].startswith("florafauna: ")
-        return lines[0].removeprefix("florafauna: ")
+        with pytest.raises(UserError) as caught:
+            self.step(name)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,14 @@ class Origin:
 
     def branch(self, root: Path) -> Project:
         """A copy of the project that was run, with photos and cache: where somebody works."""
-        return self.project.copy_to(root)
+        shutil.copytree(self.project.root, root, symlinks=True, ignore=_but_the_cache)
+        linked(self.project.root / ".dvc/cache", root / ".dvc/cache")
+        return Project(root)
+
+
+def linked(source: Path, target: Path) -> None:
+    """A copy of objects of DVC, which are never written to: its files are hard links."""
+    shutil.copytree(source, target, copy_function=os.link)
 
 
 def publish(project: Project) -> None:
@@ -80,3 +101,7 @@ def locked(project: Project) -> dict[str, str]:
 def objects(folder: Path) -> dict[str, int]:
     """The objects in a cache or a folder remote (`.../files/md5`) by name, with their bytes."""
     return {file.parent.name + file.name: file.stat().st_size for file in folder.glob("??/*")}
+
+
+def _but_the_cache(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if (Path(folder).name, name) == (".dvc", "cache")]
