@@ -27,8 +27,6 @@ MOST_PENDING = 1024  # files: each may touch two pages of its own, which stay in
 # A file changed within this time of being read may change again without a new modification time (git's "racy" rule).
 RACY_NANOSECONDS = 2_000_000_000
 
-FORMAT = 4  # of the file; belongs into `version`
-
 _FACTS = Content._fields
 _FLAT = _FACTS.index("flat")
 _SCHEMA = f"""

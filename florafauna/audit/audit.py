@@ -21,8 +21,9 @@ import pandas as pd
 import pyarrow as pa
 
 from florafauna.audit import _perceptual
-from florafauna.audit._cache import FORMAT, AuditCache, File
-from florafauna.audit.examine import HASHED, VERSION, Content, decoder_versions, examine
+from florafauna.audit._cache import AuditCache, File
+from florafauna.audit.examine import HASHED, Content, decoder_versions, examine
+from florafauna.base.code import code_hash
 from florafauna.base.files import sha256_bytes
 from florafauna.base.progress import track
 from florafauna.photos.kinds import (
@@ -101,14 +102,15 @@ def audit(
     origin = printable(origin)  # a folder's name need not be UTF-8, and SQLite takes nothing else
     rows = _Rows(len(paths), cache)
     unknown = array("q")  # a list would take five times the memory
-    with AuditCache(cache, _version()) as memory:
+    version = _version()
+    with AuditCache(cache, version) as memory:
         for start in range(0, len(paths), ASKED_AT_ONCE):
             asked = paths[start : start + ASKED_AT_ONCE]
             known = dict(enumerate(_without_reading(source, asked, origin, memory), start))
             unknown.extend(at for at, file in known.items() if file is None)
             rows.put({at: file for at, file in known.items() if file is not None})
         place = iter(unknown)
-        for chunk in _examine_all(ExamineChunk(source, cache), paths, unknown, workers):
+        for chunk in _examine_all(ExamineChunk(source, cache, version), paths, unknown, workers):
             memory.remember(origin, [file for file in chunk if file.sha256])
             rows.put(dict(zip(islice(place, len(chunk)), chunk, strict=True)))
         memory.prune(origin, paths)
@@ -116,7 +118,10 @@ def audit(
 
 
 def _version() -> str:
-    return f"{VERSION}, {decoder_versions()}, format {FORMAT}"
+    """What facts, and how they are remembered, depend on besides the content."""
+    own = (f"florafauna.audit.{name}" for name in ("_cache", "_perceptual", "examine"))
+    code = code_hash(*own, "florafauna.photos.kinds", "florafauna.photos.upright")
+    return f"code {code}, {decoder_versions()}"
 
 
 def _without_reading(
@@ -152,10 +157,11 @@ class ExamineChunk:
 
     source: PhotoSource
     cache: Path | None
+    version: str  # of the cache
 
     def __call__(self, paths: Sequence[str]) -> list[File]:
         """The facts of `paths`, in order."""
-        with AuditCache(self.cache, _version(), quiet=True) as memory:  # the audit itself says what is wrong with it
+        with AuditCache(self.cache, self.version, quiet=True) as memory:  # the audit itself says what is wrong with it
             return [self._file(path, memory) for path in paths]
 
     def _file(self, path: str, memory: AuditCache) -> File:

@@ -13,9 +13,6 @@ from florafauna.audit import _perceptual
 from florafauna.photos.kinds import LARGEST_PIXELS, Reason, ends_in_zeros, known_formats, one_line
 from florafauna.photos.upright import ON_THE_SIDE, TURNS, orientation, to_rgb
 
-# Raise when the facts of a file would change: what was remembered of earlier versions is then dropped.
-VERSION = 2
-
 # No more of a JPEG than this is decoded: libjpeg then skips most of the inverse DCT, yet reads the file to its end.
 DECODED_SIDE = 2 * _perceptual.SIDE
 
@@ -76,7 +73,7 @@ def examine(data: bytes) -> Content:
 
 
 def decoder_versions() -> str:
-    """What the facts of an unchanged file depend on besides this code."""
+    """The libraries that the facts of an unchanged file depend on."""
     from PIL import __version__, features
 
     return f"Pillow {__version__}, libjpeg {features.version('libjpeg_turbo') or features.version('jpg')}"

@@ -74,8 +74,8 @@ class PixelStore:
 
     @property
     def contents(self) -> str:
-        """A hash of the photos' paths and of what is in their files, in this order."""
-        digest = sha256()
+        """A hash of the photos' paths, of what is in their files, in this order, and of what decoded them."""
+        digest = sha256(self._metadata[b"decoder"])
         for part in self._parts("path", "sha256"):
             digest.update(json.dumps(part.to_pylist()).encode())
         return digest.hexdigest()

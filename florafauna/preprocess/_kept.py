@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from florafauna.base.code import code_hash
 from florafauna.base.files import fingerprint
 
 COLUMNS = ["sha256", "height", "width", "shard", "offset"]
@@ -29,7 +30,8 @@ class KeptPixels:
 
     def __init__(self, folder: Path, decoder: str, store_size: int) -> None:
         """`folder` has one folder a decoder and size; those of others are removed."""
-        self.folder = folder / fingerprint([decoder, store_size])[:16]
+        layout = code_hash(__name__, "florafauna.preprocess._write")
+        self.folder = folder / fingerprint([decoder, layout, store_size])[:16]
         self._shards = self.folder / "shards"
         self._said = False
         try:

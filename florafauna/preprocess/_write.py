@@ -32,7 +32,7 @@ from florafauna.photos.sources import Source
 from florafauna.photos.workers import Workers, in_flight, one_thread
 from florafauna.pixels.resize import resize
 from florafauna.preprocess._kept import Kept, KeptPixels, read_kept
-from florafauna.preprocess.decode import decode, stored_size
+from florafauna.preprocess.decode import decode, decoder, stored_size
 
 COLUMNS = ["path", "label", "target", "held_out", "group", "cluster", "sha256"]
 STARTS_SHARD = ("0", "8")  # last digit of the SHA-256 of a photo that starts one
@@ -120,7 +120,7 @@ def build_store(
             shutil.rmtree(files)
             raise
         table = pa.Table.from_pandas(index, preserve_index=False)
-        metadata = {"labels": json.dumps(labels), "store_size": str(store_size)}
+        metadata = {"labels": json.dumps(labels), "store_size": str(store_size), "decoder": decoder()}
         if ancestors is not None and any(ancestors):
             metadata["ancestors"] = json.dumps(ancestors)
         table = table.replace_schema_metadata(metadata)

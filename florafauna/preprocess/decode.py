@@ -7,10 +7,10 @@ from importlib.metadata import version
 import numpy as np
 from PIL import Image, features
 
+from florafauna.base.code import code_hash
 from florafauna.photos.upright import TURNS, orientation, to_rgb
 from florafauna.pixels.centre import Resize
 
-VERSION = 2  # to be raised when `decode` gives other pixels: pixels of earlier versions are then not reused
 LONGEST = 4  # of the shorter side: of a longer panorama the middle is kept, or one photo could fill the memory
 
 
@@ -45,9 +45,11 @@ def decode(data: bytes, store_size: int, resize: Resize) -> np.ndarray:
 
 
 def decoder() -> str:
-    """What the decoded pixels depend on besides the file and the stored size."""
+    """What the decoded pixels depend on besides the file and the stored size: this code and the libraries."""
+    code = code_hash(__name__, "florafauna.photos.upright", "florafauna.pixels.resize")
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
-    return f"{VERSION}, Pillow {Image.__version__}, libjpeg {jpeg}, torch {version('torch')}"
+    torch = version("torch").partition("+")[0]  # builds for GPUs resize on the CPU as all others do
+    return f"code {code}, Pillow {Image.__version__}, libjpeg {jpeg}, torch {torch}"
 
 
 def _middle(pixels: np.ndarray) -> np.ndarray:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 
+from florafauna.base.code import code_hash
 from florafauna.base.errors import UserError
-from florafauna.base.files import fingerprint, sha256_file
+from florafauna.base.files import fingerprint
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.loading import EvalView, batches, normalise
 from florafauna.pixels.store import PixelStore
@@ -19,7 +21,7 @@ from florafauna.predict.with_torch import TorchScorer
 from florafauna.serve._nearest import Absent, Nearest, State, jpeg
 from florafauna.training.frozen.features import Features, TooLargeError, remember
 
-VERSION = 2  # to be raised when the features change: older ones are then not found
+MAKERS = ("florafauna.bundle", "florafauna.model", "florafauna.pixels", "florafauna.training.frozen", __name__)
 NEAREST = 6
 
 
@@ -74,11 +76,11 @@ class Neighbours:
     def _compute(self) -> None:
         data, store = self._scorer.bundle.data, self._store
         key = {
-            "version": VERSION,
+            "made by": [code_hash(*MAKERS), torch.__version__, timm.__version__],
             "bundle": self._scorer.info["sha256"],
             "data": asdict(data),
             "precision": self._scorer.compute.precision,
-            "train": sha256_file(store.folder / "index.parquet"),
+            "train": store.contents,
         }
         view = EvalView(data.test_size, data.crop_pct, data.interpolation)
 

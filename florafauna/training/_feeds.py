@@ -1,6 +1,5 @@
 """What the training loop is fed: pixels through the whole model, or remembered features through its open part."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -14,23 +13,32 @@ import torch
 from timm.data import Mixup
 from torch import nn
 
-from florafauna.base.files import fingerprint, sha256_file
+from florafauna.base.code import code_hash
+from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
 from florafauna.base.randomness import global_random_state, rng_key
 from florafauna.bundle.bundle import PREDICTION_BATCH
 from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig
 from florafauna.model.settings import ModelParams
-from florafauna.pixels.centre import centre
 from florafauna.pixels.loading import EvalView, Loader, PixelBatch, normalise
-from florafauna.pixels.resize import resize
 from florafauna.pixels.store import PixelStore
 from florafauna.training._compiling import compiled
 from florafauna.training._trainable import set_training_modes
-from florafauna.training.augment._policies import Policy
 from florafauna.training.augment._view import Epochs, TrainView, epoch_order, random_erasing
 from florafauna.training.frozen._prefix import NoPrefixError, SplitModel, split
-from florafauna.training.frozen.features import VERSION, Features, TooLargeError, remember
+from florafauna.training.frozen.features import Features, TooLargeError, remember
+
+# What remembered features are made by: folders, so that a module that is moved or added is not forgotten.
+MAKERS = (
+    "florafauna.base.randomness",
+    "florafauna.pixels",
+    "florafauna.model",
+    "florafauna.training.augment",
+    "florafauna.training.frozen",
+    "florafauna.training._trainable",
+    __name__,
+)
 
 Images = Iterator[tuple[torch.Tensor, PixelBatch]]
 
@@ -321,9 +329,7 @@ def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: 
         if params.views:
             shown = ["trained", params.augment.model_dump(mode="json"), params.seed, view]
     compute = photos.compute
-    makers = (centre, resize, rng_key, Loader, TrainView, Policy, split)
-    code = [sha256_file(Path(inspect.getfile(maker))) for maker in makers]
-    made_by = [VERSION, torch.__version__, timm.__version__, PIL.__version__, *code]
+    made_by = [torch.__version__, timm.__version__, PIL.__version__, code_hash(*MAKERS)]
     seen = [store.contents, store.store_size, asdict(photos.data)]
     key = fingerprint([weights_sha256, list(values), compute.precision, compute.device.type, made_by, seen, shown])
     return key[:24]

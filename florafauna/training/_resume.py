@@ -1,18 +1,19 @@
 """What a killed training resumes from: its whole state, as safetensors outside the stage's outs, never pickled."""
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from florafauna.base.files import fingerprint, sha256_bytes, sha256_file, write_atomic
+from florafauna.base.code import code_hash
+from florafauna.base.files import fingerprint, sha256_file, write_atomic
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,11 @@ class State:
 
 
 def run_key(params: Mapping[str, Any], initial: Path, indexes: list[Path]) -> str:
-    """Names a training by its params, initial weights, photos, code and torch version: equal keys end equal."""
-    code = {
-        name: sha256_bytes(Path(str(module.__file__)).read_bytes())
-        for name, module in sorted(sys.modules.items())
-        if name.startswith("florafauna") and getattr(module, "__file__", None)
-    }
+    """Names a training by its params, initial weights, photos, code and libraries: equal keys end equal."""
+    code = code_hash(*(f"florafauna.{room}" for room in ("base", "bundle", "model", "pixels", "training")))
     data = [sha256_file(path) for path in indexes]
-    return fingerprint([dict(params), sha256_file(initial), data, code, torch.__version__, torch.get_num_threads()])
+    made_by = [code, torch.__version__, timm.__version__, torch.get_num_threads()]
+    return fingerprint([dict(params), sha256_file(initial), data, *made_by])
 
 
 def save_state(

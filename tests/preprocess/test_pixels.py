@@ -468,7 +468,7 @@ import sys
 from pathlib import Path
 import pandas as pd
 from test_pixels import LABELS, KillingSource, manifest_of
-from florafauna.store_writer import build_store
+from florafauna.preprocess._write import build_store
 root, out = map(Path, sys.argv[1:])
 rows = manifest_of(root)
 build_store(rows, LABELS, KillingSource(root, rows["path"].iloc[-1]), out, 48, workers=1)
@@ -481,7 +481,7 @@ def test_a_killed_build_leaves_no_store(tmp_path: Path, repository: Path) -> Non
     rows = manifest_of(root)
     build_store(rows, LABELS, open_source(root), tmp_path / "whole", 48)
     build_store(rows, LABELS, open_source(root), out, 48)
-    environment = os.environ | {"PYTHONPATH": f"{repository}{os.pathsep}{repository / 'tests'}"}
+    environment = os.environ | {"PYTHONPATH": f"{repository}{os.pathsep}{Path(__file__).parent}"}
     killed = subprocess.run([sys.executable, "-c", KILLED, root, out], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(UserError, match="no stored photos"):

@@ -13,7 +13,6 @@ import torch
 
 from florafauna.base.files import atomic_path, write_json
 
-VERSION = 2  # raise it when the format changes: older features are then not found
 LIMIT_BYTES = 64 << 30  # of all remembered features together; the least recently used go first
 SHARE_OF_FREE_DISK = 0.5
 
