@@ -19,7 +19,7 @@ from florafauna.pixels.loading import EvalView, batches, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.predict.with_torch import TorchScorer
 from florafauna.serve._nearest import Absent, Nearest, State, jpeg
-from florafauna.training.frozen.features import Features, TooLargeError, remember
+from florafauna.training.frozen.features import Features, NotRememberedError, remember
 
 MAKERS = ("florafauna.bundle", "florafauna.model", "florafauna.pixels", "florafauna.training.frozen", __name__)
 NEAREST = 6
@@ -95,7 +95,7 @@ class Neighbours:
             sample = self._run(torch.zeros(1, 3, data.test_size, data.test_size, dtype=torch.uint8))
             self._features = remember(self._cache / fingerprint(key)[:32], len(store), [sample], computed)
             self.state = State("ready", len(store), len(store))
-        except (UserError, TooLargeError, OSError, RuntimeError) as error:
+        except (UserError, NotRememberedError, OSError, RuntimeError) as error:
             self.state = State("failed", why=f"The training photos cannot be compared: {error}.")
 
     @torch.inference_mode()

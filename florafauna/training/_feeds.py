@@ -27,7 +27,7 @@ from florafauna.training._compiling import compiled
 from florafauna.training._trainable import set_training_modes
 from florafauna.training.augment._view import Epochs, TrainView, epoch_order, random_erasing
 from florafauna.training.frozen._prefix import NoPrefixError, SplitModel, split
-from florafauna.training.frozen.features import Features, TooLargeError, remember
+from florafauna.training.frozen.features import Features, NotRememberedError, remember, reserve, values_of
 
 # What remembered features are made by: folders, so that a module that is moved or added is not forgotten.
 MAKERS = (
@@ -88,6 +88,10 @@ class Photos:
     params: ModelParams
     data: DataConfig
     compute: Compute
+
+    def of(self, view: int | None) -> PixelStore:
+        """The photos that a fixed view shows: those of training, or without one those of validation."""
+        return self.val if view is None else self.train
 
     @cached_property
     def train_view(self) -> TrainView:
@@ -278,8 +282,9 @@ def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Pa
             raise NoPrefixError("train_size and test_size differ")
         halves = split(model, photos.data.train_size, set_training_modes)
         train, val = _features(photos, halves, weights_sha256, cache)
-    except (NoPrefixError, TooLargeError) as reason:
-        return PixelFeed(photos, model, compiled(model) if params.compile else model), f"no frozen prefix: {reason}"
+    except (NoPrefixError, NotRememberedError) as reason:
+        kind = "no frozen prefix" if isinstance(reason, NoPrefixError) else "the frozen prefix is run in every epoch"
+        return PixelFeed(photos, model, compiled(model) if params.compile else model), f"{kind}: {reason}"
     if params.compile:
         print("compile: true has no effect behind a frozen prefix, because little is left to run", flush=True)
     size = sum(value.row_bytes for value in val.values)
@@ -301,14 +306,17 @@ def _features(
                 yield halves.prefix(images)
 
     sample = next(run(photos.validation_images()))
+    count = photos.params.views
+    keys = (*range(count), None)
+    folders = {view: cache / cache_key(photos, weights_sha256, halves.crossing, view) for view in keys}
+    row_bytes = sum(value.row_bytes for value in values_of(sample))
+    reserve({folder: row_bytes * len(photos.of(view)) for view, folder in folders.items()})
 
     def features(view: int | None, views: Callable[[], Iterator[Any]], title: str) -> Features:
-        store = photos.val if view is None else photos.train
-        folder = cache / cache_key(photos, weights_sha256, halves.crossing, view)
+        store = photos.of(view)
         batch_count = -(-len(store) // PREDICTION_BATCH)
-        return remember(folder, len(store), sample, lambda: track(run(views()), title, batch_count))
+        return remember(folders[view], len(store), sample, lambda: track(run(views()), title, batch_count))
 
-    count = photos.params.views
     train = tuple(
         features(number, partial(photos.fixed_images, number), f"frozen prefix, view {number + 1} of {count}")
         for number in range(count)
@@ -322,12 +330,9 @@ def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: 
     Two keys are equal only if weights, values, photos, pixels, views, precision and the code behind them are. (The file
     of the weights names its architecture and creation arguments.)
     """
-    store, shown = photos.val, list[Any](["evaluated"])
-    if view is not None:
-        params = photos.params
-        store = photos.train
-        if params.views:
-            shown = ["trained", params.augment.model_dump(mode="json"), params.seed, view]
+    store, params, shown = photos.of(view), photos.params, list[Any](["evaluated"])
+    if view is not None and params.views:
+        shown = ["trained", params.augment.model_dump(mode="json"), params.seed, view]
     compute = photos.compute
     made_by = [torch.__version__, timm.__version__, PIL.__version__, code_hash(*MAKERS)]
     seen = [store.contents, store.store_size, asdict(photos.data)]

@@ -1,19 +1,32 @@
-"""What a killed training resumes from: its whole state, as safetensors outside the stage's outs, never pickled."""
+"""What a killed training resumes from: its whole state, as safetensors outside the stage's outs, never pickled.
+
+The files carry checksums. A state that the disk has changed would train another model: it is dropped, and that is said.
+"""
 
 import json
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
 from florafauna.base.code import code_hash
 from florafauna.base.files import fingerprint, sha256_file, write_atomic
+
+STATE = "state.safetensors"
+CHECKSUM = "checksum"  # in the metadata of a file: of its tensors and of all other metadata
+
+
+class DamagedError(Exception):
+    """A file is not what was written; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,11 @@ class State:
         """Validation weighted F1 of every epoch so far."""
         return [row.val_weighted_f1 for row in self.history]
 
+    @property
+    def best(self) -> Epoch:
+        """The first epoch of the highest score."""
+        return max(self.history, key=lambda row: row.val_weighted_f1)
+
 
 def run_key(params: Mapping[str, Any], initial: Path, indexes: list[Path]) -> str:
     """Names a training by its params, initial weights, photos, code and libraries: equal keys end equal."""
@@ -54,36 +72,83 @@ def run_key(params: Mapping[str, Any], initial: Path, indexes: list[Path]) -> st
     return fingerprint([dict(params), sha256_file(initial), data, *made_by])
 
 
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors and metadata with a checksum, whole or not at all."""
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    told = dict(metadata or {})
+    write_atomic(path, save(own, told | {CHECKSUM: _checksum(own, told)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read what `save_tensors` wrote; `DamagedError` where it is not as it was."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DamagedError(f"{path} ({error})") from None
+    if metadata.pop(CHECKSUM, "") != _checksum(tensors, metadata):
+        raise DamagedError(f"{path} (its checksum differs)")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    digest = sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def best_file(folder: Path, epoch: int) -> Path:
+    """The checkpoint of an epoch: another file than that of the best before, which the saved state still needs."""
+    return folder / f"best-{epoch}.safetensors"
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove what a run has left if its state or best checkpoint is damaged; one line on stderr says so."""
+    try:
+        if (folder / STATE).is_file():
+            _, metadata = load_tensors(folder / STATE)
+            state = _state(metadata)
+            if state.history:
+                load_tensors(best_file(folder, state.best.epoch))
+    except DamagedError as error:
+        print(f"training: {error} was damaged on disk: the training starts anew", file=sys.stderr, flush=True)
+        shutil.rmtree(folder)
+
+
 def save_state(
-    path: Path,
+    folder: Path,
     state: State,
     moving: Mapping[str, torch.Tensor],
     average: Mapping[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> None:
-    """Write everything that changes during training to `path`, whole or not at all."""
+    """Write everything that changes during training to `folder`, whole or not at all; drop former best checkpoints."""
     tensors = {f"model.{name}": tensor for name, tensor in moving.items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
     for number, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in values.items() if value is not None}
     metadata = {"state": json.dumps(asdict(state)), "scaler": json.dumps(scaler.state_dict())}
-    write_atomic(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
+    save_tensors(folder / STATE, tensors, metadata)
+    for file in folder.glob("best-*.safetensors"):
+        if state.history and file != best_file(folder, state.best.epoch):
+            file.unlink()
 
 
 def load_state(
-    path: Path,
+    folder: Path,
     model: nn.Module,
     average: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> State:
     """Restore what `save_state` wrote into model, average, optimizer and scaler; a fresh state if nothing was saved."""
-    if not path.is_file():
+    if not (folder / STATE).is_file():
         return State()
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    tensors = load_file(path)
+    tensors, metadata = load_tensors(folder / STATE)
     model.load_state_dict(_under("model.", tensors), strict=False)
     for name, tensor in _under("average.", tensors).items():
         average[name].copy_(tensor)
@@ -93,6 +158,10 @@ def load_state(
         entries.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": entries})
     scaler.load_state_dict(json.loads(metadata["scaler"]))
+    return _state(metadata)
+
+
+def _state(metadata: Mapping[str, str]) -> State:
     saved = json.loads(metadata["state"])
     return State(**saved | {"history": [Epoch(**row) for row in saved["history"]]})
 

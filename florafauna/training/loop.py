@@ -1,6 +1,5 @@
 """Training: one loop for every model. What differs between models is data in params.yaml."""
 
-import json
 import platform
 import shutil
 import time
@@ -15,12 +14,11 @@ import pandas as pd
 import timm
 import torch
 import torchvision
-from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from florafauna.base.errors import UserError
-from florafauna.base.files import sha256_file, write_atomic, write_json
+from florafauna.base.files import sha256_file, write_json
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.base.progress import track
 from florafauna.base.randomness import rng_key
@@ -32,7 +30,19 @@ from florafauna.model.weights import InitialWeights, load_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.training._averaging import averaged, moving_tensors, update_average
 from florafauna.training._feeds import Feed, Photos, choose_feed
-from florafauna.training._resume import Epoch, State, load_state, run_key, save_state
+from florafauna.training._resume import (
+    STATE,
+    DamagedError,
+    Epoch,
+    State,
+    best_file,
+    drop_damaged,
+    load_state,
+    load_tensors,
+    run_key,
+    save_state,
+    save_tensors,
+)
 from florafauna.training._schedule import rate_at, should_stop
 from florafauna.training._trainable import (
     build,
@@ -84,6 +94,7 @@ class Parts:
     class_weights: torch.Tensor | None
     folder: Path  # of the saved state and the best checkpoint
     solve: Callable[[], Optimum] | None = None  # the head's optimum; needed by optimizer: lbfgs
+    head_seconds: float = 0.0  # what the head that training starts from took
 
 
 # --- the run ---
@@ -133,6 +144,7 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
 
     key = run_key(params.model_dump(mode="json"), job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
     folder = job.scratch / "training" / f"{job.name}-{key[:16]}"
+    drop_damaged(folder)
     with memory_advice(
         lambda: f"lower models.{job.name}.batch_size ({params.batch_size}) and raise accumulate, or lower train_size."
     ):
@@ -145,10 +157,11 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
         # --- head ---
         class_weights = _class_weights(train_store, params, compute)
         solve = partial(solve_head, feed, model, weights_sha256, features, params.label_smoothing, class_weights)
-        if params.head_init == "probe" and not (folder / "state.safetensors").is_file():
+        head_seconds = 0.0
+        if params.head_init == "probe" and not (folder / STATE).is_file():
             optimum = solve()
             put_head(model, optimum)
-            write_json(folder / "probe.json", {"seconds": optimum.seconds})
+            head_seconds = optimum.seconds
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
 
         # --- loop ---
@@ -164,10 +177,9 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
             class_weights=class_weights,
             folder=folder,
             solve=solve,
+            head_seconds=head_seconds,
         )
         state = fit(parts)
-        if params.head_init == "probe":
-            state.seconds += json.loads((folder / "probe.json").read_text(encoding="utf-8"))["seconds"]
 
         # --- result ---
         _finish(parts, state, initial, photos)
@@ -180,7 +192,8 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
 def fit(parts: Parts) -> State:
     """The loop. Returns the final state; the best checkpoint lies in `parts.folder`."""
     job, params, model = parts.job, parts.job.params, parts.model
-    state = load_state(parts.folder / "state.safetensors", model, parts.average, parts.optimizer, parts.scaler)
+    state = load_state(parts.folder, model, parts.average, parts.optimizer, parts.scaler)
+    state.seconds += parts.head_seconds
     if state.step:
         _say(job, f"resumes after step {state.step} of a run that was interrupted")
     epochs, train_on = (1, train_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
@@ -205,8 +218,7 @@ def fit(parts: Parts) -> State:
             )
             best = not state.scores or row.val_weighted_f1 > max(state.scores)
             if best:  # to disk: a state_dict kept in memory would go on changing with the model
-                tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in moving_tensors(model).items()}
-                write_atomic(parts.folder / "best.safetensors", save(tensors))
+                save_tensors(best_file(parts.folder, row.epoch), moving_tensors(model))
 
         # save and log
         state.history.append(row)
@@ -299,8 +311,12 @@ def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
     """Write the model from the best checkpoint on disk, and hold its score against the one that was logged."""
     job, model = parts.job, parts.model
-    model.load_state_dict(load_file(parts.folder / "best.safetensors"), strict=False)
-    best = max(state.history, key=lambda row: row.val_weighted_f1)
+    best = state.best
+    try:
+        tensors, _ = load_tensors(best_file(parts.folder, best.epoch))
+    except DamagedError as error:
+        raise UserError(f"{error} was damaged on disk; run `dvc repro` again.") from None
+    model.load_state_dict(tensors, strict=False)
     parameters, trainable = count_parameters(model)
     save_trained(
         job.out,
@@ -384,8 +400,7 @@ def _class_weights(store: PixelStore, params: ModelParams, compute: Compute) -> 
 
 
 def _save(parts: Parts, state: State) -> None:
-    path = parts.folder / "state.safetensors"
-    save_state(path, state, moving_tensors(parts.model), parts.average, parts.optimizer, parts.scaler)
+    save_state(parts.folder, state, moving_tensors(parts.model), parts.average, parts.optimizer, parts.scaler)
 
 
 def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:

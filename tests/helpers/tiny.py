@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def train_until_killed(job: Job, saves: int | None, between_saves: float, log: P
     if saves is not None:
         sys.addaudithook(_killer(saves))
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file, redirect_stdout(file):
+    with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
         training.train(job)
 
 

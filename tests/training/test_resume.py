@@ -77,3 +77,31 @@ def test_a_changed_rate_does_not_go_on_from_the_state_of_another_run(place: Plac
     assert run(fresh, None, NEVER) == 0
     assert "resumes after step" not in log(second).read_text()
     assert files(second) == files(fresh)
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", ["a tensor of the state", "the epoch in its header", "the best checkpoint", "cut"])
+def test_a_damaged_state_is_said_once_and_the_training_starts_anew(place: Place, tmp_path: Path, damage: str) -> None:
+    model = params(head_init="probe", epochs=3)
+    unkilled, killed = place.job(tmp_path / "a", model), place.job(tmp_path / "b", model)
+    assert run(unkilled, None, NEVER) == 0
+    assert run(killed, 8, NEVER) == -signal.SIGKILL  # after the features, a best checkpoint and a state
+    (state,) = killed.scratch.glob("training/*/state.safetensors")
+    best = sorted(killed.scratch.glob("training/*/best-*.safetensors"))[0]
+    if damage == "the best checkpoint":
+        flip(best, -9)
+    elif damage == "cut":
+        state.write_bytes(state.read_bytes()[:-9])
+    else:
+        epoch = state.read_bytes().index(b'epoch\\": ') + len(b'epoch\\": ')
+        flip(state, -9 if damage == "a tensor of the state" else epoch)
+    assert run(killed, None, NEVER) == 0
+    (said,) = [line for line in log(killed).read_text().splitlines() if "damaged" in line]
+    assert str(best if damage == "the best checkpoint" else state) in said
+    assert "resumes after step" not in log(killed).read_text()
+    assert files(killed) == files(unkilled)

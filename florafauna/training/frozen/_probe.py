@@ -3,7 +3,7 @@
 `optimizer: lbfgs` takes it for the head; `head_init: probe` starts fine-tuning from it (LP-FT, Kumar et al. 2022).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from florafauna.model.network import classifier_paths
 from florafauna.training._feeds import Batch, FeatureFeed, Feed, cache_key
 from florafauna.training.frozen import _logistic
 from florafauna.training.frozen._logistic import Optimum, Samples
-from florafauna.training.frozen.features import Features, remember
+from florafauna.training.frozen.features import Features, NotRememberedError, hold, remember
 
 
 class NotLinearError(UserError):
@@ -41,8 +41,8 @@ def solve_head(
 ) -> Optimum:
     """The best head for the fixed views of the training photos, or without `views` for the photos as evaluated.
 
-    Features are remembered in `cache`, as those of a frozen prefix are. Raises `NotLinearError` where the model has no
-    one linear layer that gives its logits.
+    Features are remembered in `cache`, as those of a frozen prefix are, or held in memory where that is not possible.
+    Raises `NotLinearError` where the model has no one linear layer that gives its logits.
     """
     classifier, photos = linear_classifier(model), feed.photos
     train, val = classifier_features(feed, model, weights_sha256, cache)
@@ -83,19 +83,30 @@ def classifier_features(
     if isinstance(feed, FeatureFeed) and _are_inputs(feed, model):
         return feed.train, feed.val
     views = max(1, feed.photos.params.views)
-    width = linear_classifier(model).weight.shape[1]
+    sample = (torch.empty(0, linear_classifier(model).weight.shape[1]),)
+    held = False
 
-    def remembered(view: int | None, batches: Iterator[Batch], title: str) -> Features:
-        photos = len(feed.photos.val if view is None else feed.photos.train)
+    def features(view: int | None, batches: Callable[[], Iterator[Batch]], title: str) -> Features:
+        nonlocal held
+        photos = len(feed.photos.of(view))
         key = cache_key(feed.photos, weights_sha256, ("head", *classifier_paths(model)), view)
-        inputs = partial(track, classifier_inputs(feed, model, batches), title, -(-photos // PREDICTION_BATCH))
-        return remember(cache / key, photos, (torch.empty(0, width),), inputs)
+
+        def inputs() -> Iterator[tuple[torch.Tensor]]:
+            return track(classifier_inputs(feed, model, batches()), title, -(-photos // PREDICTION_BATCH))
+
+        try:
+            return remember(cache / key, photos, sample, inputs)
+        except NotRememberedError as reason:
+            if not held:
+                print(f"features for the head stay in memory, for this run alone: {reason}", flush=True)
+            held = True
+            return hold(photos, sample, inputs())
 
     train = tuple(
-        remembered(view, feed.fixed(view), f"features for the head, view {view + 1} of {views}")
+        features(view, partial(feed.fixed, view), f"features for the head, view {view + 1} of {views}")
         for view in range(views)
     )
-    return train, remembered(None, feed.validation(), "features for the head, validation")
+    return train, features(None, feed.validation, "features for the head, validation")
 
 
 @torch.inference_mode()

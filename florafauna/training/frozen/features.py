@@ -1,10 +1,15 @@
-"""A frozen prefix's features on disk: one memory-mapped file a view and value, computed once, bounded in total."""
+"""A frozen prefix's features on disk: one memory-mapped file a view and value, computed once, bounded in total.
+
+Files carry checksums: what was damaged on disk is computed again. What cannot be kept there is no error of a training.
+"""
 
 import json
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +20,11 @@ from florafauna.base.files import atomic_path, write_json
 
 LIMIT_BYTES = 64 << 30  # of all remembered features together; the least recently used go first
 SHARE_OF_FREE_DISK = 0.5
+COMPLETE = "complete.json"  # written last: how many photos, the seconds that they took, a checksum a value
 
 
-class TooLargeError(Exception):
-    """The features would not fit on the disk; the message says how large they are."""
+class NotRememberedError(Exception):
+    """The features cannot be kept on disk; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -54,51 +60,123 @@ class Features:
 def remember(
     folder: Path, photos: int, sample: Sequence[torch.Tensor], compute: Callable[[], Iterable[Sequence[torch.Tensor]]]
 ) -> Features:
-    """The features in `folder`, computed on the first call.
+    """The features in `folder`, computed on the first call, and again where the disk has changed them.
 
     `sample` is any batch of features (it gives shapes and dtypes); `compute()` yields batches in the order of the
-    photos. Raises `TooLargeError` rather than fill the disk.
+    photos. Raises `NotRememberedError` rather than fill the disk.
     """
-    values = tuple(Value(tuple(value.shape[1:]), value.dtype) for value in sample)
+    values = values_of(sample)
     paths = [folder / f"{number}.bin" for number in range(len(values))]
-    if not (folder / "complete.json").is_file():
-        needed = photos * sum(value.row_bytes for value in values)
-        _make_room(folder.parent, needed)
-        start = time.monotonic()
-        _write(paths, photos, compute())
-        write_json(folder / "complete.json", {"photos": photos, "seconds": time.monotonic() - start})
-    (folder / "complete.json").touch()  # when it was last used
-    seconds = float(json.loads((folder / "complete.json").read_text(encoding="utf-8"))["seconds"])
-    maps = [
-        np.memmap(path, dtype=np.uint8, mode="c", shape=(photos, value.row_bytes))  # torch warns of read-only arrays
-        for path, value in zip(paths, values, strict=True)
-    ]
+    with _on_disk(folder):
+        seconds = _seconds_of_whole(folder, paths, [photos * value.row_bytes for value in values])
+        if seconds is None:
+            reserve({folder: photos * sum(value.row_bytes for value in values)})
+            start = time.monotonic()
+            checksums = _write(paths, photos, compute())
+            seconds = time.monotonic() - start
+            write_json(folder / COMPLETE, {"photos": photos, "seconds": seconds, "checksums": checksums})
+        (folder / COMPLETE).touch()  # when it was last used
+        maps = [
+            np.memmap(path, np.uint8, mode="c", shape=(photos, value.row_bytes))  # torch warns of read-only arrays
+            for path, value in zip(paths, values, strict=True)
+        ]
     return Features(values, tuple(maps), seconds)
 
 
-def _write(paths: list[Path], photos: int, batches: Iterable[Sequence[torch.Tensor]]) -> None:
+def hold(photos: int, sample: Sequence[torch.Tensor], batches: Iterable[Sequence[torch.Tensor]]) -> Features:
+    """The same in memory, for this run alone."""
+    values, start, done = values_of(sample), time.monotonic(), 0
+    maps = [np.empty((photos, value.row_bytes), np.uint8) for value in values]
+    for batch in batches:
+        for rows, tensor in zip(maps, batch, strict=True):
+            rows[done : done + len(tensor)] = _bytes(tensor).reshape(len(tensor), -1)
+        done += len(batch[0])
+    _check_count(done, photos)
+    return Features(values, tuple(maps), time.monotonic() - start)
+
+
+def values_of(sample: Sequence[torch.Tensor]) -> tuple[Value, ...]:
+    """The shapes and dtypes of a batch of features."""
+    return tuple(Value(tuple(value.shape[1:]), value.dtype) for value in sample)
+
+
+def reserve(sizes: Mapping[Path, int]) -> None:
+    """See that the features of all these folders fit on disk, in bytes, before the first of them is computed.
+
+    Drops the least recently used features of others until what is missing fits under the limit. Raises
+    `NotRememberedError` where it does not, or takes more than half of the free disk.
+    """
+    cache = next(iter(sizes)).parent
+    needed = sum(size for folder, size in sizes.items() if not (folder / COMPLETE).is_file())
+    with _on_disk(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        entries = sorted(cache.glob(f"*/{COMPLETE}"), key=lambda path: (path.stat().st_mtime, path))
+        taken = {
+            entry.parent: sum(file.stat().st_size for file in entry.parent.iterdir() if file.is_file())
+            for entry in entries
+        }
+        for folder in [folder for folder in taken if folder not in sizes]:
+            if sum(taken.values()) + needed <= LIMIT_BYTES:
+                break
+            shutil.rmtree(folder)
+            del taken[folder]
+        free = shutil.disk_usage(cache).free
+        allowed = min(LIMIT_BYTES - sum(taken.values()), int(free * SHARE_OF_FREE_DISK))
+    if needed > allowed:
+        raise NotRememberedError(
+            f"{needed / 1e6:,.0f} MB of features, and {max(0, allowed) / 1e6:,.0f} MB may be used of the "
+            f"{free / 1e6:,.0f} MB free in {cache}"
+        )
+
+
+def _seconds_of_whole(folder: Path, paths: Sequence[Path], sizes: Sequence[int]) -> float | None:
+    """What the features in `folder` took to compute; None where there are none, or none that are as they were."""
+    if not (folder / COMPLETE).is_file():
+        return None
+    try:
+        known = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+        if [path.stat().st_size for path in paths] == sizes and list(map(_checksum, paths)) == known["checksums"]:
+            return float(known["seconds"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    (folder / COMPLETE).unlink()
+    print(f"features: {folder} was damaged on disk and is computed again", file=sys.stderr, flush=True)
+    return None
+
+
+def _checksum(path: Path) -> int:
+    return zlib.crc32(np.memmap(path, dtype=np.uint8, mode="r").data) if path.stat().st_size else 0
+
+
+def _write(paths: list[Path], photos: int, batches: Iterable[Sequence[torch.Tensor]]) -> list[int]:
+    """Returns the files' checksums."""
+    checksums, written = [0] * len(paths), 0
     with ExitStack() as stack:
         temporaries = [stack.enter_context(atomic_path(path)) for path in paths]
         files = [stack.enter_context(temporary.open("wb")) for temporary in temporaries]
-        written = 0
         for batch in batches:
-            for file, tensor in zip(files, batch, strict=True):
-                file.write(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+            for number, (file, tensor) in enumerate(zip(files, batch, strict=True)):
+                data = _bytes(tensor).data
+                file.write(data)
+                checksums[number] = zlib.crc32(data, checksums[number])
             written += len(batch[0])
-        if written != photos:
-            raise RuntimeError(f"{written} rows of features for {photos} photos")
+        _check_count(written, photos)
+    return checksums
 
 
-def _make_room(cache: Path, needed: int) -> None:
-    """Drop the least recently used features until `needed` bytes fit under the limit and into the disk's free half."""
-    cache.mkdir(parents=True, exist_ok=True)
-    entries = sorted(cache.glob("*/complete.json"), key=lambda path: (path.stat().st_mtime, path))
-    sizes = {entry: sum(file.stat().st_size for file in entry.parent.iterdir()) for entry in entries}
-    for entry in entries:
-        if sum(sizes.values()) + needed <= LIMIT_BYTES:
-            break
-        shutil.rmtree(entry.parent)
-        del sizes[entry]
-    allowed = min(LIMIT_BYTES, int(shutil.disk_usage(cache).free * SHARE_OF_FREE_DISK))
-    if needed > allowed:
-        raise TooLargeError(f"{needed / 1e9:.1f} GB of features where {allowed / 1e9:.1f} GB are allowed")
+def _bytes(tensor: torch.Tensor) -> np.ndarray:
+    flat: np.ndarray = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+    return flat
+
+
+def _check_count(rows: int, photos: int) -> None:
+    if rows != photos:
+        raise RuntimeError(f"{rows} rows of features for {photos} photos")
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotRememberedError(f"{folder} cannot be used ({error.strerror or error})") from None
