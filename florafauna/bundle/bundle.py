@@ -90,6 +90,7 @@ def predict_logits(
     """
     if list(store.labels) != bundle.labels:
         raise UserError(f"the photos in {store.folder} have other classes than the model; run `dvc repro`.")
+    store.verify()
     data = bundle.data
     view = EvalView(data.test_size, data.crop_pct, data.interpolation)
     drawn = batches(store, view, range(len(store)), PREDICTION_BATCH, workers=workers)

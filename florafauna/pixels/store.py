@@ -1,15 +1,18 @@
 """The pixel store, to read: photos as uint8, memory-mapped, one folder a split with `pixels` and `index.parquet`.
 
-`pixels` holds shards, files of about eight photos each; why is said where they are written.
+`pixels` holds shards, files of about eight photos each; why is said where they are written. Shards and index carry
+checksums, since a model trained on pixels that a disk has changed looks like any other.
 """
 
 import json
 import mmap
 import os
+import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,17 @@ from florafauna.base.files import sha256_file
 from florafauna.base.texts import AT_ONCE, Texts
 
 MAPPED = 256  # shards at a time: each takes a file descriptor, of which a process may have 1024
+CACHE = Path(".dvc/cache/files/md5")  # where DVC keeps its objects, each named by the MD5 of what it held
+
+
+def checksum(file: Path) -> int:
+    """CRC-32 of a file's bytes, at 2 GB/s a core."""
+    return zlib.crc32(file.read_bytes())
+
+
+def metadata_checksum(metadata: Mapping[str, str]) -> str:
+    """Of an index's metadata, for the checksums of Parquet are those of its pages alone."""
+    return str(zlib.crc32(json.dumps(sorted(metadata.items())).encode()))
 
 
 class PixelStore:
@@ -30,12 +44,13 @@ class PixelStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._is_verified = False
         if not (folder / "index.parquet").is_file() or not (folder / "pixels").is_dir():
             raise UserError(f"{folder} holds no stored photos; run `dvc pull {folder}` or `dvc repro preprocess`.")
         try:
             expected = self._shard_sizes()
-        except (pa.ArrowInvalid, KeyError) as error:
-            raise UserError(f"{folder}/index.parquet cannot be read ({error}); run `dvc checkout {folder}`.") from None
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise self._unreadable(error) from None
         found = {file.name: file.stat().st_size for file in os.scandir(folder / "pixels") if file.is_file()}
         wrong = [name for name, size in expected.items() if found.get(name) != size]
         if wrong:
@@ -51,10 +66,36 @@ class PixelStore:
         return {"folder": self.folder}  # a worker maps the file itself
 
     def table(self, *columns: str) -> pd.DataFrame:
-        """One row a photo, sorted by path: path, label, target, held_out, group, cluster, sha256, height, width, shard
-        and offset, or some of these."""
+        """One row a photo, sorted by path: path, label, target, held_out, group, cluster, sha256, height, width, shard,
+        offset and checksum (of the shard), or some of these."""
         with pq.ParquetFile(self.folder / "index.parquet", pre_buffer=False) as file:
             return file.read(list(columns) or None, use_threads=False).to_pandas()
+
+    def verify(self) -> None:
+        """Hold all files against their checksums, the first time; `UserError` names one that the disk has changed."""
+        if self._is_verified:
+            return
+        try:
+            for _ in self._parts():
+                pass
+            metadata = {key.decode(): value.decode() for key, value in self._metadata.items()}
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise self._unreadable(error) from None
+        if metadata.pop("checksum", "") != metadata_checksum(metadata):
+            raise self._unreadable("the checksum of its metadata differs")
+        names, _, expected = self._layout
+        files = [self.folder / "pixels" / name for name in names]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for file, wanted, found in zip(files, expected, pool.map(checksum, files), strict=True):
+                if found != wanted:
+                    raise UserError(f"{file} was damaged on disk (its checksum differs); {_remedy(file)}.")
+        self._is_verified = True
+
+    def _unreadable(self, error: object) -> UserError:
+        return UserError(
+            f"{self.folder}/index.parquet cannot be read ({error}); delete it and run `dvc checkout {self.folder}` or "
+            "`dvc repro preprocess`."
+        )
 
     @cached_property
     def names(self) -> Texts:
@@ -81,9 +122,9 @@ class PixelStore:
         return digest.hexdigest()
 
     def _parts(self, *columns: str) -> Iterator[pa.RecordBatch]:
-        """Some columns of the index, a few rows at a time: read whole, Arrow takes several times what they hold."""
-        with pq.ParquetFile(self.folder / "index.parquet", pre_buffer=False) as file:
-            yield from file.iter_batches(AT_ONCE, columns=list(columns), use_threads=False)
+        """Some columns of the index, or all, a few rows at a time: Arrow takes several times what they hold."""
+        with pq.ParquetFile(self.folder / "index.parquet", pre_buffer=False, page_checksum_verification=True) as file:
+            yield from file.iter_batches(AT_ONCE, columns=list(columns) or None, use_threads=False)
 
     @cached_property
     def _metadata(self) -> dict[bytes, bytes]:
@@ -112,18 +153,22 @@ class PixelStore:
         return {"n": len(self), "sha256": sha256_file(self.folder / "index.parquet")}
 
     @cached_property
-    def _layout(self) -> tuple[list[str], np.ndarray]:
-        """The shards' names; and of each photo the number of its shard, offset, height and width, int64 (photos, 4)."""
+    def _layout(self) -> tuple[list[str], np.ndarray, list[int]]:
+        """The shards' names; of each photo the number of its shard, offset, height and width, int64 (photos, 4); and
+        the shards' checksums."""
         numbers: dict[str, int] = {}
+        checksums: dict[str, int] = {}
         places = [np.empty((0, 4), dtype=np.int64)]
-        for part in self._parts("shard", "offset", "height", "width"):
-            shards = [numbers.setdefault(name, len(numbers)) for name in part["shard"].to_pylist()]
+        for part in self._parts("shard", "offset", "height", "width", "checksum"):
+            names = part["shard"].to_pylist()
+            shards = [numbers.setdefault(name, len(numbers)) for name in names]
+            checksums |= zip(names, part["checksum"].to_pylist(), strict=True)
             others = (part[name].to_numpy() for name in ("offset", "height", "width"))
             places.append(np.stack([shards, *others], axis=1, dtype=np.int64))
-        return list(numbers), np.concatenate(places)
+        return list(numbers), np.concatenate(places), [checksums[name] for name in numbers]
 
     def _shard_sizes(self) -> dict[str, int]:
-        names, places = self._layout
+        names, places, _ = self._layout
         sizes = np.zeros(len(names), dtype=np.int64)
         np.maximum.at(sizes, places[:, 0], places[:, 1] + places[:, 2] * places[:, 3] * 3)
         return dict(zip(names, sizes.tolist(), strict=True))
@@ -140,3 +185,20 @@ class PixelStore:
         """uint8 (height, width, 3), a read-only view of the mapped file."""
         shard, offset, height, width = self._layout[1][row].tolist()
         return self._shard(shard)[offset : offset + height * width * 3].reshape(height, width, 3)
+
+
+def _remedy(file: Path) -> str:
+    """What brings a shard back. DVC takes an object of its cache to be what its name says: it cannot mend that."""
+    for listing in CACHE.glob("*/*.dir"):
+        for entry in json.loads(listing.read_bytes()):
+            if entry["relpath"] == f"pixels/{file.name}":
+                md5 = entry["md5"]
+                copy = CACHE / md5[:2] / md5[2:]
+                if copy.is_file() and _md5(copy) != md5:
+                    return f"so was {copy}, DVC's own copy: delete both and run `dvc pull` or `dvc repro preprocess`"
+    return f"delete it and run `dvc checkout {file.parent.parent}` or `dvc repro -f preprocess`"
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as opened:
+        return file_digest(opened, "md5").hexdigest()

@@ -1,9 +1,13 @@
-"""The shards of earlier runs, kept by hard link outside DVC's outs, so that unchanged photos are not decoded again."""
+"""The shards of earlier runs, kept by hard link outside DVC's outs, so that unchanged photos are not decoded again.
+
+They are held against their checksums before they are used: what was damaged on disk is decoded again.
+"""
 
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -16,8 +20,9 @@ import pyarrow.parquet as pq
 
 from florafauna.base.code import code_hash
 from florafauna.base.files import fingerprint
+from florafauna.pixels.store import checksum
 
-COLUMNS = ["sha256", "height", "width", "shard", "offset"]
+COLUMNS = ["sha256", "height", "width", "shard", "offset", "checksum"]
 SCHEMA = pa.schema([(name, pa.string() if name in ("sha256", "shard") else pa.int64()) for name in COLUMNS])
 Kept: TypeAlias = tuple[Path, int] | None  # a file and an offset; None for a photo that is not kept
 
@@ -33,9 +38,10 @@ class KeptPixels:
         layout = code_hash(__name__, "florafauna.preprocess._write")
         self.folder = folder / fingerprint([decoder, layout, store_size])[:16]
         self._shards = self.folder / "shards"
-        self._said = False
+        self._said = set[str]()
+        self._checked = set[str]()
         try:
-            for other in folder.glob("*"):
+            for other in folder.glob("*/"):
                 if other != self.folder:
                     shutil.rmtree(other)
             self._shards.mkdir(parents=True, exist_ok=True)
@@ -43,6 +49,7 @@ class KeptPixels:
         except OSError as error:
             self._say(f"{self.folder} cannot be used", error, "this run decodes all photos, and so does the next")
             self._places = SCHEMA.empty_table()
+        self._checksums = dict(zip(*(self._places[name].to_pylist() for name in ("shard", "checksum")), strict=True))
 
     def __enter__(self) -> Self:
         return self
@@ -52,30 +59,35 @@ class KeptPixels:
     ) -> None:
         """Drop the shards that no store has any more."""
         if kind is None and self._shards.is_dir():
-            used = {name for index in self.folder.glob("*.parquet") for name in _shards_of(index)}
+            used = {name for index in self._indexes() for name in _shards_of(index)}
             for shard in list(self._shards.iterdir()):
-                if shard.name not in used:
+                if shard.name not in used and shard.is_file():
                     shard.unlink()
 
-    def link(self, names: Iterable[str], folder: Path) -> set[str]:
-        """Link the shards that are kept of `names` into `folder`; returns their names."""
-        linked = set[str]()
+    def link(self, names: Iterable[str], folder: Path) -> dict[str, int]:
+        """Link the shards that are kept of `names` into `folder`; returns their checksums by name."""
+        linked = dict[str, int]()
+        self._drop_damaged(self._checksums.keys() & set(names))
         try:
-            for name in set(self._places["shard"].unique().to_pylist()).intersection(names):
+            for name in self._checksums.keys() & set(names):
                 os.link(self._shards / name, folder / name)
-                linked.add(name)
+                linked[name] = self._checksums[name]
         except OSError as error:  # a file system without links, or too many of one file
             self._say(f"{self._shards} cannot be linked to {folder}", error, "what is kept is copied")
         return linked
 
     def find(self, index: pd.DataFrame) -> list[Kept]:
         """Where the pixels of each photo in `index` (sha256, height, width) are kept."""
+        wanted = self._places.filter(pc.is_in(self._places["sha256"], pa.array(index["sha256"])))
+        self._drop_damaged(wanted["shard"].unique().to_pylist())
         row = pc.index_in(pa.array(index["sha256"]), self._places["sha256"].combine_chunks()).fill_null(-1).to_numpy()
         known = np.flatnonzero(row >= 0)
         old, new = self._places.take(row[known]), index.iloc[known]
         same = (old["height"].to_numpy() == new["height"]) & (old["width"].to_numpy() == new["width"])
         found: list[Kept] = [None] * len(index)
-        places = zip(known[same], *(old.filter(pa.array(same))[name].to_pylist() for name in COLUMNS[3:]), strict=True)
+        places = zip(
+            known[same], *(old.filter(pa.array(same))[name].to_pylist() for name in ("shard", "offset")), strict=True
+        )
         for at, shard, offset in places:
             found[at] = self._shards / shard, offset
         return found
@@ -92,13 +104,44 @@ class KeptPixels:
             self._say(f"{store} cannot be linked to {self.folder}", error, "the next run decodes its photos again")
 
     def _say(self, what: str, error: OSError, result: str) -> None:
-        if not self._said:
-            print(f"preprocess: {what} ({error.strerror or error}): {result}", file=sys.stderr, flush=True)
-            self._said = True
+        self._say_once("unusable", f"{what} ({error.strerror or error}): {result}")
+
+    def _say_once(self, kind: str, what: str) -> None:
+        if kind not in self._said:
+            print(f"preprocess: {what}", file=sys.stderr, flush=True)
+            self._said.add(kind)
+
+    def _drop_damaged(self, shards: Iterable[str]) -> None:
+        """Forget those of `shards` that are not as they were written."""
+        new = sorted(set(shards) - self._checked)
+        self._checked.update(new)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(checksum, (self._shards / name for name in new))
+            damaged = [name for name, now in zip(new, found, strict=True) if now != self._checksums[name]]
+        if damaged:
+            first = self._shards / damaged[0]
+            self._say_once(
+                "damaged", f"{first} was damaged on disk: what is damaged of the kept pixels is decoded again"
+            )
+            for name in damaged:
+                (self._shards / name).unlink()
+                del self._checksums[name]
+            self._places = self._places.filter(pc.invert(pc.is_in(self._places["shard"], pa.array(damaged))))
+
+    def _indexes(self) -> Iterator[Path]:
+        return self.folder.glob("[!.]*.parquet")
+
+    def _places_in(self, index: Path) -> pa.Table:
+        try:
+            return _places_of(index)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            self._say_once("damaged", f"{index} was damaged on disk ({error}): its photos are decoded again")
+            index.unlink(missing_ok=True)
+            return SCHEMA.empty_table()
 
     def _read(self) -> pa.Table:
         """COLUMNS of the photos whose shards are there, as long as they were written."""
-        places = pa.concat_tables([SCHEMA.empty_table(), *map(_places_of, self.folder.glob("*.parquet"))])
+        places = pa.concat_tables([SCHEMA.empty_table(), *map(self._places_in, self._indexes())])
         ends = pc.add(places["offset"], pc.multiply(pc.multiply(places["height"], places["width"]), 3))
         ends = places.append_column("end", ends).group_by("shard").aggregate([("end", "max")])
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._shards)}
@@ -117,10 +160,9 @@ def read_kept(kept: tuple[Path, int], length: int) -> bytes:
 
 
 def _places_of(index: Path) -> pa.Table:
-    try:
-        return pq.read_table(index, columns=COLUMNS).replace_schema_metadata().cast(SCHEMA)
-    except (pa.ArrowInvalid, KeyError):  # what a killed run left
-        return SCHEMA.empty_table()
+    """COLUMNS of an index; raises what Arrow raises where it is damaged, an OSError or an ArrowException."""
+    table = pq.read_table(index, columns=COLUMNS, page_checksum_verification=True)
+    return table.replace_schema_metadata().cast(SCHEMA)
 
 
 def _shards_of(index: Path) -> set[str]:

@@ -7,10 +7,12 @@ bytes, so that this stage links them and DVC neither hashes nor copies nor pushe
 fewer files for DVC to list, smaller ones less to copy for a new photo.
 """
 
+import errno
 import json
 import os
 import shutil
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +33,7 @@ from florafauna.base.texts import AT_ONCE
 from florafauna.photos.sources import Source
 from florafauna.photos.workers import Workers, in_flight, one_thread
 from florafauna.pixels.resize import resize
+from florafauna.pixels.store import metadata_checksum
 from florafauna.preprocess._kept import Kept, KeptPixels, read_kept
 from florafauna.preprocess.decode import decode, decoder, stored_size
 
@@ -51,6 +54,7 @@ class Place:
     path: str
     height: int
     width: int
+    sha256: str
     kept: Kept
 
 
@@ -70,22 +74,29 @@ class ShardWriter:
     store_size: int
     folder: Path
 
-    def __call__(self, shards: list[Shard]) -> list[Place]:
-        """Write `shards`; returns their photos."""
+    def __call__(self, shards: list[Shard]) -> list[tuple[str, int]]:
+        """Write `shards`; returns for each photo the name and the checksum of its shard."""
+        written = []
         for shard in shards:
+            checksum = 0
             with (self.folder / shard.name).open("wb", buffering=0) as file:
                 for place in shard.places:
                     size = place.height * place.width * 3
                     pixels = self._decoded(place) if place.kept is None else read_kept(place.kept, size)
                     if file.write(pixels) != len(pixels):
-                        raise OSError("the disk is full")
-        return [place for shard in shards for place in shard.places]
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    checksum = zlib.crc32(pixels, checksum)
+            written += [(shard.name, checksum)] * len(shard.places)
+        return written
 
     def _decoded(self, place: Place) -> memoryview:
         try:
-            pixels = decode(self.source.read(place.path), self.store_size, resize)
+            data = self.source.read(place.path)
+            pixels = decode(data, self.store_size, resize) if sha256_bytes(data) == place.sha256 else None
         except Exception as error:  # Pillow raises a dozen classes for a file that changed since the audit
             raise _changed(place, str(error)) from None
+        if pixels is None:
+            raise _changed(place, "its content is another")
         if pixels.shape != (place.height, place.width, 3):
             raise _changed(place, f"its stored size is {pixels.shape[1]} × {pixels.shape[0]}")
         return pixels.data.cast("B")
@@ -115,17 +126,18 @@ def build_store(
         shutil.rmtree(files, ignore_errors=True)
         files.mkdir()
         try:
-            decoded = _write_shards(rows, index, source, files, store_size, kept, workers)
+            decoded, checksums = _write_shards(rows, index, source, files, store_size, kept, workers)
         except BaseException:
             shutil.rmtree(files)
             raise
+        index["checksum"] = index["shard"].map(checksums).astype("int64")
         table = pa.Table.from_pandas(index, preserve_index=False)
         metadata = {"labels": json.dumps(labels), "store_size": str(store_size), "decoder": decoder()}
         if ancestors is not None and any(ancestors):
             metadata["ancestors"] = json.dumps(ancestors)
-        table = table.replace_schema_metadata(metadata)
+        table = table.replace_schema_metadata(metadata | {"checksum": metadata_checksum(metadata)})
         with atomic_path(folder / "index.parquet") as temporary:
-            pq.write_table(table, temporary, row_group_size=AT_ONCE)
+            pq.write_table(table, temporary, row_group_size=AT_ONCE, write_page_checksum=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.") from None
     return decoded
@@ -139,11 +151,11 @@ def _write_shards(
     store_size: int,
     kept: KeptPixels | None,
     workers: int | None,
-) -> int:
-    """Link or write every file of `index`; returns how many photos were decoded."""
+) -> tuple[int, dict[str, int]]:
+    """Link or write every file of `index`; returns how many photos were decoded, and the files' checksums."""
     names = set(index["shard"])
-    linked = kept.link(names, files) if kept is not None else set[str]()
-    missing = (~index["shard"].isin(linked)).to_numpy(dtype=bool)
+    linked = kept.link(names, files) if kept is not None else dict[str, int]()
+    missing = (~index["shard"].isin(linked.keys())).to_numpy(dtype=bool)
     rest = index[missing] if linked else index  # a selection would be a copy
     _check_space(files, int((rest["height"] * rest["width"]).sum()) * 3)
     known = kept.find(rest) if kept is not None else [None] * len(rest)
@@ -151,17 +163,16 @@ def _write_shards(
     writer = ShardWriter(source, store_size, files)
     work = int((rows["width"] * rows["height"] + A_PHOTO).to_numpy()[missing][new].sum())
     written = _write_all(writer, _shards(rest, known), workers, work)
-    for _ in track(written, f"preprocess {files.parent.name}", len(rest)):
-        pass
+    checksums = dict(track(written, f"preprocess {files.parent.name}", len(rest)))
     with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:  # all at last: by now most is on the disk
-        for _ in pool.map(flush, (files / name for name in names - linked)):
+        for _ in pool.map(flush, (files / name for name in names - linked.keys())):
             pass
     flush(files)
-    return int(new.sum())
+    return int(new.sum()), linked | checksums
 
 
 def _index(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
-    """COLUMNS, the stored height and width, the shard, and where in it the pixels lie."""
+    """COLUMNS, the stored height and width, the shard, and where in it the pixels lie; its checksum is added later."""
     sizes = np.zeros((len(rows), 2), np.int64)
     shards, contents, number = list[str](), list[str](), np.zeros(len(rows), np.int64)
     for at, (sha256, width, height) in enumerate(_row_by_row(rows, ["sha256", "width", "height"])):
@@ -199,15 +210,15 @@ def _shards(index: pd.DataFrame, known: Sequence[Kept]) -> Iterator[Shard]:
     """The files to be written; a series of equal photos may need the same one twice, which is written once."""
     written = set[str]()
     shard = None
-    photos = _row_by_row(index, ["path", "height", "width", "shard", "offset"])
-    for (path, height, width, name, offset), kept in zip(photos, known, strict=True):
+    photos = _row_by_row(index, ["path", "height", "width", "sha256", "shard", "offset"])
+    for (path, height, width, sha256, name, offset), kept in zip(photos, known, strict=True):
         if offset == 0:
             if shard is not None:
                 yield shard
             shard = Shard(name, []) if name not in written else None
             written.add(name)
         if shard is not None:
-            shard.places.append(Place(path, height, width, kept))
+            shard.places.append(Place(path, height, width, sha256, kept))
     if shard is not None:
         yield shard
 
@@ -221,8 +232,10 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _write_all(writer: ShardWriter, shards: Iterator[Shard], workers: int | None, work: int) -> Iterator[Place]:
-    """Write all `shards`, by processes or, where there is too little `work` for them, threads; yields photos done."""
+def _write_all(
+    writer: ShardWriter, shards: Iterator[Shard], workers: int | None, work: int
+) -> Iterator[tuple[str, int]]:
+    """Write all `shards`, by processes or, where there is too little `work` for them, threads; see `ShardWriter`."""
     few = workers is None and work <= WORTH_PROCESSES
     workers = workers or os.cpu_count() or 1
     if workers == 1:

@@ -131,6 +131,8 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
     # --- model ---
     initial = load_initial_weights(job.initial)
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
+    train_store.verify()
+    val_store.verify()
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
     groups = parameter_groups(model, params)

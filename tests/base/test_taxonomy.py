@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
+from florafauna.base.files import sha256_file
 from florafauna.base.taxonomy import ancestors_of
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess.preprocess import preprocess
@@ -65,7 +66,7 @@ def stores(root: Path, rows: list[dict[str, str]]) -> Path:
             path = f"{target}{split}.png"
             Image.fromarray(np.full((40, 40, 3), 9 * target, np.uint8)).save(root / "photos" / path)
             facts = {"path": path, "target": target, "split": split, "held_out": "", "group": "", "cluster": ""}
-            manifest.append({**row, **facts, "sha256": path, "width": 40, "height": 40})
+            manifest.append({**row, **facts, "sha256": sha256_file(root / "photos" / path), "width": 40, "height": 40})
     pd.DataFrame(manifest).sort_values("path").to_csv(root / "manifest.csv", index=False)
     preprocess(root / "manifest.csv", root / "photos", root / "out", 32, root / "kept", workers=1)
     return root / "out"

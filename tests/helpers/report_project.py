@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from florafauna.base.files import write_atomic, write_json
+from florafauna.base.files import sha256_file, write_atomic, write_json
 from florafauna.compare.compare import compare
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._write import build_store
@@ -28,7 +28,6 @@ TAXA = {  # the class that is markup is no animal and no plant
     "Vulpes vulpes": {"kingdom": "Animalia", "class": "Mammalia", "genus": "Vulpes"},
 }
 EVALUATE = EvaluateParams(resamples=200, precision=0.6)  # what so few photos can show
-SHA256 = "5f" * 32
 MD5 = "0123456789abcdef0123456789abcdef"
 
 
@@ -103,7 +102,20 @@ def _draw(folder: Path, labels: list[str], each: int, generator: np.random.Gener
                 width, height = (44, 33) if number % 2 else (33, 40)
                 pixels = generator.integers(0, 255, (4, 4, 3), dtype=np.uint8)
                 Image.fromarray(pixels).resize((width, height)).save(folder / path)
-                rows.append([path, label, target, split, "", f"g{target}-{number // 2}", "", SHA256, width, height])
+                rows.append(
+                    [
+                        path,
+                        label,
+                        target,
+                        split,
+                        "",
+                        f"g{target}-{number // 2}",
+                        "",
+                        sha256_file(folder / path),
+                        width,
+                        height,
+                    ]
+                )
     columns = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
     return pd.DataFrame(rows, columns=columns).sort_values(["split", "path"], ignore_index=True)
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_file
 from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.bundle import load_trained, predict_logits
 from florafauna.model.settings import Architecture, ModelParams
@@ -198,7 +199,8 @@ def test_the_probe_beats_a_random_head_on_real_photos(shared: Path, tmp_path: Pa
         ]
         table = pd.DataFrame(rows).sort_values("path", ignore_index=True)
         table = table.assign(width=[w for w, _ in table["size"]], height=[h for _, h in table["size"]])
-        table = table.assign(held_out="", group="", cluster="", sha256=table["path"]).drop(columns="size")
+        digests = [sha256_file(shared / "photos" / path) for path in table["path"]]
+        table = table.assign(held_out="", group="", cluster="", sha256=digests).drop(columns="size")
         build_store(table, names, open_source(shared / "photos"), tmp_path / split, 96, workers=1)
     values: dict[str, Any] = {"train_size": 96, "batch_size": 48, "rate": 1e-12, "epochs": 1, "warmup_epochs": 0}
     weights: dict[str, Any] = {"source": "file", "file": "data/weights/w.safetensors"}

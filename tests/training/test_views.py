@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from timm.data import create_transform
 
+from florafauna.base.files import sha256_file
 from florafauna.model.settings import Augment
 from florafauna.photos.sources import open_source
 from florafauna.pixels.loading import EvalView, Loader, PixelBatch, View, batches, normalise
@@ -39,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PixelStore:
         Image.fromarray(picture(number, 60 + number, 50)).save(folder / f"{number:02d}.png")
     rows = pd.DataFrame({"path": [f"{number:02d}.png" for number in range(23)], "target": [n % 3 for n in range(23)]})
     rows = rows.assign(label=rows["target"].map(str), width=60 + rows.index, height=50)
-    rows = rows.assign(held_out="", group="", cluster="", sha256=rows["path"])
+    rows = rows.assign(held_out="", group="", cluster="", sha256=[sha256_file(folder / path) for path in rows["path"]])
     build_store(rows, ["0", "1", "2"], open_source(folder), folder / "store", 48)
     return PixelStore(folder / "store")
 
