@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
+from pipeline.forks import quick_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CODE = ["florafauna", "stages", "dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore", "data/corrections.csv"]
@@ -43,10 +44,10 @@ class Project:
     root: Path
 
     def run(self, *command: str, check: bool = True) -> Run:
-        """Run a command in the project, with this environment's python first on the path."""
+        """Run a command in the project, with this environment's python first on the path: the quick one."""
         home = Path(sys.executable).parent
         environment = os.environ | {
-            "PATH": f"{home}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([quick_python().name, str(home), os.environ["PATH"]]),
             "DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache"),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
