@@ -43,7 +43,11 @@ def quick_python() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(prefix="python-")
     client, address = Path(folder.name, "python"), str(Path(folder.name, "socket"))
     command = [sys.executable, __file__, address]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    one_thread = {
+        "OMP_NUM_THREADS": "1",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    }  # pyarrow's is a second
+    environment = os.environ | one_thread
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
