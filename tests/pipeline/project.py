@@ -43,11 +43,11 @@ class Project:
 
     root: Path
 
-    def run(self, *command: str, check: bool = True) -> Run:
-        """Run a command in the project, with this environment's python first on the path: the quick one."""
-        home = Path(sys.executable).parent
+    def run(self, *command: str, check: bool = True, quick: bool = True) -> Run:
+        """Run a command in the project, with this environment's python first on the path, or the quick one."""
+        first = [quick_python().name] if quick and sys.platform == "linux" else []
         environment = os.environ | {
-            "PATH": os.pathsep.join([quick_python().name, str(home), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([*first, str(Path(sys.executable).parent), os.environ["PATH"]]),
             "DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache"),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
@@ -98,11 +98,11 @@ class Project:
 
 
 def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after its first `dvc repro`, committed. To be copied only."""
+    """A project after its first `dvc repro`, with Python as users start it, committed. To be copied only."""
 
     def make(root: Path) -> None:
         project = new_project(root)
-        project.repro()
+        project.run("dvc", "repro", quick=False)
         project.commit("first run")
 
     return _made_once(tmp_path_factory, "finished", make)
