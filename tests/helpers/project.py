@@ -42,15 +42,15 @@ class Project:
 
     root: Path
 
-    def run(self, *command: str, check: bool = True) -> Run:
-        """Run a command in the project, with this environment's python first on the path."""
+    def run(self, *command: str, check: bool = True, columns: int = 500) -> Run:
+        """Run a command in the project, with this environment's python first on the path, in so wide a terminal."""
         home = Path(sys.executable).parent
         environment = os.environ | {
             "PATH": f"{home}{os.pathsep}{os.environ['PATH']}",
             "DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache"),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
-            "COLUMNS": "500",
+            "COLUMNS": str(columns),
         }
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if check and done.returncode:
