@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-gpu browser lint clean ci ci-pull ci-scores ci-repro ci-lock ci-drop ci-report ci-comment
+.PHONY: help setup run test test-quick test-gpu browser lint clean ci ci-pull ci-scores ci-repro ci-drop ci-report ci-comment
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 run: setup ## run the pipeline on what params.yaml names (the embedded sample) and print the result
 	dvc repro
-	python -m florafauna.summary
+	python -m florafauna.commands.summary
 
 test: setup lint browser ## run the tests, with lint and type check
 	python -m pytest
@@ -38,9 +38,10 @@ browser: setup
 	@command -v chromium >/dev/null || python -m playwright install chromium >/dev/null 2>&1 \
 	|| echo "no browser can be had here: the report's browser tests will be skipped"
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, and the direction of imports between the rooms
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
 	mypy
 
 clean: ## remove .venv and what outlives a run (not the DVC cache)
@@ -51,7 +52,7 @@ clean: ## remove .venv and what outlives a run (not the DVC cache)
 export BASE ?= main
 
 ci: ## all checks of a pull request, then the report (build/ci/report.md)
-	@$(MAKE) --no-print-directory ci-pull ci-scores ci-repro ci-lock ci-drop; \
+	@$(MAKE) --no-print-directory ci-pull ci-scores ci-repro ci-drop; \
 	code=$$?; $(MAKE) --no-print-directory ci-report; exit $$code
 
 ci-pull: setup ## fetch bundles, predictions and test pixels, and check their hashes
@@ -60,11 +61,8 @@ ci-pull: setup ## fetch bundles, predictions and test pixels, and check their ha
 ci-scores: setup ## score the cached logits again: was a metrics file edited?
 	python -m florafauna.ci scores
 
-ci-repro: setup ## dvc repro --pull --allow-missing, where nothing has to be trained
+ci-repro: setup ## dvc repro --pull --allow-missing: is nothing to be trained, and dvc.lock as committed?
 	python -m florafauna.ci repro
-
-ci-lock: setup ## is dvc.lock what is committed?
-	python -m florafauna.ci lock
 
 ci-drop: setup ## did a score fall below its interval on BASE?
 	python -m florafauna.ci drop

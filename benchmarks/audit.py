@@ -14,8 +14,8 @@ from PIL import Image
 from benchmarks.photos import draw
 from benchmarks.results import Section
 from benchmarks.timing import Pairs, in_turn, pairs, per_second
-from florafauna.audit import audit
-from florafauna.sources import open_source
+from florafauna.audit.audit import audit
+from florafauna.photos.sources import open_source
 
 SETS = ((800, 600, 24, 960), (4000, 3000, 4, 96))  # width, height, different pictures, photos
 ADDED_TO = ((800, 600, 24, 12_000), (4000, 3000, 4, 1000))

@@ -1,42 +1,39 @@
 """Duplicates: how many planted copies are found, how many distinct photos are merged, and what 100,000 photos cost."""
 
-import hashlib
 import io
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image, ImageOps
 
 from benchmarks.results import Section
-from florafauna.conflicts import label_conflicts
-from florafauna.duplicates import Indices, cluster, cluster_pictures
-from florafauna.examine import examine
-from florafauna.perceptual import SIDE, THUMBNAIL, VIEWS, Bytes, Hashes, grey_square, thumbnail, view_hashes
-from florafauna.progress import track
-from florafauna.sources import FolderSource
+from florafauna.audit._perceptual import (
+    SIDE,
+    THUMBNAIL,
+    VIEWS,
+    Bytes,
+    Hashes,
+    grey_square,
+    thumbnail,
+    view_hashes,
+)
+from florafauna.audit.duplicates import Indices, cluster, cluster_pictures
+from florafauna.audit.examine import examine
+from florafauna.base.files import sha256_bytes
+from florafauna.base.progress import track
 
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "photos"
 SIZES = (25_000, 50_000, 100_000)
 SCENES = 20
 COLOUR_SHIFT = 0.08  # of each channel's gain and of gamma: what another raw converter or a white balance does
-
-# Label conflicts: copies of some of the photos, and animals of so large a share of the picture drawn into them
-COPIES_STEP, FIRST_COPY = 24, 1  # the thresholds were chosen on photos of even number
-AREAS = (0.0005, 0.001, 0.002, 0.005, 0.01)
-SMALL = 0.001
-CONTRAST, FAINT = 35, 20  # grey levels
-NOISE, STRONG_NOISE = 3.0, 8.0  # grey levels
-LIGHT = 0.03  # how much brighter or darker a frame of the same camera is
 
 # The check of a merged pair, independent of the hashes and thumbnails that merged it: both at CHECKED pixels in
 # colour, one cut to each of CUTS crops at 3 × 3 positions. Two members of each cluster were looked at (November 2026):
@@ -60,14 +57,6 @@ or not: correlation below {CONFIRMED_ABOVE}), which counts pictures of a series 
 a burst and a mirrored copy under another watermark; one, two different dandelion heads, is a mistake.)
 Among planted copies it is the pairs of pictures that descend from photos which are not together without the copies.
 
-Taken for a copy: of the copies of every {COPIES_STEP}th photo, and of the same photos with an ellipse drawn in
-at a random place, sensor noise over the whole and up to {LIGHT:.0%} more or less light (what a camera that does not
-move makes of an animal), those that are in the cluster of their original and that a label conflict quarantines if the
-two have different labels; the others are suspects that lie on one side of the split. Copies should be taken for
-copies, frames with an animal should not. The area is that of the ellipse in the picture; its grey level differs from
-what it covers by {CONTRAST} unless given, the noise has a standard deviation of {NOISE:g} levels unless given. The
-thresholds were chosen on photos of even number in the sorted list; these rows are of photos of odd number.
-
 Clustering: cut-outs of half the width and height of the shared photos (natural pictures; some overlap
 enough to be alike), then
 {SCENES} scenes of which each has thousands of pictures that differ by noise, then hashes drawn at random.
@@ -87,7 +76,6 @@ def run() -> Section:
     alone = cluster(*facts)
     rows = [row for name, copy in KINDS.items() for row in _planted(name, copy, originals, facts, alone)]
     rows += _merged(paths, originals, alone)
-    rows += _taken_for_copies(originals[FIRST_COPY::COPIES_STEP])
     rows += _timed("natural pictures", _cut_outs(paths, max(SIZES)))
     rows += _timed(f"{SCENES} scenes", _scenes(paths, max(SIZES)))
     rng = np.random.default_rng(0)
@@ -148,7 +136,7 @@ def _facts(photos: Sequence[bytes]) -> Facts:
     contents = [examine(photo) for photo in photos]
     side = THUMBNAIL
     return (
-        [hashlib.sha256(photo).hexdigest() for photo in photos],
+        [sha256_bytes(photo) for photo in photos],
         np.stack([np.frombuffer(content.hashes, "<u8").astype(np.uint64) for content in contents]),
         np.stack([np.frombuffer(content.thumbnail, np.uint8).reshape(side, side) for content in contents]),
         [content.flat for content in contents],
@@ -237,73 +225,6 @@ def _in_ten_thousand(pairs: int, photos: int) -> str:
 
 def _of_pairs(pairs: int, photos: int) -> str:
     return f"{pairs:,} of {photos * (photos - 1) // 2:,} pairs"
-
-
-# ---- label conflicts
-
-
-class _InMemory(FolderSource):
-    """Photos by name."""
-
-    def __init__(self, photos: dict[str, bytes]) -> None:
-        super().__init__(Path())
-        self._photos = photos
-
-    def read(self, path: str) -> bytes:
-        return self._photos[path]
-
-
-def _taken_for_copies(photos: list[bytes]) -> Iterator[tuple[str, str, str]]:
-    for name in CONFLICTS:
-        tasks = [(name, number, photo) for number, photo in enumerate(photos)]
-        with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
-            taken = sum(track(pool.map(_is_taken, tasks, chunksize=8), name, total=len(tasks)))
-        yield f"taken for a copy: {name}", f"{taken / len(photos):.1%}", f"{taken:,} of {len(photos):,}"
-
-
-def _is_taken(task: tuple[str, int, bytes]) -> bool:
-    name, number, photo = task
-    with Image.open(io.BytesIO(photo)) as image:
-        pair = [photo, CONFLICTS[name](image, np.random.default_rng(number))]
-    sha256, hashes, thumbnails, flat = _facts(pair)
-    names = ["one", "other"]
-    table = pd.DataFrame({"path": names, "label": names, "sha256": sha256, "flat": flat})
-    table["cluster"] = cluster(sha256, hashes, thumbnails, flat)
-    found = label_conflicts(table, thumbnails, _InMemory(dict(zip(names, pair, strict=True))))
-    return bool((found != "").all())
-
-
-def _saved(image: Image.Image, rng: np.random.Generator, quality: int, scale: float) -> bytes:
-    return _jpeg(_scaled(image, scale) if scale < 1 else image, quality)
-
-
-def _with_animal(
-    image: Image.Image, rng: np.random.Generator, area: float, contrast: float = CONTRAST, noise: float = NOISE
-) -> bytes:
-    levels = np.asarray(image.convert("RGB"), dtype=np.float64)
-    height, width, _ = levels.shape
-    aspect = rng.uniform(0.5, 2)
-    across = np.sqrt(area * width * height * aspect / np.pi)
-    down = area * width * height / np.pi / across
-    x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
-    rows, columns = np.ogrid[:height, :width]
-    inside = ((columns - x) / across) ** 2 + ((rows - y) / down) ** 2 <= 1
-    levels[inside] += contrast if levels[inside].mean() < 128 else -contrast
-    levels = levels * rng.uniform(1 - LIGHT, 1 + LIGHT) + rng.normal(0, noise, levels.shape)
-    return _jpeg(Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), 90)
-
-
-CONFLICTS: dict[str, Copy] = {
-    **{f"JPEG of quality {quality}": partial(_saved, quality=quality, scale=1.0) for quality in (95, 70, 50)},
-    **{f"scaled to {scale:.0%}": partial(_saved, quality=90, scale=scale) for scale in (0.9, 0.75, 0.5)},
-    "cropped by 2 %": lambda image, rng: _jpeg(_cropped(image, 0.02, rng), 90),
-    **{name: KINDS[name] for name in ("cropped by 5 %", "mirrored", "colour shift")},
-    **{name: KINDS[name] for name in ("all at once", "the worst of all at once")},
-    **{f"an animal of {area:.2%}": partial(_with_animal, area=area) for area in AREAS},
-    f"an animal of {SMALL:.2%}, noise {STRONG_NOISE:g}": partial(_with_animal, area=SMALL, noise=STRONG_NOISE),
-    f"an animal of {SMALL:.2%}, no noise": partial(_with_animal, area=SMALL, noise=0.0),
-    f"an animal of {SMALL:.2%}, contrast {FAINT}": partial(_with_animal, area=SMALL, contrast=FAINT),
-}
 
 
 # ---- time

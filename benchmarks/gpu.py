@@ -22,15 +22,15 @@ from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import Pairs, in_turn
 from benchmarks.training_parts import job, parts_of
-from florafauna.compute import DTYPES, choose, hardware
-from florafauna.feeds import Batch, Feed, Photos, choose_feed
-from florafauna.files import sha256_file
-from florafauna.params import ModelParams
-from florafauna.resume import State
-from florafauna.sources import open_source
-from florafauna.store_writer import build_store
-from florafauna.training import Parts, train_epoch
-from florafauna.weights import make_initial_weights
+from florafauna.base.files import sha256_file
+from florafauna.model.compute import DTYPES, choose, hardware
+from florafauna.model.settings import ModelParams
+from florafauna.model.weights import make_initial_weights
+from florafauna.photos.sources import open_source
+from florafauna.preprocess._write import build_store
+from florafauna.training._feeds import Batch, Feed, Photos, choose_feed
+from florafauna.training._resume import State
+from florafauna.training.loop import Parts, train_epoch
 
 MODELS = ("tf_efficientnetv2_s", "convnext_base", "vit_base_patch16_224")
 POLICY = "rand-m9-mstd0.5-inc1"

@@ -16,11 +16,11 @@ from benchmarks.results import Section
 from benchmarks.shared import CONFIG, TENSORFLOW, copy_photos, manifest_of, require_shared, weights
 from benchmarks.timing import Pairs, in_turn, median_seconds
 from benchmarks.training_parts import job
-from florafauna.params import ModelParams
-from florafauna.sources import open_source
-from florafauna.store_writer import build_store
-from florafauna.training import train
-from florafauna.weights import make_initial_weights
+from florafauna.model.settings import ModelParams
+from florafauna.model.weights import make_initial_weights
+from florafauna.photos.sources import open_source
+from florafauna.preprocess._write import build_store
+from florafauna.training.loop import train
 
 MODEL, SIZE, STORE_SIZE = "mobilenetv2_100", 224, 256
 OF_A_CLASS, EPOCHS, BATCH = 16, 15, 64

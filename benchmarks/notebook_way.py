@@ -25,7 +25,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import InterpolationMode
 
-from florafauna.params import ModelParams
+from florafauna.model.settings import ModelParams
 
 POLICY = "rand-m9-mstd0.5-inc1"
 OWN, TIMM = "resize, flip, rotation, colour jitter", f"timm's create_transform with {POLICY}"

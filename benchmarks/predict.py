@@ -13,10 +13,10 @@ from timm.data import create_transform, resolve_data_config
 from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import pairs, per_second
-from florafauna.bundle import Bundle, load_bundle, save_trained
-from florafauna.bundle_info import read_training, write_info
-from florafauna.compute import choose
-from florafauna.examine import EXTENSIONS
+from florafauna.bundle.bundle import Bundle, load_bundle, save_trained
+from florafauna.bundle.info import read_training, write_info
+from florafauna.model.compute import choose
+from florafauna.photos.kinds import EXTENSIONS
 from florafauna.predict.request import Request
 from florafauna.predict.run import predict
 

@@ -14,10 +14,10 @@ from PIL import Image
 from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import pairs, per_second
-from florafauna.kept_pixels import KeptPixels
-from florafauna.pixels import decoder
-from florafauna.sources import open_source
-from florafauna.store_writer import build_store
+from florafauna.photos.sources import open_source
+from florafauna.preprocess._kept import KeptPixels
+from florafauna.preprocess._write import build_store
+from florafauna.preprocess.decode import decoder
 
 STORE_SIZE = 256
 SETS = ((800, 600, 48, 960), (4000, 3000, 6, 96))  # width, height, different photos, photos

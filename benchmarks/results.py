@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.timing import machine
-from florafauna.files import write_atomic
+from florafauna.base.files import write_atomic
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADING = (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from florafauna.errors import UserError
-from florafauna.files import sha256_file
+from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_file
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 PHOTOS = SHARED / "photos"

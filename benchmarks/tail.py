@@ -12,12 +12,12 @@ from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import median_seconds, pairs
 from benchmarks.training_parts import job, parts_of
-from florafauna.compute import reuse_freed_memory
-from florafauna.feeds import Feed, Photos, PixelFeed, choose_feed
-from florafauna.files import sha256_file
-from florafauna.params import ModelParams
-from florafauna.training import fit
-from florafauna.weights import make_initial_weights
+from florafauna.base.files import sha256_file
+from florafauna.model.compute import reuse_freed_memory
+from florafauna.model.settings import ModelParams
+from florafauna.model.weights import make_initial_weights
+from florafauna.training._feeds import Feed, Photos, PixelFeed, choose_feed
+from florafauna.training.loop import fit
 
 MODEL, SIZE = "vit_tiny_patch16_224", 224
 PHOTOS, CLASSES, ONE_IN = 160, 4, 5  # drawn, of 400×300 pixels; one in so many for validation

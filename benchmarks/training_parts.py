@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from florafauna.compute import choose
-from florafauna.feeds import Feed, Photos
-from florafauna.models import build, data_config, freeze, parameter_groups
-from florafauna.params import ModelParams
-from florafauna.store import PixelStore
-from florafauna.training import OPTIMIZERS, Job, Parts
-from florafauna.weights import load_initial_weights
+from florafauna.model.compute import choose
+from florafauna.model.settings import ModelParams
+from florafauna.model.weights import load_initial_weights
+from florafauna.pixels.store import PixelStore
+from florafauna.training._feeds import Feed, Photos
+from florafauna.training._trainable import build, data_config, freeze, parameter_groups
+from florafauna.training.loop import OPTIMIZERS, Job, Parts
 
 
 def job(params: ModelParams, store: Path, initial: Path, scratch: Path) -> Job:
@@ -30,9 +29,7 @@ def parts_of(job: Job, feed_of: Callable[[Photos, nn.Module], Feed]) -> Parts:
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
-    groups: list[dict[str, Any]] = [
-        {key: value for key, value in group.items() if key != "names"} for group in parameter_groups(model, params)
-    ]
+    groups = parameter_groups(model, params)
     compute.place(model)
     photos = Photos(train_store, val_store, params, data_config(model, params), compute)
     return Parts(

@@ -12,11 +12,12 @@ from torchvision.datasets import ImageFolder
 from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import pairs, per_second
-from florafauna.params import Augment
-from florafauna.sources import open_source
-from florafauna.store import PixelStore
-from florafauna.store_writer import build_store
-from florafauna.views import Loader, TrainView, normalise
+from florafauna.model.settings import Augment
+from florafauna.photos.sources import open_source
+from florafauna.pixels.loading import Loader, normalise
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess._write import build_store
+from florafauna.training.augment._view import TrainView
 
 SIZE, STORE_SIZE, BATCH = 224, 256, 32
 POLICY = "rand-m9-mstd0.5-inc1"

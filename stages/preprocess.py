@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from florafauna.errors import one_sentence_on_error
-from florafauna.params import load_params
-from florafauna.preprocess import preprocess
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.base.settings import read_section
+from florafauna.photos.settings import DataParams
+from florafauna.preprocess.preprocess import preprocess
+from florafauna.preprocess.settings import ImageParams
 
 if __name__ == "__main__":
     with one_sentence_on_error():
-        params = load_params()
         preprocess(
             Path("data/manifest.csv"),
-            Path(params.data.root),
+            Path(read_section("data", DataParams).root),
             Path("data/processed"),
-            params.image.store_size,
+            read_section("image", ImageParams).store_size,
             kept=Path(".florafauna/pixels"),
         )

@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
-from florafauna.dataset import prepare
-from florafauna.errors import one_sentence_on_error
-from florafauna.params import load_params
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.base.settings import read_section
+from florafauna.photos.settings import DataParams
+from florafauna.split.dataset import prepare
+from florafauna.split.settings import SplitParams
 
 if __name__ == "__main__":
     with one_sentence_on_error():
-        params = load_params()
         places = Path("data/places.csv")
         dataset = prepare(
-            params.data, params.split, Path("data/corrections.csv"), places, cache=Path(".florafauna/audit")
+            read_section("data", DataParams),
+            read_section("split", SplitParams),
+            Path("data/corrections.csv"),
+            places,
+            cache=Path(".florafauna/audit"),
         )
         dataset.write(
             Path("data/manifest.csv"),

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from florafauna.errors import one_sentence_on_error
-from florafauna.params import load_params
-from florafauna.training import Job, train
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.model.settings import read_model
+from florafauna.training.loop import Job, train
 
 if __name__ == "__main__":
     with one_sentence_on_error():
@@ -13,7 +13,7 @@ if __name__ == "__main__":
         train(
             Job(
                 name,
-                load_params().model(name),
+                read_model(name),
                 initial=Path(f"models/initial/{name}.safetensors"),
                 train=Path("data/processed/train"),
                 val=Path("data/processed/val"),

@@ -28,15 +28,14 @@ SLOW = (
     "tests/training",
     "tests/ci",
     "tests/pipeline",
-    "tests/cli",
-    "tests/data/test_conflicts.py",
-    "tests/report/test_browser.py",
+    "tests/predict",
+    "tests/serve",
+    "tests/split/test_conflicts.py",
+    "tests/compare/test_browser.py",
+    "tests/compare/test_comparison.py",
     "tests/audit/test_audit_cache.py",
     "tests/scores/test_bootstrap.py",
-    "tests/scores/test_comparison.py",
-    "tests/scores/test_metrics.py",
-    "tests/test_backbones.py",
-    "tests/test_peers.py",
+    "tests/base/test_metrics.py",
 )
 
 # Threads of torch and scikit-learn wait for each other asleep: spinning, they take the core of the process beside them.

@@ -4,29 +4,29 @@ import os
 import sys
 from importlib import import_module
 
-from florafauna.ci.outcome import STEPS, Outcome, keep
-from florafauna.errors import UserError, one_sentence_on_error
+from florafauna.base.errors import UserError, one_sentence_on_error
+from florafauna.ci._outcome import STEPS, Outcome, keep
 
-BASE = os.environ.get("BASE") or "main"
-# The function of each step and what it is given; imported when it runs, because only one step needs torch.
-RUN: dict[str, tuple[str, tuple[str, ...]]] = {
-    "pull": ("pull.pull", ()),
-    "scores": ("rescore.rescore", ()),
-    "repro": ("repro.repro", ()),
-    "lock": ("unchanged.unchanged", ()),
-    "drop": ("drop.drop", (BASE,)),
-    "report": ("report.report", (BASE,)),
-    "comment": ("comment.comment", ()),
+# The function of each step; imported when it runs, because one step alone needs torch.
+RUN = {
+    "pull": "_pull.pull",
+    "scores": "_rescore.rescore",
+    "repro": "_repro.repro",
+    "drop": "_drop.drop",
+    "report": "_report.report",
+    "comment": "_comment.comment",
 }
+AGAINST_BASE = ("drop", "report")
 
 
 def main(arguments: list[str]) -> None:
-    """Run one step, print its sentence and keep how it ended; `UserError` where it fails or is unknown."""
+    """Run one step, print its sentence and record how it ended; `UserError` where it fails or is unknown."""
     if len(arguments) != 1 or arguments[0] not in RUN:
         raise UserError(f"name one step: python -m florafauna.ci {'|'.join(RUN)}.")
     step = arguments[0]
+    module, function = RUN[step].split(".")
+    given = [os.environ.get("BASE") or "main"] if step in AGAINST_BASE else []
     try:
-        (module, function), given = RUN[step][0].split("."), RUN[step][1]
         sentence: str = getattr(import_module(f"florafauna.ci.{module}"), function)(*given)
     except UserError as error:
         if step in STEPS:

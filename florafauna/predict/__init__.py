@@ -1,1 +1,1 @@
-"""`florafauna predict`: a trained model labels new photos, however many, and goes on where it was killed."""
+"""Applies a bundle to new photos: `florafauna predict`, `florafauna export`."""

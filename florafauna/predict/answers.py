@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from florafauna.predict.part import Row
+from florafauna.predict._part import Row
 from florafauna.scores.calibration import softmax
 from florafauna.scores.ranks import levels, roll_up
 

@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from florafauna.centre import Resize, centre
-from florafauna.examine import (
+from florafauna.audit.examine import Content, examine
+from florafauna.photos.kinds import (
     CRASHES,
     LARGEST_PIXELS,
-    Content,
     Reason,
+    Refusal,
     ends_in_zeros,
-    examine,
     known_formats,
     one_line,
     refuse_name,
     refuse_size,
     unreadable,
 )
-from florafauna.pixels import decode
-from florafauna.predict.inputs import Photo
-from florafauna.processes import Workers, map_despite_crashes, one_thread
-from florafauna.sources import Source
+from florafauna.photos.sources import Source
+from florafauna.photos.workers import Workers, map_despite_crashes, one_thread
+from florafauna.pixels.centre import Resize, centre
+from florafauna.predict._inputs import Photo
+from florafauna.preprocess.decode import decode
 
 CHUNK = 16  # photos a task: 2.4 MB of 224 px views to be sent back
 WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before other processes have started
@@ -94,7 +94,7 @@ def see_bytes(data: bytes, sight: Sight, times: bool = False) -> Seen:
         return Seen(sight(data), taken=taken)
     except Exception as error:  # a plugin raises whatever its parser stumbles over
         found = examine(data)
-        return _refused(found if found.reason else Content(Reason.CORRUPT, one_line(error)))
+        return _refused(found if found.reason else Refusal(Reason.CORRUPT, one_line(error)))
 
 
 def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator[Seen]:
@@ -138,8 +138,8 @@ def _time(image: Image.Image) -> str:
     return f"{year}-{month}-{day}T{clock}" + (offset if re.fullmatch(r"[+-]\d\d:\d\d", offset) else "")
 
 
-def _refused(content: Content) -> Seen:
-    return Seen(None, f"{content.reason}: {content.detail}")
+def _refused(why: Refusal | Content) -> Seen:
+    return Seen(None, f"{why.reason}: {why.detail}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 
 EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),

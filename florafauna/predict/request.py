@@ -1,12 +1,12 @@
 """What a prediction was asked for, checked before anything is loaded."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
+from florafauna.base.files import read_json
 
 EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
@@ -75,11 +75,9 @@ def choose_bundle(name: str, root: Path = Path()) -> Path:
     """The folder of the bundle; `best` is the one that metrics/comparison.json ranks first."""
     if name != "best":
         return Path(name)
-    comparison = root / "metrics/comparison.json"
-    try:
-        best = str(json.loads(comparison.read_text(encoding="utf-8"))["best"])
-    except FileNotFoundError:
-        raise UserError(f"{comparison} is missing; run `dvc repro`, or name a model by --bundle models/NAME.") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{comparison} names no best model; run `dvc repro`, or use --bundle models/NAME.") from None
-    return root / "models" / best
+    file = root / "metrics/comparison.json"
+    do = "run `dvc repro`, or name a model by --bundle models/NAME"
+    comparison = read_json(file, do, do)
+    if "best" not in comparison:
+        raise UserError(f"{file} names no best model; {do}.")
+    return root / "models" / str(comparison["best"])

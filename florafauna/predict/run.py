@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from florafauna.centre import PREDICTION_BATCH
-from florafauna.errors import UserError
-from florafauna.files import fingerprint
+from florafauna.base.errors import UserError
+from florafauna.base.files import fingerprint
+from florafauna.base.progress import track
+from florafauna.pixels.centre import PREDICTION_BATCH
+from florafauna.predict._inputs import Inputs, find_inputs
+from florafauna.predict._outputs import moment, write
+from florafauna.predict._part import Part, Row, rows_of
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import WORTH_PROCESSES, Decoder, Seen, Sight, see_all
-from florafauna.predict.inputs import Inputs, find_inputs
-from florafauna.predict.outputs import moment, write
-from florafauna.predict.part import Part, Row, rows_of
 from florafauna.predict.request import Request
 from florafauna.predict.scorer import Scorer, load_scorer
-from florafauna.progress import track
 
 FORMAT = 1  # of the part
 

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from florafauna.centre import Resize
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
+from florafauna.pixels.centre import Resize
 
 
 class Scorer(Protocol):

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from florafauna.bundle_info import parse_info, read_info
-from florafauna.centre import Resize
-from florafauna.errors import UserError
-from florafauna.files import sha256_bytes
+from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_bytes
+from florafauna.bundle.info import parse_info, read_info
+from florafauna.pixels.centre import Resize
+from florafauna.predict._resample import resize
 from florafauna.predict.extras import require
-from florafauna.resample import resize
 
 FILE, KEY = "model.onnx", "florafauna"  # the key of the metadata that holds bundle.json
 PIXELS, LOGITS = "pixels", "logits"

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from florafauna.bundle import Bundle, load_bundle
-from florafauna.centre import Resize
-from florafauna.compute import Compute, for_inference
-from florafauna.inference import Ready
-from florafauna.resize import resize
+from florafauna.bundle.bundle import Bundle, load_bundle
+from florafauna.bundle.inference import Ready
+from florafauna.model.compute import Compute, for_inference
+from florafauna.pixels.centre import Resize
+from florafauna.pixels.resize import resize
 
 
 @dataclass(frozen=True)

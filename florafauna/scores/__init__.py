@@ -1,1 +1,1 @@
-"""Every score is a pure function of saved logits; one module a question. Nothing here imports torch."""
+"""Statistics of logits: scores with intervals, calibration, abstention. Pure functions."""

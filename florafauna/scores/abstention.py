@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 from scipy.stats import beta, rankdata
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 from florafauna.scores.blocks import blocks
 
 Floats = npt.NDArray[np.float64]

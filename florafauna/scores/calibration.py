@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from scipy.special import softmax as _softmax
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 from florafauna.scores.blocks import blocks
 
 Floats = npt.NDArray[np.float64]

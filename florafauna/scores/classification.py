@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
-from florafauna.scores.metrics import accuracy, weighted_f1
+from florafauna.base.metrics import accuracy, weighted_f1
 
 TOP = 3
 
 
-def scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def point_scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Weighted F1, macro F1, accuracy, balanced accuracy and top-3 accuracy.
 
     Macro F1 is over the classes that occur or are predicted, balanced accuracy over those that

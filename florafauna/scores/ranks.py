@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
+from florafauna.base.metrics import accuracy, weighted_f1
+from florafauna.base.taxonomy import ABOVE_SPECIES
 from florafauna.scores.abstention import SPARE_ERRORS, Realised, Threshold, lower_bound
-from florafauna.scores.metrics import accuracy, weighted_f1
-from florafauna.taxonomy import ABOVE_SPECIES
 
 Ancestors = Sequence[Mapping[str, str]]
 

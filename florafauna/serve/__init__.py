@@ -1,1 +1,1 @@
-"""`florafauna serve`: a page on this machine that says what dropped photos show."""
+"""A page on this machine that labels dropped photos: `florafauna serve`."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import uvicorn
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 from florafauna.predict.scorer import load_scorer
-from florafauna.serve.app import Service, make_app
+from florafauna.serve._app import Service, make_app
 
 TRAIN, CACHE = Path("data/processed/train"), Path(".florafauna/neighbours")
 

@@ -14,17 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import CrashingSource, ListingSource, saved, scene, write
+from helpers.drawn import CrashingSource, ListingSource, saved, scene, write
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import ExifTags, Image, features
 
-from florafauna.audit import WORTH_IMPORTS, Audit, audit
-from florafauna.examine import Reason, examine, extension_matches, printable
-from florafauna.orientation import TURNS
-from florafauna.pixels import decode
-from florafauna.resize import resize
-from florafauna.sources import FolderSource, open_source
+from florafauna.audit.audit import WORTH_IMPORTS, Audit, audit
+from florafauna.audit.examine import examine
+from florafauna.photos.kinds import Reason, extension_matches, printable
+from florafauna.photos.sources import FolderSource, open_source
+from florafauna.photos.upright import TURNS
+from florafauna.pixels.resize import resize
+from florafauna.preprocess.decode import decode
 
 JPEG = saved(scene(1), quality=85)
 PROGRESSIVE = saved(scene(1), quality=85, progressive=True)
@@ -255,6 +256,32 @@ def test_a_picture_looks_the_same_in_every_format_and_mode(name: str) -> None:
     assert np.abs(thumbnail - expected).mean() < tolerance
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_hash_of_pixels_is_that_of_the_upright_picture_and_not_of_its_metadata(form: str) -> None:
+    turned = scene(1).transpose(Image.Transpose.ROTATE_180)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    exif[ExifTags.Base.Artist] = "somebody"
+    plain, described = saved(scene(1), form, lossless=True), saved(turned, form, exif=exif, lossless=True)
+    if form != "JPEG":  # a turned JPEG has other blocks
+        assert examine(plain).pixels == examine(described).pixels
+    upright = Image.Exif()
+    upright[ExifTags.Base.Artist] = "somebody"
+    assert examine(plain).pixels == examine(saved(scene(1), form, exif=upright, lossless=True)).pixels
+    assert examine(plain).pixels != examine(saved(turned, form, lossless=True)).pixels
+
+
+def test_equal_pixels_in_another_lossless_format_have_the_same_hash() -> None:
+    assert examine(saved(scene(1), "PNG")).pixels == examine(saved(scene(1), "BMP")).pixels
+
+
+def test_one_other_pixel_is_another_hash() -> None:
+    changed = scene(1)
+    changed.putpixel((200, 100), (0, 0, 0))
+    assert examine(saved(scene(1), "PNG")).pixels != examine(saved(changed, "PNG")).pixels
+    assert examine(saved(scene(1), "JPEG")).pixels != examine(saved(changed, "JPEG")).pixels
+
+
 @pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
 def test_avif(tmp_path: Path) -> None:
     assert audited(tmp_path, write(tmp_path, "a.avif", saved(scene(1), "AVIF"))).loc["a.avif", "format"] == "AVIF"
@@ -393,7 +420,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("worth", [1, 10_000], ids=["fresh processes", "forks"])
 def test_a_file_that_crashes_its_process_is_found(tmp_path: Path, worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("florafauna.audit.WORTH_IMPORTS", worth)
+    monkeypatch.setattr("florafauna.audit.audit.WORTH_IMPORTS", worth)
     paths = many(tmp_path)
     paths[45:45] = [write(tmp_path, "crash.jpg", JPEG)]
     table = audit(CrashingSource(tmp_path), paths, workers=2).table

@@ -3,21 +3,23 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import LONG_AGO, CountingSource, saved, scene, write
+from helpers.drawn import LONG_AGO, CountingSource, saved, scene, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from florafauna.audit import Audit, audit
-from florafauna.audit_cache import FILE_NAME, KEPT_DAYS, MOST_PENDING, AuditCache, File
-from florafauna.examine import examine
-from florafauna.files import sha256_bytes
-from florafauna.sources import FolderSource
+from florafauna.audit._cache import FILE_NAME, KEPT_DAYS, MOST_PENDING, AuditCache, File
+from florafauna.audit.audit import Audit, audit
+from florafauna.audit.examine import examine
+from florafauna.base.files import sha256_bytes
+from florafauna.photos.sources import FolderSource
 
 SMALL = [saved(scene(seed, 64, 48)) for seed in range(6)]
 PATHS = [f"{number}.jpg" for number in range(6)]
@@ -166,29 +168,81 @@ def test_no_damage_to_the_cache_matters(folder: Path, changes: list[tuple[float,
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(5000)])
-def test_a_file_that_is_no_cache_is_replaced(folder: Path, content: bytes) -> None:
+def test_a_file_that_is_no_cache_is_replaced(folder: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "cache").mkdir()
     (folder / "cache" / FILE_NAME).write_bytes(content)
     first, _ = look(folder)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == (1 if content else 0)  # an empty file is a new database
+    assert all("is damaged" in line and FILE_NAME in line for line in said)
     again, was_read = look(folder)
     assert was_read == []
     assert_same(first, again)
+    assert capsys.readouterr().err == ""
 
 
-def test_a_cache_cut_in_half_is_replaced(folder: Path) -> None:
+def test_a_cache_cut_in_half_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, _ = look(folder)
+    assert capsys.readouterr().err == ""
     file = folder / "cache" / FILE_NAME
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert_same(first, look(folder)[0])
+    assert len(capsys.readouterr().err.splitlines()) == 1
     look(folder)
     assert look(folder)[1] == []
 
 
-def test_where_no_cache_can_be_made_nothing_is_remembered(folder: Path) -> None:
+def test_where_no_cache_can_be_made_nothing_is_remembered_and_that_is_said_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "cache").write_bytes(b"a file where the folder should be")
     found, was_read = look(folder)
     assert sorted(was_read) == PATHS
     assert (found.table["reason"] == "").all()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"audit: {folder / 'cache' / FILE_NAME} cannot be used (")
+    assert "nothing new is remembered" in said
+
+
+def test_a_cache_that_another_process_has_locked_is_left_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
+    with AuditCache(tmp_path, "1") as cache:
+        cache.remember("here", [file])
+    other = sqlite3.connect(tmp_path / FILE_NAME)
+    other.execute("BEGIN IMMEDIATE")
+    with AuditCache(tmp_path, "1", locked_seconds=0.01) as cache:
+        cache.remember("here", [file._replace(path="b.jpg")])
+        cache.remember("here", [file._replace(path="c.jpg")])
+    other.close()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "cannot be used (database is locked)" in said
+    with AuditCache(tmp_path, "1") as cache:
+        assert list(cache.recall("here", dict.fromkeys(("a.jpg", "b.jpg"), (file.size, file.modified)))) == ["a.jpg"]
+
+
+FULL = """
+import resource, sys, time
+from pathlib import Path
+from florafauna.audit_cache import AuditCache, File
+from florafauna.examine import Content
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))  # as a disk that has no more room
+with AuditCache(Path(sys.argv[1]), "1") as cache:
+    for number in range(3):
+        digests = [f"{number:02x}" * 8 + f"{each:048x}" for each in range(500)]
+        cache.remember("here", [File(f"{each}.jpg", digest, 1, 0, time.time_ns(), Content()) for each, digest in
+                                enumerate(digests)])
+        cache.prune("here", [])
+print("went on")
+"""
+
+
+def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert ended.stdout == "went on\n"
+    (said,) = ended.stderr.splitlines()
+    assert "cannot be used (" in said
 
 
 def test_workers_read_while_much_is_written(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import saved, scene
+from helpers.drawn import saved, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from florafauna.duplicates import RADIUS, cluster, cluster_pictures, pairs_within_radius
-from florafauna.examine import examine
-from florafauna.perceptual import THUMBNAIL, VIEWS, grey_square, mirrored, view_hashes
+from florafauna.audit._perceptual import THUMBNAIL, VIEWS, grey_square, mirrored, view_hashes
+from florafauna.audit.duplicates import RADIUS, cluster, cluster_pictures, pairs_within_radius
+from florafauna.audit.examine import examine
 
 SCENES = [scene(seed) for seed in range(40)]
 ORIGINALS = [saved(image, quality=92) for image in SCENES]

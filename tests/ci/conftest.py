@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ci.team import Origin, Runner
+from helpers.project import REPOSITORY, Project, changed_project, finished_project
+from helpers.team import Origin, Runner, linked
 from moto.server import ThreadedMotoServer
-from pipeline.project import REPOSITORY, Project, changed_project, finished_project
 
 
 @pytest.fixture(autouse=True)
 def base(monkeypatch: pytest.MonkeyPatch) -> None:
     """The branch that a change is compared with, as the workflow sets it."""
     monkeypatch.setenv("BASE", "origin/main")
-    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_TOKEN", "PULL_REQUEST"):
+    for name in ("GITHUB_STEP_SUMMARY", "PULL_REQUEST"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -53,10 +53,11 @@ def runner(origin: Origin, tmp_path: Path) -> Runner:
 def branch(origin: Origin, tmp_path: Path) -> Project:
     """Where somebody works on a branch named `change`, with photos, cache and a DVC remote of the test's own."""
     project = origin.branch(tmp_path / "work")
-    shutil.copytree(origin.folder, tmp_path / "remote")
+    linked(origin.folder, tmp_path / "remote")
     shutil.copytree(origin.git, tmp_path / "origin.git")
     project.run("git", "remote", "set-url", "origin", str(tmp_path / "origin.git"))
-    project.run("dvc", "remote", "modify", "team", "url", str(tmp_path / "remote"))
+    config = project.root / ".dvc/config"
+    config.write_text(config.read_text().replace(str(origin.folder), str(tmp_path / "remote")))
     project.commit("a remote of one's own")
     project.run("git", "push", "-q", "origin", "main")
     project.run("git", "checkout", "-q", "-b", "change")

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import yaml
-from ci.team import publish
 from ci.test_docs import block
-from pipeline.project import REPOSITORY, Project
+from helpers.project import REPOSITORY, Project
+from helpers.team import publish
 
-from florafauna.bundle import load_bundle
-from florafauna.bundle_info import read_info
+from florafauna.bundle.bundle import load_bundle
+from florafauna.bundle.info import read_info
 
 MODELS = ("efficientnet", "convnext", "vit")
 

@@ -1,115 +1,102 @@
-"""The comment on a pull request, over HTTP, to a server that keeps comments as GitHub does."""
+"""The comment on a pull request. In place of GitHub, a program named `gh` keeps what it is told."""
 
 import json
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from florafauna.ci.comment import comment
-from florafauna.ci.report import REPORT, markdown
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
+from florafauna.ci._comment import comment
+from florafauna.ci._report import REPORT, markdown
+
+GH = """#!{python}
+import json, pathlib, sys
+folder = pathlib.Path({folder!r})
+told = sys.argv[1:]
+(folder / "told.json").write_text(json.dumps(told))
+(folder / "body").write_bytes(pathlib.Path(told[told.index("--body-file") + 1]).read_bytes())
+error = folder / "error"
+if error.exists():
+    sys.exit(error.read_text())
+"""
 
 
-@dataclass
-class Thread:
-    """A pull request's comments; `status` other than 200 refuses all writing."""
+@dataclass(frozen=True)
+class Gh:
+    """The stand-in: what it was told, and the message with which it fails."""
 
-    url: str = ""
-    bodies: list[str] = field(default_factory=list)
-    status: int = 200
+    folder: Path
+
+    @property
+    def told(self) -> list[str]:
+        return json.loads((self.folder / "told.json").read_text())
+
+    @property
+    def body(self) -> str:
+        return (self.folder / "body").read_text()
+
+    def fail(self, message: str) -> None:
+        (self.folder / "error").write_text(message)
 
 
 @pytest.fixture
-def thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[Thread]:
-    """Pull request 7 of me/birds."""
-    kept = Thread()
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, value: object, status: int = 200) -> None:
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def sent(self) -> str:
-            return json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"]
-
-        def do_GET(self) -> None:
-            path, _, query = self.path.partition("?")
-            page = int(query.rpartition("page=")[2])
-            found = [
-                {"url": f"{kept.url}{path}/{number}", "body": body} for number, body in enumerate(kept.bodies)
-            ]  # fmt: skip
-            known = path == "/repos/me/birds/issues/7/comments" and self.headers["Authorization"] == "Bearer secret"
-            self.answer(found[(page - 1) * 100 : page * 100], 200 if known else 404)
-
-        def do_POST(self) -> None:
-            body = self.sent()
-            if kept.status == 200:
-                kept.bodies.append(body)
-            self.answer({}, kept.status)
-
-        def do_PATCH(self) -> None:
-            kept.bodies[int(self.path.rpartition("/")[2])] = self.sent()
-            self.answer({})
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    kept.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("GITHUB_API_URL", kept.url)
-    monkeypatch.setenv("GITHUB_REPOSITORY", "me/birds")
-    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+def gh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gh:
+    """Alone on the PATH, for pull request 7."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "gh").write_text(GH.format(python=sys.executable, folder=str(folder)))
+    (folder / "gh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("PULL_REQUEST", "7")
-    yield kept
-    server.shutdown()
-    server.server_close()
+    return Gh(folder)
 
 
-def write(root: Path, verdict: str) -> str:
-    text = markdown(verdict, [], "main", "No change.", "No change.")
-    (root / REPORT).parent.mkdir(parents=True, exist_ok=True)
-    (root / REPORT).write_text(text)
+@pytest.fixture
+def report(tmp_path: Path) -> str:
+    """What `make ci-report` left."""
+    text = markdown("Passed.", [], "main", "No change.", "No change.")
+    (tmp_path / REPORT).parent.mkdir(parents=True)
+    (tmp_path / REPORT).write_text(text)
     return text
 
 
-def test_one_comment_is_written_and_then_replaced_among_many(thread: Thread, tmp_path: Path) -> None:
-    thread.bodies += [f"remark {number}" for number in range(130)]
-    first = write(tmp_path, "Failed: a reason.")
-    comment(tmp_path)
-    assert thread.bodies[130:] == [first]
-    second = write(tmp_path, "Passed.")
-    comment(tmp_path)
-    assert thread.bodies[130:] == [second]
-    assert thread.bodies[129] == "remark 129"
+def test_the_report_becomes_the_one_comment(gh: Gh, report: str, tmp_path: Path) -> None:
+    assert comment(tmp_path) == "the comment on pull request 7 was written."
+    assert gh.told[:3] == ["pr", "comment", "7"]
+    assert {"--edit-last", "--create-if-none"} <= set(gh.told)
+    assert gh.body == report
 
 
-def test_a_token_that_may_only_read_is_no_failure(thread: Thread, tmp_path: Path) -> None:
-    write(tmp_path, "Passed.")
-    thread.status = 403
-    assert "may not write, as on a pull request from a fork" in comment(tmp_path)
-    assert thread.bodies == []
+@pytest.mark.parametrize(
+    "message",
+    [
+        "GraphQL: Resource not accessible by integration (addComment)",
+        "HTTP 403: Resource not accessible by integration (https://api.github.com/graphql)",
+    ],
+)
+def test_a_token_that_may_only_read_is_no_failure(gh: Gh, report: str, tmp_path: Path, message: str) -> None:
+    gh.fail(message)
+    assert "the token may only read, as on a pull request from a fork" in comment(tmp_path)
 
 
-def test_github_in_trouble_is_one_sentence(thread: Thread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, "Passed.")
-    thread.status = 500
-    with pytest.raises(UserError, match=r"GitHub refused the comment \(500 .*\); run the job again\."):
-        comment(tmp_path)
-    monkeypatch.setenv("GITHUB_API_URL", "http://127.0.0.1:1")
-    with pytest.raises(UserError, match="GitHub cannot be reached"):
+def test_github_in_trouble_is_one_sentence(gh: Gh, report: str, tmp_path: Path) -> None:
+    gh.fail("HTTP 502: Bad Gateway (https://api.github.com/graphql)")
+    with pytest.raises(UserError, match=r"`gh pr comment` failed: HTTP 502: Bad Gateway .*; run the job again\."):
         comment(tmp_path)
 
 
-def test_outside_a_pull_request_nothing_is_sent(tmp_path: Path) -> None:
-    assert "PULL_REQUEST and GITHUB_TOKEN are not set" in comment(tmp_path)
+def test_without_a_pull_request_gh_or_a_report_nothing_is_sent(
+    gh: Gh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="run `make ci-report` first"):
+        comment(tmp_path)
+    (gh.folder / "gh").rename(gh.folder / "other")
+    assert "is not installed" in comment(tmp_path)
+    monkeypatch.delenv("PULL_REQUEST")
+    assert "PULL_REQUEST, the number of a pull request, is not set" in comment(tmp_path)
+    assert not (gh.folder / "told.json").exists()
 
 
 def test_a_report_that_github_would_refuse_is_cut_at_a_line() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import boto3
 import pytest
-from ci.team import Origin, objects
-from pipeline.project import RATE, REPOSITORY, Project
+from helpers.project import RATE, REPOSITORY, Project
+from helpers.team import Origin, objects
 
 TEXT = (REPOSITORY / "docs/remote.md").read_text(encoding="utf-8")
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)]
@@ -81,7 +81,7 @@ def test_a_shared_cache_links_and_the_pipeline_still_runs(work: Project, tmp_pat
         assert model.stat().st_nlink == 1
     assert not (work.root / ".dvc/cache/files").exists()
     before = {file.name: file.read_bytes() for file in linked}
-    work.append("florafauna/compare.py", "# a comment\n")
+    work.append("florafauna/compare/compare.py", "# a comment\n")
     assert work.repro().stages == {"compare"}
     assert {file.name: file.read_bytes() for file in linked} == before
 

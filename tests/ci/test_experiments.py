@@ -7,12 +7,21 @@ from typing import Any
 
 import pytest
 import yaml
-from ci.team import Origin
 from ci.test_docs import block
-from pipeline.project import Project
+from helpers.project import Project
+from helpers.team import Origin
 
 DEADLINE = 300  # seconds until a queue that does not end counts as stuck
 RATES = (0.003, 0.03)  # those in docs/remote.md
+
+
+@pytest.fixture(scope="module")
+def alone(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the finished project after the documented run in the working tree."""
+    project = origin.branch(tmp_path_factory.mktemp("alone") / "work")
+    (command,) = block("exp run -S")
+    assert project.run(*command).stages == {"train_convnext", "evaluate@convnext", "compare"}
+    return project
 
 
 @pytest.fixture
@@ -45,29 +54,19 @@ def weights(project: Project, folder: str) -> str:
     return next(str(entry["md5"]) for entry in listing if entry["relpath"] == "model.safetensors")
 
 
-def alone(origin: Origin, root: Path, rate: float) -> str:
-    """The hash of convnext's weights where nothing else runs."""
-    project = origin.branch(root)
-    project.change_params(models__convnext__rate=rate)
-    project.repro("train_convnext")
-    return weights(project, trained(yaml.safe_load((project.root / "dvc.lock").read_text()), "convnext"))
-
-
 def state(project: Project) -> dict[str, int]:
     """What outlives a run in the working tree, and when it was written."""
     files = (project.root / ".florafauna").rglob("*")
     return {str(file): file.stat().st_mtime_ns for file in files if file.is_file()}
 
 
-def test_an_experiment_in_the_working_tree_reruns_what_depends_on_the_param(work: Project) -> None:
-    (command,) = block("exp run -S")
-    assert work.run(*command).stages == {"train_convnext", "evaluate@convnext", "compare"}
-    assert work.params()["models"]["convnext"]["rate"] == RATES[0]
-    assert set(experiments(work)) == {RATES[0]}
+def test_an_experiment_in_the_working_tree_reruns_what_depends_on_the_param(alone: Project) -> None:
+    assert alone.params()["models"]["convnext"]["rate"] == RATES[0]
+    assert set(experiments(alone)) == {RATES[0]}
 
 
-def test_two_runs_at_a_time_give_what_each_gives_alone(work: Project, origin: Origin, tmp_path: Path) -> None:
-    """The queue as documented, with two workers."""
+def test_runs_in_folders_of_their_own_give_what_each_gives_alone(work: Project, alone: Project) -> None:
+    """The queue as documented, with two workers; then one run with `--temp`."""
     before, kept = work.run("git", "status", "--porcelain").out, state(work)
     *queued, start, status, show = block("queue start")
     for command in queued:
@@ -83,17 +82,13 @@ def test_two_runs_at_a_time_give_what_each_gives_alone(work: Project, origin: Or
     locks = {rate: content(work, ref, "dvc.lock") for rate, ref in found.items()}
     assert trained(locks[RATES[0]], "convnext") != trained(locks[RATES[1]], "convnext")
     assert trained(locks[RATES[0]], "vit") == trained(locks[RATES[1]], "vit")
-    assert weights(work, trained(locks[RATES[1]], "convnext")) == alone(origin, tmp_path / "alone", RATES[1])
-    assert work.run("git", "status", "--porcelain").out == before
-    assert state(work) == kept
+    lock = yaml.safe_load((alone.root / "dvc.lock").read_text())
+    assert weights(work, trained(locks[RATES[0]], "convnext")) == weights(alone, trained(lock, "convnext"))
     shown = work.run(*show, "--no-pager").out
     for ref in found.values():
         assert ref.split("/")[-1] in shown
 
-
-def test_a_run_in_a_temporary_folder(work: Project) -> None:
-    kept = state(work)
     work.run("dvc", "exp", "run", "--temp", "-S", "models.convnext.rate=0.04")
-    assert set(experiments(work)) == {0.04}
-    assert work.run("git", "status", "--porcelain").out == ""
+    assert set(experiments(work)) == {*RATES, 0.04}
+    assert work.run("git", "status", "--porcelain").out == before
     assert state(work) == kept

@@ -1,17 +1,18 @@
 """The check of a pull request with real git, real dvc and real remotes; the runner has no photos and an empty cache."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from ci.team import Origin, Runner, locked, objects, proposed, publish
 from ci.test_docs import block
-from pipeline.project import RATE, Project
+from helpers.project import RATE, REPOSITORY, Project
+from helpers.team import Origin, Runner, locked, objects, proposed, publish
 
-from florafauna.bundle_info import read_info, write_info
+from florafauna.bundle.info import read_info, write_info
 
 MODELS = ("efficientnet", "convnext", "vit")
-CHECKS = ("pull", "scores", "repro", "lock", "drop")
+CHECKS = ("pull", "scores", "repro", "drop")
 LEFT = (
     "data/manifest.csv",
     "data/processed/train",
@@ -64,13 +65,12 @@ def test_where_nothing_changed_only_bundles_test_pixels_and_predictions_are_fetc
     ):
         assert not (runner.root / absent).exists()
     assert sum(expected.values()) < sum(objects(origin.folder / "files/md5").values()) / 1.5
-    assert "repro: nothing had to run again." in done.out
+    assert "repro: nothing had to run again, and dvc.lock and metrics/ are as committed." in done.out
     assert git_changes(runner) == ""
     report = (runner.root / "build/ci/report.md").read_text()
     assert "**Passed: " in report
     assert report.count("| passed |") == len(CHECKS)
-    again = runner.step("pull", check=True)
-    assert " 0 objects with 0 bytes were fetched" in again.out
+    assert " 0 objects with 0 bytes were fetched" in runner.step("pull")
 
 
 def test_changed_evaluation_code_is_run_but_has_to_be_committed_with_its_lock_file(
@@ -79,16 +79,14 @@ def test_changed_evaluation_code_is_run_but_has_to_be_committed_with_its_lock_fi
     branch.append("florafauna/scores/bootstrap.py", "# a comment\n")
     runner = proposed(branch, tmp_path / "runner")
     runner.steps("pull")
-    assert "nothing was scored again, because evaluate@" in runner.step("scores", check=True).out
-    ran = runner.step("repro", check=True).out
+    assert "nothing was scored again, because evaluate@" in runner.step("scores")
+    sentence = runner.refused("repro")
     for name in MODELS:
-        assert f"evaluate@{name}" in ran
-    assert "train_" not in ran
+        assert f"evaluate@{name}" in sentence
+    assert "train_" not in sentence
     assert (runner.root / "data/processed/val").is_dir()
     assert not (runner.root / "data/processed/train").exists()
-    sentence = runner.refused("lock")
-    assert "dvc.lock" in sentence
-    assert "because florafauna/scores/bootstrap.py changed without a rerun" in sentence
+    assert "ran again, because florafauna/scores/bootstrap.py is modified, and now dvc.lock" in sentence
     assert "run `dvc repro` and `dvc push`, and commit" in sentence
 
 
@@ -100,11 +98,11 @@ def test_a_rate_changed_without_a_rerun_is_named_and_nothing_is_trained(branch: 
     assert "train_vit has to run again, because models.vit.rate changed from 0.001 to 0.02" in sentence
     assert "run `dvc repro` and `dvc push`" in sentence
     assert not (runner.root / "data/processed/train").exists()
-    runner.step("report", check=True)
+    runner.step("report")
     report = (runner.root / "build/ci/report.md").read_text()
     assert f"**Failed: {sentence}**" in report
     assert "| params.yaml | models.vit.rate | 0.001" in report
-    assert report.count("| did not run |") == 2
+    assert report.count("| did not run |") == 1
 
 
 def test_a_rerun_that_was_pushed_passes_and_the_report_shows_what_it_changed(
@@ -139,7 +137,7 @@ def test_an_edited_metrics_file_is_found_by_scoring_again(branch: Project, tmp_p
     branch.run("dvc", "commit", "-f", "-q", "evaluate@vit", "compare")
     publish(branch)
     runner.run("git", "pull", "-q")
-    assert "repro: nothing had to run again." in runner.step("repro", check=True).out
+    assert "repro: nothing had to run again, and" in runner.step("repro")
     assert runner.refused("scores").startswith(says)
 
     branch.repro("--single-item", "--force", "evaluate@vit")
@@ -171,7 +169,7 @@ def test_logits_of_another_model_are_found(branch: Project, tmp_path: Path) -> N
     other = branch.run(
         "python", "-c",
         "from dataclasses import replace; from pathlib import Path; import numpy as np;"
-        "from florafauna.predictions import *; file = Path('predictions/vit.parquet');"
+        "from florafauna.scores.predictions import *; file = Path('predictions/vit.parquet');"
         "one = read_predictions(file); write_predictions(file, replace(one, logits=np.ascontiguousarray(-one.logits)))",
     )  # fmt: skip
     assert other.code == 0
@@ -183,12 +181,12 @@ def test_logits_of_another_model_are_found(branch: Project, tmp_path: Path) -> N
 
 
 def test_an_object_missing_on_the_remote(branch: Project, tmp_path: Path) -> None:
-    md5 = locked(branch)["predictions/vit.parquet"]
+    md5 = locked(branch)["reports/index.html"]
     (tmp_path / "remote/files/md5" / md5[:2] / md5[2:]).unlink()
     runner = proposed(branch, tmp_path / "runner")
     sentence = runner.refused("pull")
     assert "the remote 'team'" in sentence
-    assert "lacks 1 object(s) of predictions/vit.parquet; run `dvc push` where the pipeline was run." in sentence
+    assert "lacks 1 object(s) of reports/index.html; run `dvc push` where the pipeline was run." in sentence
     branch.run("dvc", "push", "-q")
     runner.steps("pull")
 
@@ -196,7 +194,7 @@ def test_an_object_missing_on_the_remote(branch: Project, tmp_path: Path) -> Non
 def test_a_corrupted_object_in_the_cache(runner: Runner) -> None:
     """DVC itself trusts read-only objects."""
     runner.steps("pull")
-    md5 = locked(runner)["predictions/vit.parquet"]
+    md5 = locked(runner)["reports/index.html"]
     file = runner.cache / md5[:2] / md5[2:]
     size = file.stat().st_size
     for mode in (0o444, 0o644):
@@ -204,20 +202,20 @@ def test_a_corrupted_object_in_the_cache(runner: Runner) -> None:
         file.write_bytes(bytes(size))
         file.chmod(mode)
         sentence = runner.refused("pull")
-        assert sentence.startswith("the cached object of predictions/vit.parquet is corrupted; run `rm -f .dvc/cache")
+        assert sentence.startswith("the cached object of reports/index.html is corrupted; run `rm -f .dvc/cache")
     runner.run(*sentence.split("`")[1].split())
-    runner.run("dvc", "pull", "predictions/vit.parquet")
+    runner.run("dvc", "pull", "reports/index.html")
     runner.steps("pull")
 
 
 def test_an_object_corrupted_on_the_remote_is_not_taken(branch: Project, tmp_path: Path) -> None:
-    md5 = locked(branch)["predictions/vit.parquet"]
+    md5 = locked(branch)["reports/index.html"]
     file = tmp_path / "remote/files/md5" / md5[:2] / md5[2:]
-    file.chmod(0o644)
-    file.write_bytes(b"no logits")
+    file.unlink()  # a link to that of all tests
+    file.write_bytes(b"no report")
     file.chmod(0o444)  # such DVC trusts; a writable one it finds out and deletes
     runner = proposed(branch, tmp_path / "runner")
-    assert "predictions/vit.parquet is corrupted" in runner.refused("pull")
+    assert "reports/index.html is corrupted" in runner.refused("pull")
 
 
 def test_a_remote_that_cannot_be_reached_and_none_at_all(runner: Runner) -> None:
@@ -227,47 +225,50 @@ def test_a_remote_that_cannot_be_reached_and_none_at_all(runner: Runner) -> None
     assert "check its address, the network and the credentials" in sentence
     (runner.root / ".dvc/config.local").unlink()
     runner.run("dvc", "remote", "remove", "team")
-    assert "no DVC remote is set" in runner.refused("pull")
+    assert "no default DVC remote is set" in runner.refused("pull")
 
 
-def test_a_fall_below_the_interval_fails_and_one_within_passes(branch: Project) -> None:
-    """Two branches whose metrics differ; how they came about is what the other checks ask."""
-    file = branch.root / "metrics/vit.json"
-    metrics = json.loads(file.read_text())
-    test = metrics["test"]
-    test |= {"weighted_f1": 0.8, "weighted_f1_low": 0.7, "weighted_f1_high": 0.9}
-    file.write_text(json.dumps(metrics))
-    branch.commit()
-    branch.run("git", "push", "-q", "origin", "change:main")
-    runner = Runner(branch.root)
+def test_a_fall_below_the_interval_fails_and_one_within_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two branches whose scores differ; the base has them in the file of older versions."""
+    runner = Runner(tmp_path)
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    file = tmp_path / "metrics/details/vit.json"
+    file.parent.mkdir(parents=True)
+    test = {"n": 50, "weighted_f1": 0.8, "weighted_f1_low": 0.7, "weighted_f1_high": 0.9}
+    (tmp_path / "metrics/vit.json").write_text(json.dumps({"test": test}))
+    runner.run("git", "init", "-q", "-b", "main")
+    runner.run("git", "add", "metrics/vit.json")
+    runner.run("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-q", "-m", "scores")
+    monkeypatch.setenv("BASE", "main")
     for value, allowed, passes in ((0.71, 0.0, True), (0.69, 0.0, False), (0.69, 0.02, True), (0.95, 0.0, True)):
-        test["weighted_f1"] = value
-        file.write_text(json.dumps(metrics))
-        branch.change_params(ci__max_drop=allowed)
+        file.write_text(json.dumps({"test": test | {"weighted_f1": value}}))
+        runner.change_params(ci__max_drop=allowed)
         if passes:
-            assert f"vit: test.weighted_f1 0.8000 → {value:.4f}" in runner.step("drop", check=True).out
+            assert f"vit: test.weighted_f1 0.8000 → {value:.4f}" in runner.step("drop")
         else:
             sentence = runner.refused("drop")
-            assert "test.weighted_f1 of vit fell from 0.8000 on origin/main to 0.6900" in sentence
+            assert "test.weighted_f1 of vit fell from 0.8000 on main to 0.6900" in sentence
             assert "raise ci.max_drop in params.yaml" in sentence
-    branch.change_params(ci__metric="test.n")
-    assert "holds no 'test.n' with its interval" in runner.refused("drop")
+    runner.change_params(ci__metric="test.n")
+    assert "metrics/vit.json of main holds no 'test.n' with its interval" in runner.refused("drop")
 
 
-def test_a_base_that_is_not_in_the_clone(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_step_is_one_sentence_on_stderr(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASE", "origin/develop")
-    assert "this clone has no 'origin/develop'" in runner.refused("drop")
-    assert "git fetch origin develop" in runner.refused("drop")
+    done = runner.run("python", "-m", "florafauna.ci", "drop", check=False)
+    assert (done.code, done.out) == (1, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("florafauna: this clone has no 'origin/develop' to compare with; run `git fetch origin dev")
 
 
 def test_a_lock_file_with_a_merge_conflict(runner: Runner) -> None:
     lock = runner.root / "dvc.lock"
     lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> change\n")
-    assert "dvc.lock is no valid lock file" in runner.refused("pull")
+    assert "dvc.lock is not valid" in runner.refused("pull")
 
 
 def test_the_report_is_added_to_the_job_summary(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     summary = runner.root / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    runner.step("report", check=True)
-    assert "Incomplete: pull, scores, repro, lock, drop did not run" in summary.read_text()
+    runner.step("report")
+    assert "Incomplete: pull, scores, repro, drop did not run" in summary.read_text()

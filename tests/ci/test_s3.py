@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ci.team import Origin, Runner, locked, objects
+from helpers.team import Origin, Runner, locked, objects
 
 pytest.importorskip("dvc_s3", reason="dvc[s3] is not installed")
 
@@ -26,20 +26,20 @@ def on_s3(origin: Origin, runner: Runner, s3: str, tmp_path: Path) -> Runner:
 def test_pull_check_missing_object_and_server_away(on_s3: Runner, s3: str) -> None:
     bucket = boto3.resource("s3", endpoint_url=s3).Bucket("photos")
     pushed = {item.key.removeprefix("dvc/files/md5/").replace("/", ""): item.size for item in bucket.objects.all()}
-    on_s3.steps("pull", "scores", "repro", "lock", "drop")
+    on_s3.steps("pull")
     fetched = objects(on_s3.cache)
     assert fetched.items() <= pushed.items()
     md5s = locked(on_s3)
-    assert {md5s["models/vit"], md5s["data/processed/test"], md5s["predictions/vit.parquet"]} <= fetched.keys()
+    assert {md5s["models/vit"], md5s["data/processed/test"], md5s["reports/index.html"]} <= fetched.keys()
     left = ("data/processed/train", "data/processed/val", "models/initial/vit.safetensors", "models/trained/vit")
     assert not {md5s[path] for path in left} & fetched.keys()
 
-    md5 = md5s["predictions/vit.parquet"]
+    md5 = md5s["reports/index.html"]
     (on_s3.cache / md5[:2] / md5[2:]).unlink()
-    (on_s3.root / "predictions/vit.parquet").unlink()
+    (on_s3.root / "reports/index.html").unlink()
     bucket.Object(f"dvc/files/md5/{md5[:2]}/{md5[2:]}").delete()
     sentence = on_s3.refused("pull")
-    assert "the remote 'bucket' (s3://photos/dvc) lacks 1 object(s) of predictions/vit.parquet" in sentence
+    assert "the remote 'bucket' (s3://photos/dvc) lacks 1 object(s) of reports/index.html" in sentence
 
     on_s3.run("dvc", "remote", "modify", "--local", "bucket", "endpointurl", "http://127.0.0.1:1")
     on_s3.run("dvc", "remote", "modify", "--local", "bucket", "connect_timeout", "1")

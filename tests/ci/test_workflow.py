@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pipeline.project import REPOSITORY
+from helpers.project import REPOSITORY
 
 WORKFLOW = REPOSITORY / ".github/workflows/pipeline.yml"
 
@@ -63,7 +63,7 @@ def test_everything_it_runs_is_a_make_target_of_one_step(steps: list[dict[str, A
 
 
 def test_the_steps_come_in_the_order_in_which_the_report_tells_them(steps: list[dict[str, Any]]) -> None:
-    from florafauna.ci.outcome import STEPS
+    from florafauna.ci._outcome import STEPS
 
     ran = [step["run"].removeprefix("make ci-") for step in steps if "run" in step][1:]
     assert ran == [*STEPS, "report", "comment"]
@@ -76,6 +76,14 @@ def test_after_a_failure_the_report_is_still_written_commented_and_uploaded(step
         "make ci-comment",
         "actions/upload-artifact",
     ]
+
+
+def test_the_comment_is_written_with_the_token_of_the_job(steps: list[dict[str, Any]]) -> None:
+    (step,) = [step for step in steps if step.get("run") == "make ci-comment"]
+    assert step["env"] == {
+        "GH_TOKEN": "${{ github.token }}",
+        "PULL_REQUEST": "${{ github.event.pull_request.number }}",
+    }
 
 
 def test_no_expression_is_pasted_into_a_shell_command(steps: list[dict[str, Any]]) -> None:

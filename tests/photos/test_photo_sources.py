@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from florafauna.errors import UserError
-from florafauna.photos import open_source, read_photos
+from florafauna.base.errors import UserError
+from florafauna.labels.read import open_source, read_photos
 
 MakePhotos = Callable[..., Path]
 

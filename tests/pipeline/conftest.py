@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pipeline.project import Project, changed_project, finished_project
+from helpers.project import Project, changed_project, finished_project
 
 
 @pytest.fixture(scope="session")

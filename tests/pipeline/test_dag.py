@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from closure import import_closure
-from pipeline.project import REPOSITORY, Project
+from helpers.closure import import_closure
+from helpers.project import REPOSITORY, Project
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 
@@ -57,7 +57,8 @@ def test_stages_and_files_have_the_names_that_users_type(finished: Project) -> N
         *(f"train_{name}" for name in names),
     }  # fmt: skip
     tracked = set(finished.run("git", "ls-files").out.splitlines())
-    assert {"dvc.lock", "metrics/data.json", "metrics/comparison.json", "metrics/vit.json"} <= tracked
+    metrics = {f"metrics/{name}.json" for name in ("data", "comparison", "vit", "details/comparison", "details/vit")}
+    assert {"dvc.lock", *metrics} <= tracked
     produced = {path for path in tracked if path.startswith(("models/", "data/processed/", "predictions/", "plots/"))}
     assert {path.rpartition("/")[2] for path in produced} == {".gitignore"}
 

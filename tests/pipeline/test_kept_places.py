@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.project import Project, new_project
 from PIL import Image
-from pipeline.project import Project, new_project
 
 PLACES = "data/places.csv"
 RESULTS = (PLACES, "data/manifest.csv", "metrics/data.json")

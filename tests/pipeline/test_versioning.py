@@ -5,10 +5,10 @@ import shutil
 
 import pandas as pd
 import pytest
+from helpers.project import Project
 from PIL import Image, ImageEnhance
-from pipeline.project import Project
 
-from florafauna.bundle_info import read_info
+from florafauna.bundle.info import read_info
 
 MODELS = ("efficientnet", "convnext", "vit")
 TRAIN = {f"train_{name}" for name in MODELS}
@@ -35,7 +35,8 @@ def test_one_models_rate_reruns_that_model_and_the_metrics_diff_shows_it_alone(c
     moved = [path for path, file in difference["diff"].items() if "test" in file] if "diff" in difference else [
         path for path, values in difference.items() if any(key.startswith("test.") for key in values)
     ]  # fmt: skip
-    assert moved == ["metrics/vit.json"]
+    assert "metrics/vit.json" in moved
+    assert set(moved) <= {"metrics/vit.json", "metrics/comparison.json"}  # vit may be the best, or have been it
     assert "test.weighted_f1" in project.run("dvc", "metrics", "diff", "main", "--md").out
 
 
@@ -121,7 +122,7 @@ def test_a_param_of_evaluation_makes_the_bundles_anew_and_trains_nothing(project
 
 def test_training_code_reruns_training_and_what_it_moves_alone(project: Project) -> None:
     """The same weights come out on a CPU; only the durations differ, and those the report shows."""
-    project.append("florafauna/schedule.py", "# a comment\n")
+    project.append("florafauna/training/_schedule.py", "# a comment\n")
     assert project.repro().stages == {*TRAIN, "compare"}
 
 

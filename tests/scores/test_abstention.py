@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 from florafauna.scores.abstention import (
     accepted_by,
     choose_threshold,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import log_loss
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 from florafauna.scores.calibration import (
     adaptive_ece,
     adaptive_reliability,

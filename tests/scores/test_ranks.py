@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from florafauna.errors import UserError
+from florafauna.base.errors import UserError
 from florafauna.scores.abstention import lower_bound
 from florafauna.scores.ranks import (
     RolledUp,

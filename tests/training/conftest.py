@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tiny import LABELS, SIDE, TRAIN, VAL, Place, draw_photos
+from helpers.tiny import LABELS, SIDE, TRAIN, VAL, Place, draw_photos
 
-from florafauna.sources import open_source
-from florafauna.store_writer import build_store
+from florafauna.photos.sources import open_source
+from florafauna.preprocess._write import build_store
 
 
 @pytest.fixture(scope="session")

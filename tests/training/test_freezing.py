@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 import timm
 import torch
+from helpers.tiny import ARCHITECTURES, Place, params
 from safetensors.torch import load_file
-from tiny import ARCHITECTURES, Place, params
 from torch import nn
 
-from florafauna.errors import UserError
-from florafauna.models import (
+from florafauna.base.errors import UserError
+from florafauna.model.network import create
+from florafauna.model.settings import Architecture
+from florafauna.training._trainable import (
     build,
     count_parameters,
-    create,
     data_config,
     format_policy,
     freeze,
@@ -23,7 +24,6 @@ from florafauna.models import (
     policy_table,
     set_training_modes,
 )
-from florafauna.params import Architecture
 
 
 def open_names(architecture: str, trainable: str | Sequence[str], norms: str = "tail") -> set[str]:

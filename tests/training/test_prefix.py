@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import CPU, TRAIN, Place, params
+from helpers.tiny import CPU, TRAIN, Place, params
 from torch import nn
 
-from florafauna.compute import Compute
-from florafauna.feeds import FeatureFeed, Feed, PixelFeed, choose_feed
-from florafauna.models import set_training_modes
-from florafauna.params import ModelParams
-from florafauna.prefix import NoPrefixError, split
-from florafauna.resume import State
-from florafauna.training import fit, train_epoch
+from florafauna.model.compute import Compute
+from florafauna.model.settings import ModelParams
+from florafauna.training._feeds import FeatureFeed, Feed, PixelFeed, choose_feed
+from florafauna.training._resume import State
+from florafauna.training._trainable import set_training_modes
+from florafauna.training.frozen._prefix import NoPrefixError, split
+from florafauna.training.loop import fit, train_epoch
 
 POLICIES = [
     ("test_efficientnet", "head"),

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CPU, LABELS, SIDE, Place
+from helpers.tiny import CPU, LABELS, SIDE, Place
 
-from florafauna.feeds import Photos, PixelFeed
-from florafauna.models import count_parameters, create, data_config, freeze, parameter_groups
-from florafauna.params import Architecture, ModelParams, load_params
-from florafauna.resume import State
-from florafauna.sources import open_source
-from florafauna.store import PixelStore
-from florafauna.store_writer import build_store
-from florafauna.training import OPTIMIZERS, Job, Parts, train_epoch
+from florafauna.commands.params import load_params
+from florafauna.model.network import create
+from florafauna.model.settings import Architecture, ModelParams
+from florafauna.photos.sources import open_source
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess._write import build_store
+from florafauna.training._feeds import Photos, PixelFeed
+from florafauna.training._resume import State
+from florafauna.training._trainable import count_parameters, data_config, freeze, parameter_groups
+from florafauna.training.loop import OPTIMIZERS, Job, Parts, train_epoch
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 MODELS = [
@@ -55,7 +57,7 @@ def test_it_is_built_and_takes_a_step(two: PixelStore, tmp_path: Path, model_par
     torch.manual_seed(0)
     model = create(short.architecture, len(LABELS), {}, short.drop_path)
     freeze(model, short.trainable, short.norms)
-    groups = [{k: v for k, v in group.items() if k != "names"} for group in parameter_groups(model, short)]
+    groups = parameter_groups(model, short)
     total, open_ = count_parameters(model)
     assert 0 < open_ <= total
     CPU.place(model)

@@ -1,7 +1,6 @@
-"""The convex problem of the head: its optimum is one, stands in the log, and is where fine-tuning can start."""
+"""The linear probe: what the classifier is given, its best head, and fine-tuning that starts from it."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,125 +8,65 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.tiny import CPU, LABELS, VAL, Place, params
 from PIL import Image
 from safetensors.torch import load_file
-from sklearn.linear_model import LogisticRegression
-from tiny import CPU, LABELS, VAL, Place, params
 from torch import nn
-from torch.nn.functional import cross_entropy
 
-from florafauna import probe
-from florafauna.bundle import load_trained, predict_logits
-from florafauna.compute import Compute
-from florafauna.errors import UserError
-from florafauna.feeds import FeatureFeed, PixelFeed, choose_feed
-from florafauna.params import Architecture, ModelParams
-from florafauna.probe import HeadProblem
-from florafauna.scores.metrics import weighted_f1
-from florafauna.sources import open_source
-from florafauna.store import PixelStore
-from florafauna.store_writer import build_store
-from florafauna.training import Job, train, train_once
-from florafauna.weights import make_initial_weights
+from florafauna.base.errors import UserError
+from florafauna.base.metrics import weighted_f1
+from florafauna.bundle.bundle import load_trained, predict_logits
+from florafauna.model.settings import Architecture, ModelParams
+from florafauna.model.weights import make_initial_weights
+from florafauna.photos.sources import open_source
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess._write import build_store
+from florafauna.training._feeds import Feed, PixelFeed, choose_feed
+from florafauna.training.frozen._logistic import Samples, solve
+from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
+from florafauna.training.loop import Job, train, train_once
 
 
-def problem(
-    place: Place, folder: Path, model_params: ModelParams, compute: Compute = CPU, **values: Any
-) -> HeadProblem:
-    """The head's problem of a model that training starts from."""
+def fed(place: Place, folder: Path, model_params: ModelParams) -> tuple[Feed, nn.Module]:
+    """The model that training starts from, and what feeds it."""
     model, _ = place.built(model_params)
-    photos = replace(place.photos(model, model_params), compute=compute)
-    feed, _ = choose_feed(photos, model, "weights", folder)
-    return HeadProblem(feed, model, "weights", folder, **values)
+    feed, _ = choose_feed(place.photos(model, model_params), model, "weights", folder)
+    return feed, model
 
 
-def features_of(head: HeadProblem, view: int | None) -> tuple[np.ndarray, np.ndarray]:
+def inputs_of(feed: Feed, model: Any, view: int | None) -> np.ndarray:
     """What the classifier is given, worked out anew: a model without its classifier gives just that."""
-    photos, model = head.feed.photos, head.model
-    images = photos.validation_images() if view is None else photos.fixed_images(view)
+    images = feed.photos.validation_images() if view is None else feed.photos.fixed_images(view)
     model.eval()
     with torch.inference_mode():
         values = torch.cat([model.forward_head(model.forward_features(x), pre_logits=True) for x, _ in images])
-    return values.numpy(), (photos.val if view is None else photos.train).targets
+    return values.numpy()
 
 
-# the optimum
+# the features
 
 
 @pytest.mark.parametrize("architecture", ["test_efficientnet", "test_convnext", "test_vit"])
 @pytest.mark.parametrize("views", [0, 2])
-def test_the_optimum_is_that_of_scikit_learn(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, views: int
+def test_what_the_classifier_is_given_is_what_a_model_without_one_gives(
+    place: Place, tmp_path: Path, architecture: str, views: int
 ) -> None:
-    monkeypatch.setattr(probe, "L2", (0.01,))
-    head = problem(place, tmp_path, params(architecture, trainable="head", views=views))
-    optimum = head.solve()
-    parts = [features_of(head, view) for view in range(max(1, views))]
-    x, y = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
-    deviation = np.sqrt(((x - x.mean(0)) ** 2).mean())
-    scaled = (x - x.mean(0)) / deviation
-    peer = LogisticRegression(C=1 / (0.01 * len(x)), tol=1e-8, max_iter=5000).fit(scaled.astype(np.float64), y)
-    expected = torch.tensor(peer.predict_log_proba(scaled))
-    assert optimum.converged
-    assert optimum.loss == pytest.approx(float(cross_entropy(expected, torch.tensor(y))), abs=2e-4)
-    found = x @ optimum.weight.numpy().T + optimum.bias.numpy()  # type: ignore[union-attr]
-    assert (torch.tensor(found).softmax(1) - expected.exp()).abs().max() < 5e-3
-    val, val_targets = features_of(head, None)
-    predictions = (val @ optimum.weight.numpy().T + optimum.bias.numpy()).argmax(1)  # type: ignore[union-attr]
-    assert optimum.weighted_f1 == weighted_f1(val_targets, predictions)
-
-
-def test_the_l2_with_the_best_validation_score_is_chosen(place: Place, tmp_path: Path) -> None:
-    head = problem(place, tmp_path, params("test_vit", trainable="head", views=2))
-    optimum = head.solve()
-    alone = {}
-    for l2 in probe.L2:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(probe, "L2", (l2,))
-            alone[l2] = head.solve().weighted_f1
-    assert len(set(alone.values())) > 1, "else nothing is chosen"
-    tried = list(probe.L2)[: list(probe.L2).index(optimum.l2) + 1 + probe.PATIENCE]
-    assert optimum.weighted_f1 >= max(alone[l2] for l2 in tried) - 1 / VAL, "a warm start ends near the same point"
+    feed, model = fed(place, tmp_path, params(architecture, trainable="head", views=views))
+    train, val = classifier_features(feed, model, "weights", tmp_path)
+    assert len(train) == max(1, views)
+    for view, features in enumerate(train):
+        assert np.array_equal(features.rows(slice(None))[0], inputs_of(feed, model, view))
+    assert np.array_equal(val.rows(slice(None))[0], inputs_of(feed, model, None))
 
 
 @pytest.mark.parametrize("values", [{}, {"label_smoothing": 0.2}, {"class_weights": torch.tensor([1.0, 5.0, 1.0])}])
-def test_no_step_from_the_optimum_lowers_the_trainings_own_loss(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(probe, "L2", (1e-3,))
-    head = problem(place, tmp_path, params("test_vit", trainable="head", views=2), **values)
-    optimum = head.solve()
-    parts = [features_of(head, view) for view in range(2)]
-    x, y = (torch.tensor(np.concatenate(each)) for each in zip(*parts, strict=True))
-    mean, deviation = x.mean(0), (x - x.mean(0)).square().mean().sqrt()
-    options = {"weight": values.get("class_weights"), "label_smoothing": values.get("label_smoothing", 0.0)}
-    weight = (optimum.weight * deviation).double().requires_grad_()
-    assert optimum.bias is not None
-    bias = (optimum.bias + optimum.weight @ mean).double().requires_grad_()
-    logits = ((x - mean) / deviation).double() @ weight.T + bias
-    if options["weight"] is not None:
-        options["weight"] = options["weight"].double()
-    loss = cross_entropy(logits, y, **options)
-    assert optimum.loss == pytest.approx(float(loss.detach()), abs=1e-5)
-    (loss + 5e-4 * weight.square().sum()).backward()
-    assert weight.grad is not None
-    assert bias.grad is not None
-    assert max(weight.grad.abs().max(), bias.grad.abs().max()) < 2e-3
-
-
-def test_features_that_do_not_fit_into_memory_are_read_again_in_every_step(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model_params = params("test_efficientnet", trainable="head", views=2)
-    bf16 = Compute(torch.device("cpu"), "bf16")  # float32 features are used where they are mapped
-    head = problem(place, tmp_path, model_params, bf16)
-    assert isinstance(head.feed, FeatureFeed)
-    assert head.feed.train[0].values[0].dtype == torch.bfloat16, "else nothing would be converted"
-    kept = head.solve()
-    monkeypatch.setattr(probe, "KEPT_BYTES", 0)
-    read = problem(place, tmp_path, model_params, bf16).solve()
-    assert torch.equal(read.weight, kept.weight)
-    assert read.steps == kept.steps
+def test_the_head_is_the_optimum_for_these_features(place: Place, tmp_path: Path, values: dict[str, Any]) -> None:
+    feed, model = fed(place, tmp_path, params("test_vit", trainable="head", views=2))
+    optimum = solve_head(feed, model, "weights", tmp_path, **values)
+    device, photos = torch.device("cpu"), feed.photos
+    train = Samples([torch.tensor(inputs_of(feed, model, view)) for view in range(2)], photos.train.targets, device)
+    val = Samples([torch.tensor(inputs_of(feed, model, None))], photos.val.targets, device)
+    assert torch.equal(optimum.weight, solve(train, val, len(LABELS), **values).weight)
 
 
 def test_a_head_without_a_bias(place: Place, tmp_path: Path) -> None:
@@ -135,10 +74,9 @@ def test_a_head_without_a_bias(place: Place, tmp_path: Path) -> None:
     model, _ = place.built(model_params)
     model.head = nn.Linear(model.head.in_features, len(LABELS), bias=False)
     feed, _ = choose_feed(place.photos(model, model_params), model, "weights", tmp_path)
-    head = HeadProblem(feed, model, "weights", tmp_path)
-    optimum = head.solve()
+    optimum = solve_head(feed, model, "weights", tmp_path)
     assert optimum.bias is None
-    head.put(optimum)
+    put_head(model, optimum)
     (batch,) = feed.validation()
     assert weighted_f1(batch.targets, feed.logits(batch, training=False).argmax(1)) == optimum.weighted_f1
 
@@ -177,7 +115,7 @@ def test_a_killed_lbfgs_goes_on_with_what_it_has_solved(
     shutil.rmtree(job.scratch / "features")
     capsys.readouterr()
     train(job)
-    assert "goes on after step" in capsys.readouterr().out
+    assert "resumes after step" in capsys.readouterr().out
     assert not (job.scratch / "features").exists(), "nothing is computed again"
     assert (job.out / "model.safetensors").read_bytes() == first
 
@@ -194,7 +132,7 @@ def test_a_model_without_one_linear_head_is_refused(place: Place, tmp_path: Path
     model.head = nn.Sequential(model.head, nn.ReLU())
     feed = PixelFeed(place.photos(model, model_params), model, model)
     with pytest.raises(UserError, match="not those of one linear layer"):
-        HeadProblem(feed, model, "weights", tmp_path).solve()
+        solve_head(feed, model, "weights", tmp_path)
 
     class Scaled(nn.Module):
         def __init__(self) -> None:
@@ -209,30 +147,7 @@ def test_a_model_without_one_linear_head_is_refused(place: Place, tmp_path: Path
     scaled = Scaled()
     feed = PixelFeed(place.photos(model, model_params), scaled, scaled)
     with pytest.raises(UserError, match="not those of one linear layer"):
-        HeadProblem(feed, scaled, "weights", tmp_path).solve()
-
-
-# the log
-
-
-@pytest.mark.parametrize("views", [0, 2])
-def test_the_log_states_the_optimum_beside_the_trained_head(
-    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], views: int
-) -> None:
-    out = place.trained(tmp_path, params("test_vit", trainable="head", views=views, epochs=3))
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "optimum of the head" in line]
-    best = pd.read_csv(out / "history.csv")["val_weighted_f1"].max()
-    assert line.split("trained head: ")[1].split("val weighted F1 ")[1].startswith(f"{best:.4f}")
-    optimum, trained = (float(part[:6]) for part in line.split("train loss ")[1:])
-    assert optimum < trained
-    assert ("2 fixed views" if views else "as they are evaluated") in line
-
-
-def test_a_model_of_which_more_is_trained_has_no_such_optimum(
-    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    place.trained(tmp_path, params("test_vit", epochs=1, warmup_epochs=0))
-    assert "optimum" not in capsys.readouterr().out
+        solve_head(feed, scaled, "weights", tmp_path)
 
 
 # head_init: probe
@@ -250,11 +165,10 @@ def test_fine_tuning_starts_from_the_probe(
     still = params("test_vit", head_init="probe", rate=1e-12, ema=0.5, **policy)
     out = place.trained(tmp_path, still)
     assert "starts from its optimum" in capsys.readouterr().out
-    head = problem(place, tmp_path / "again", still)
-    optimum = head.solve()
-    val, _ = features_of(head, None)
+    feed, model = fed(place, tmp_path / "again", still)
+    optimum = solve_head(feed, model, "weights", tmp_path / "again")
     assert optimum.bias is not None
-    expected = torch.tensor(val) @ optimum.weight.T + optimum.bias
+    expected = torch.tensor(inputs_of(feed, model, None)) @ optimum.weight.T + optimum.bias
     logits = predict_logits(load_trained(out), PixelStore(place.val), CPU)
     torch.testing.assert_close(torch.tensor(logits), expected, rtol=1e-3, atol=1e-3)
     assert pd.read_csv(out / "history.csv")["val_weighted_f1"][0] == pytest.approx(optimum.weighted_f1, abs=1 / VAL)
@@ -269,7 +183,7 @@ def test_a_resumed_training_does_not_solve_again(
     capsys.readouterr()
     train(job)
     text = capsys.readouterr().out
-    assert "goes on after step" in text
+    assert "resumes after step" in text
     assert "starts from its optimum" not in text
     assert not (job.scratch / "features").exists()
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny import params
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import params
 
-from florafauna.schedule import plateaus, rate_at, should_stop
+from florafauna.training._schedule import plateaus, rate_at, should_stop
 
 scores = st.lists(st.floats(0, 1), max_size=30)
 

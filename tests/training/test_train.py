@@ -1,6 +1,7 @@
 """One training from params to bundle: what is chosen, what is written, what is refused, and what every option does."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.tiny import ARCHITECTURES, CPU, LABELS, SIDE, TRAIN, VAL, Place, params
 from safetensors.torch import load_file
-from tiny import ARCHITECTURES, CPU, LABELS, SIDE, TRAIN, VAL, Place, params
 from torch.nn.functional import cross_entropy
 
-from florafauna.bundle import load_trained, predict_logits
-from florafauna.errors import UserError
-from florafauna.feeds import PixelFeed
-from florafauna.files import sha256_file
-from florafauna.params import ModelParams
-from florafauna.resume import State
-from florafauna.scores.metrics import weighted_f1
-from florafauna.sources import open_source
-from florafauna.store import PixelStore
-from florafauna.store_writer import build_store
-from florafauna.training import train, train_epoch
+from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_file
+from florafauna.base.metrics import weighted_f1
+from florafauna.bundle.bundle import load_trained, predict_logits
+from florafauna.model.settings import ModelParams
+from florafauna.photos.sources import open_source
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess._write import build_store
+from florafauna.training._feeds import PixelFeed
+from florafauna.training._resume import State
+from florafauna.training.loop import train, train_epoch
 
 Tensors = dict[str, torch.Tensor]
 PLAIN: dict[str, Any] = {"augment": {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "horizontal_flip": 0.0}}
@@ -83,6 +84,17 @@ def test_training_stops_after_patience_epochs_without_a_better_score(place: Plac
 
 
 # what is written
+
+
+def test_a_system_that_cannot_tell_the_peak_memory_costs_no_training(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has no `resource`."""
+    for module in ("resource", "psutil"):
+        monkeypatch.setitem(sys.modules, module, None)
+    job = place.job(tmp_path, params("test_vit", epochs=1, warmup_epochs=0))
+    train(job)
+    assert json.loads(job.timing.read_text())["peak_memory_mb"] is None
 
 
 def test_what_a_training_leaves(place: Place, tmp_path: Path) -> None:
@@ -151,7 +163,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_leaves_no_bundle(
 ) -> None:
     model = params("test_vit", rate=1e30, epochs=epochs, warmup_epochs=0, schedule="constant", optimizer="sgd")
     job = place.job(tmp_path, model)
-    with pytest.raises(UserError, match=r"no number at step [1-9] \(rate 1\.00e\+30\); lower models\.newts\.rate"):
+    with pytest.raises(UserError, match=r"NaN or infinite at step [1-9] \(rate 1\.00e\+30\); lower models\.newts"):
         place.trained(tmp_path, model)
     assert not job.out.exists()
     assert not job.timing.exists()
@@ -161,7 +173,7 @@ def test_weights_that_break_in_the_very_last_step_are_no_model(place: Place, tmp
     """Its loss was still a number; only the validation shows it."""
     values: dict[str, Any] = {"epochs": 1, "warmup_epochs": 0, "schedule": "constant", "batch_size": TRAIN}
     model = params("test_vit", rate=1e30, optimizer="sgd", **values)
-    with pytest.raises(UserError, match="no number"):
+    with pytest.raises(UserError, match="NaN or infinite"):
         place.trained(tmp_path, model)
     assert not place.job(tmp_path, model).out.exists()
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save
 
-from florafauna.bundle import load_trained, predict_logits
-from florafauna.compute import choose
-from florafauna.dataset import prepare
-from florafauna.files import sha256_file, write_atomic
-from florafauna.models import backbone_state
-from florafauna.params import load_params
-from florafauna.preprocess import preprocess
-from florafauna.scores.metrics import weighted_f1
-from florafauna.store import PixelStore
-from florafauna.training import Job, train
-from florafauna.weights import make_initial_weights
+from florafauna.base.files import sha256_file, write_atomic
+from florafauna.base.metrics import weighted_f1
+from florafauna.bundle.bundle import load_trained, predict_logits
+from florafauna.commands.params import load_params
+from florafauna.model.compute import choose
+from florafauna.model.network import backbone_state
+from florafauna.model.weights import make_initial_weights
+from florafauna.pixels.store import PixelStore
+from florafauna.preprocess.preprocess import preprocess
+from florafauna.split.dataset import prepare
+from florafauna.training.loop import Job, train
 from tools.sample.scene import photograph
 from tools.sample.species import Species, others
 

@@ -1,0 +1,265 @@
+"""Every file → its facts, on all cores, decoding only what no earlier audit has seen; a bad file becomes a reason.
+
+Facts are remembered by content outside DVC's outs. As in git and DVC, a file whose path, size and modification time
+are those of the last audit is taken to be unchanged; one changed within two seconds of being read is read again.
+"""
+
+import os
+import tempfile
+import time
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from florafauna.audit import _perceptual
+from florafauna.audit._cache import FORMAT, AuditCache, File
+from florafauna.audit.examine import HASHED, VERSION, Content, decoder_versions, examine
+from florafauna.base.files import sha256_bytes
+from florafauna.base.progress import track
+from florafauna.photos.kinds import (
+    CRASHES,
+    Refusal,
+    extension_matches,
+    printable,
+    refuse_name,
+    refuse_size,
+    unreadable,
+)
+from florafauna.photos.workers import Workers, map_despite_crashes
+
+CACHE = Path(".florafauna/audit")  # where runs of this folder remember
+CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the queue nor the last task costs much
+WORTH_IMPORTS = 1024  # new photos; fewer are examined before fresh processes have imported what they need
+ASKED_AT_ONCE = 1024  # paths that the cache is asked for
+COLUMNS = ["path", "reason", "detail", "sha256", "pixels", "bytes", "format", "extension_matches", "mode",
+           "orientation", "width", "height", "flat"]  # fmt: skip
+TEXTS = ("reason", "detail", "format", "mode")
+NUMBERS = {"bytes": int, "extension_matches": bool, "orientation": int, "width": int, "height": int, "flat": bool}
+ROW = np.dtype(
+    [
+        ("texts", "<i4"),  # the number of the file's TEXTS
+        ("read", "?"),
+        ("sha256", "V32"),
+        ("pixels", f"V{HASHED}"),
+        ("bytes", "<i8"),
+        ("extension_matches", "?"),
+        ("orientation", "<i4"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("flat", "?"),
+    ]
+)
+
+
+class PhotoSource(Protocol):
+    """Where photos lie, a folder or an archive. Picklable, so that other processes can read from it."""
+
+    def read(self, path: str) -> bytes:
+        """The content of a file; raises OSError."""
+
+    def stat(self, path: str) -> tuple[int, int]:
+        """Size in bytes and modification time in nanoseconds; raises OSError."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The facts of every file asked for, in the order asked.
+
+    `table` has the columns path (as `kinds.printable` gives it), reason ("" where usable), detail, sha256 ("" where
+    not read), pixels ("" where not usable), bytes, format, extension_matches, mode, orientation, width, height, flat,
+    as `examine.Content` defines them. `hashes` is uint64 (files, views), `thumbnails` uint8 (files, THUMBNAIL,
+    THUMBNAIL); both are zero where there is no picture.
+    """
+
+    table: pd.DataFrame
+    hashes: _perceptual.Hashes
+    thumbnails: _perceptual.Bytes
+
+
+def audit(
+    source: PhotoSource,
+    paths: Sequence[str],
+    origin: str = "",
+    cache: Path | None = None,
+    workers: int | None = None,
+) -> Audit:
+    """Look at every file in `paths` (no path twice).
+
+    `origin` names the source in the cache, since two folders may hold the same paths; `cache` is a folder, without
+    which nothing is remembered. `workers` is the number of processes, by default one a core; the result does not
+    depend on it. With 1 this process does it all, and a decoder that crashes ends it.
+    """
+    origin = printable(origin)  # a folder's name need not be UTF-8, and SQLite takes nothing else
+    rows = _Rows(len(paths), cache)
+    unknown = array("q")  # a list would take five times the memory
+    with AuditCache(cache, _version()) as memory:
+        for start in range(0, len(paths), ASKED_AT_ONCE):
+            asked = paths[start : start + ASKED_AT_ONCE]
+            known = dict(enumerate(_without_reading(source, asked, origin, memory), start))
+            unknown.extend(at for at, file in known.items() if file is None)
+            rows.put({at: file for at, file in known.items() if file is not None})
+        place = iter(unknown)
+        for chunk in _examine_all(ExamineChunk(source, cache), paths, unknown, workers):
+            memory.remember(origin, [file for file in chunk if file.sha256])
+            rows.put(dict(zip(islice(place, len(chunk)), chunk, strict=True)))
+        memory.prune(origin, paths)
+    return rows.audit(paths)
+
+
+def _version() -> str:
+    return f"{VERSION}, {decoder_versions()}, format {FORMAT}"
+
+
+def _without_reading(
+    source: PhotoSource, paths: Sequence[str], origin: str, memory: AuditCache
+) -> Iterator[File | None]:
+    """The facts of each file that its name, size and time alone tell, or None."""
+    found: list[File | tuple[int, int]] = [_refused_or_status(source, path) for path in paths]
+    asked = {path: what for path, what in zip(paths, found, strict=True) if not isinstance(what, File)}
+    known = memory.recall(origin, asked)
+    for path, what in zip(paths, found, strict=True):
+        yield what if isinstance(what, File) else known.get(path)
+
+
+def _refused_or_status(source: PhotoSource, path: str) -> File | tuple[int, int]:
+    refused = refuse_name(path)
+    if refused is not None:
+        return _not_read(path, refused)
+    try:
+        size, modified = source.stat(path)
+    except Exception as error:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
+        return _not_read(path, unreadable(error))
+    refused = refuse_size(size)
+    return (size, modified) if refused is None else _not_read(path, refused, size)
+
+
+def _not_read(path: str, refused: Refusal, size: int = 0) -> File:
+    return File(path, "", size, 0, 0, Content(*refused))
+
+
+@dataclass(frozen=True)
+class ExamineChunk:
+    """Reads and hashes files; decodes those whose content is not known."""
+
+    source: PhotoSource
+    cache: Path | None
+
+    def __call__(self, paths: Sequence[str]) -> list[File]:
+        """The facts of `paths`, in order."""
+        with AuditCache(self.cache, _version(), quiet=True) as memory:  # the audit itself says what is wrong with it
+            return [self._file(path, memory) for path in paths]
+
+    def _file(self, path: str, memory: AuditCache) -> File:
+        read_at = time.time_ns()
+        try:
+            size, modified = self.source.stat(path)
+            data = self.source.read(path)
+        except Exception as error:  # as above
+            return _not_read(path, unreadable(error))
+        sha256 = sha256_bytes(data)
+        return File(path, sha256, size, modified, read_at, memory.content(sha256) or examine(data))
+
+
+def _examine_all(
+    work: ExamineChunk, paths: Sequence[str], numbers: Sequence[int], workers: int | None
+) -> Iterator[list[File]]:
+    """The facts of those of `paths` that have these numbers, in order, in chunks."""
+    alone, workers, total = workers == 1, workers or os.cpu_count() or 1, len(numbers)
+    size = min(CHUNK, -(-total // (16 * workers)) or 1)
+    starts = range(0, total, size)
+
+    def chunk(number: int) -> list[str]:  # made when it is needed: all of them would be memory that the workers need
+        return [paths[at] for at in numbers[starts[number] : starts[number] + size]]
+
+    results: Iterable[list[File]]
+    if alone:
+        results = (work(chunk(number)) for number in range(len(starts)))
+    else:
+        start = partial(_workers, work, few=total < WORTH_IMPORTS)
+        results = map_despite_crashes(start, workers, len(starts), chunk, lambda path: _not_read(path, CRASHES))
+    files = track(chain.from_iterable(results), "audit", total=total)
+    for first in starts:
+        yield list(islice(files, min(size, total - first)))
+    next(files, None)  # lets the progress bar see the end
+
+
+def _workers(work: ExamineChunk, count: int, few: bool) -> Workers[Sequence[str], list[File]]:
+    return Workers(count, [__name__], work, forked=few)
+
+
+class _Rows:
+    """The facts of files in few bytes a file, filled in any order.
+
+    What is large and read a part at a time lies in a temporary file, mapped: it takes no memory that others need.
+    """
+
+    def __init__(self, count: int, folder: Path | None) -> None:
+        self._rows = np.zeros(count, ROW)
+        self._texts = {("",) * len(TEXTS): 0}  # the number of each of the few different rows of TEXTS
+        self._hashes = _mapped((count, len(_perceptual.VIEWS)), np.dtype("<u8"), folder)
+        self._thumbnails = _mapped((count, _perceptual.THUMBNAIL**2), np.dtype(np.uint8), folder)
+
+    def put(self, files: dict[int, File]) -> None:
+        """Fill rows, by number."""
+        if not files:
+            return
+        at, contents = list(files), [file.content for file in files.values()]
+        self._rows[at] = np.array([self._row(file) for file in files.values()], ROW)
+        for column, bytes_ in (
+            (self._hashes, [content.hashes for content in contents]),
+            (self._thumbnails, [content.thumbnail for content in contents]),
+        ):
+            column[at] = np.frombuffer(b"".join(bytes_), column.dtype).reshape(len(at), -1)
+
+    def _row(self, file: File) -> tuple[Any, ...]:
+        content, sha256 = file.content, file.sha256
+        texts = (str(content.reason), content.detail, content.format, content.mode)
+        return (
+            self._texts.setdefault(texts, len(self._texts)),
+            bool(sha256),
+            bytes.fromhex(sha256),
+            content.pixels,
+            file.size,
+            extension_matches(file.path, content.format),
+            content.orientation,
+            content.width,
+            content.height,
+            content.flat,
+        )
+
+    def audit(self, paths: Sequence[str]) -> Audit:
+        """The rows, which are those of `paths`."""
+        columns: dict[str, Any] = {name: self._rows[name].astype(kind) for name, kind in NUMBERS.items()}
+        for name, texts in zip(TEXTS, zip(*self._texts, strict=True), strict=True):
+            columns[name] = pd.array(texts, dtype="str").take(self._rows["texts"])
+        columns["path"] = pd.array([printable(path) for path in paths], dtype="str")
+        columns["sha256"] = _hex(self._rows["sha256"], self._rows["read"])
+        columns["pixels"] = _hex(self._rows["pixels"], columns["reason"] == "")
+        side = _perceptual.THUMBNAIL
+        table = pd.DataFrame({name: columns[name] for name in COLUMNS})
+        return Audit(table, self._hashes, self._thumbnails.reshape(-1, side, side))
+
+
+def _hex(digests: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> Any:
+    """A column of digests in hex, "" where none is there; made at once, since a string each is slow."""
+    ends = np.concatenate([[0], np.cumsum(there) * 2 * digests.itemsize]).astype(np.int64)
+    text = digests[there].tobytes().hex().encode()
+    column = pa.LargeStringArray.from_buffers(len(there), pa.py_buffer(ends), pa.py_buffer(text))
+    return pd.array(column, dtype="str")
+
+
+def _mapped(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -> npt.NDArray[Any]:
+    if shape[0] == 0:
+        return np.zeros(shape, dtype)
+    usable = folder is not None and folder.is_dir() and os.access(folder, os.W_OK)
+    with tempfile.TemporaryFile(dir=folder if usable else None) as file:
+        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))

@@ -1,0 +1,1 @@
+"""What every room uses: errors in one sentence, whole files, params, randomness by key, progress, metrics."""

@@ -1,0 +1,3 @@
+"""The three parts of the photos, as every file and folder names them."""
+
+SPLITS = ("train", "val", "test")

@@ -1,0 +1,56 @@
+"""git and dvc as child processes in the repository."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from florafauna.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last_error(self) -> str:
+        """The last `ERROR: ...` line of dvc, without the word, or the last line there is."""
+        lines = [line.strip() for line in (self.out + "\n" + self.err).splitlines() if line.strip()]
+        errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+        return (errors or lines or ["no message"])[-1].rstrip(".")
+
+
+def run(root: Path, *command: str) -> Done:
+    """Run a command in `root`; an exit code other than 0 is the caller's business, a missing program a `UserError`."""
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise UserError(f"'{command[0]}' is not installed or not on the PATH; run `make setup`.") from None
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def output(root: Path, *command: str) -> str:
+    """What a command prints; `UserError` with its last line where it fails."""
+    done = run(root, *command)
+    if done.code:
+        raise UserError(f"`{' '.join(command)}` failed: {done.last_error}.")
+    return done.out
+
+
+def committed(root: Path, revision: str, path: str) -> str | None:
+    """The text of a file in a git revision; None where that revision has no such file."""
+    done = run(root, "git", "show", f"{revision}:./{path}")
+    return None if done.code else done.out
+
+
+def require_revision(root: Path, revision: str) -> None:
+    """`UserError` unless this clone knows `revision`."""
+    if run(root, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").code:
+        name = revision.removeprefix("origin/")
+        raise UserError(
+            f"this clone has no '{revision}' to compare with; run `git fetch origin {name}` "
+            "or name another branch with BASE=..."
+        )

@@ -1,0 +1,149 @@
+"""Score the cached logits again: committed metrics that say anything else were not written by the pipeline."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import write_json
+from florafauna.base.settings import read_section
+from florafauna.bundle.bundle import PREDICTION_BATCH, Bundle, load_bundle
+from florafauna.bundle.inference import Ready
+from florafauna.bundle.info import BUNDLE, read_info
+from florafauna.ci._commands import committed
+from florafauna.ci._lock import evaluated_models, read_stages, stale_stages, writer
+from florafauna.compare.compare import compare
+from florafauna.evaluate.evaluate import describe_model
+from florafauna.evaluate.finish import claims
+from florafauna.model.compute import for_inference
+from florafauna.pixels.loading import EvalView, batches
+from florafauna.pixels.store import PixelStore
+from florafauna.scores.predictions import LOGITS, PER_CLASS, read_predictions
+from florafauna.scores.scoring import score
+from florafauna.scores.settings import EvaluateParams
+
+SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits less than this
+SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth
+PHOTOS = 32  # of the test photos, evenly spread: enough to tell another model, few enough for a large one on a CPU
+READ = ("models", "data", "params.yaml", "dvc.lock")
+WRITTEN = ("metrics", "predictions")
+
+
+def rescore(root: Path = Path()) -> str:
+    """Compare the metrics of HEAD with new ones, and some logits with the models'; `UserError` names what differs.
+
+    A stage that is out of date rightly gives other figures: then nothing is compared, and the sentence says so.
+    """
+    stages = read_stages(root)
+    stale = stale_stages(stages, outputs=False)
+    if stale:
+        return f"nothing was scored again, because {stale[0].stage} has to run again anyway."
+    names = evaluated_models(stages)
+    for name in names:
+        refuse_other_logits(root, name)
+    again = score_again(root, names, read_section("evaluate", EvaluateParams, root / "params.yaml"))
+    for path, figures in again.items():
+        said = _parse(path, committed(root, "HEAD", path) or (root / path).read_text(encoding="utf-8"))
+        if path.endswith(BUNDLE):  # which says more than figures
+            said = {key: value for key, value in said.items() if key in figures}
+        for key, found, expected in differences(said, figures):
+            raise UserError(
+                f"{path} says {key} is {found} and scoring the cached logits again gives {expected}: it was edited "
+                f"by hand; run `dvc repro --single-item --force {writer(stages, path)}` and `dvc repro`, "
+                "and commit dvc.lock and metrics/."
+            )
+    return f"{len(again)} files of metrics and of bundles say what scoring the cached logits again gives."
+
+
+def score_again(root: Path, names: list[str], params: EvaluateParams) -> dict[str, Any]:
+    """What evaluate and compare, run on the cached logits, write into JSON files and bundles, by path."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, source = Path(temporary), root.resolve()
+        for part in READ:
+            (folder / part).symlink_to(source / part)
+        for part in WRITTEN:  # links to files: what is written again takes the place of its link
+            shutil.copytree(source / part, folder / part, copy_function=os.symlink)
+        bundles = {f"models/{name}/{BUNDLE}": evaluate_again(folder, name, params) for name in names}
+        with redirect_stdout(StringIO()):
+            compare(names, params, folder)
+        files = [file for part in WRITTEN for file in sorted((folder / part).rglob("*.json")) if not file.is_symlink()]
+        return bundles | {str(file.relative_to(folder)): json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def evaluate_again(folder: Path, name: str, params: EvaluateParams) -> dict[str, Any]:
+    """Write the metrics of one model as the evaluate stage does, from its cached logits; return what its bundle claims.
+
+    What metrics/details/M.json says of the model itself comes from the bundle.
+    """
+    bundle, predictions = folder / f"models/{name}", folder / f"predictions/{name}"
+    scores = score(read_predictions(predictions / LOGITS), params)
+    write_json(predictions / PER_CLASS, scores.per_class)
+    write_json(folder / f"metrics/{name}.json", scores.metrics)
+    details = scores.details | {"model": describe_model(read_info(bundle), bundle)}
+    write_json(folder / f"metrics/details/{name}.json", details)
+    return claims(scores, params)
+
+
+def refuse_other_logits(root: Path, name: str) -> None:
+    """`UserError` where a model gives some test photos other logits than predictions/M holds."""
+    bundle = load_bundle(root / f"models/{name}")
+    store = PixelStore(root / "data/processed/test")
+    predictions = read_predictions(root / f"predictions/{name}" / LOGITS)
+    rows = np.unique(np.linspace(0, len(store) - 1, PHOTOS).astype(int))
+    of_test = {path: row for row, path in enumerate(predictions.photos["path"])}
+    paths = [store.names[row] for row in rows]
+    again = some_logits(bundle, store, [int(row) for row in rows])
+    if set(paths) <= of_test.keys() and again.shape[1] == predictions.logits.shape[1]:
+        kept = predictions.logits[[of_test[path] for path in paths]]
+        if np.abs(again - kept).max() <= SAME_LOGIT * max(float(np.ptp(kept)), 1e-6):
+            return
+    raise UserError(
+        f"predictions/{name} does not come from the model in models/{name}; "
+        f"run `dvc repro --single-item --force evaluate@{name}` and `dvc repro`, and commit dvc.lock and metrics/."
+    )
+
+
+def some_logits(bundle: Bundle, store: PixelStore, rows: list[int]) -> np.ndarray:
+    """Logits, float32 (rows, classes), of some photos of a store."""
+    compute = for_inference(bundle.info["precision"])
+    data = bundle.data
+    view = EvalView(data.test_size, data.crop_pct, data.interpolation)
+    ready = Ready(bundle.model, data, compute)
+    return np.concatenate(
+        [ready.logits(batch.images).numpy() for batch in batches(store, view, rows, PREDICTION_BATCH)]
+    )
+
+
+def differences(found: Any, expected: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two trees of JSON differ, as (dotted key, found, expected); figures may differ by `SAME_FIGURE`."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in [*expected, *(name for name in found if name not in expected)]:
+            below = f"{key}.{name}" if key else name
+            yield from differences(found.get(name, "absent"), expected.get(name, "absent"), below)
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+            yield from differences(one, other, f"{key}[{number}]")
+    elif _is_number(found) and _is_number(expected):
+        if abs(found - expected) > SAME_FIGURE * max(1.0, abs(expected)):
+            yield key, found, expected
+    elif found != expected:
+        yield key, found, expected
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _parse(path: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UserError(f"{path} is not valid JSON; run `git checkout {path}`, or `dvc repro` and commit it.") from None

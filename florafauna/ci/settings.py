@@ -1,0 +1,10 @@
+"""`ci` of params.yaml."""
+
+from florafauna.base.settings import NotNegative, Strict
+
+
+class CiParams(Strict):
+    """What a pull request may lose: `metric` may fall `max_drop` below the interval it has on the other branch."""
+
+    max_drop: NotNegative = 0.0
+    metric: str = "test.weighted_f1"

@@ -1,0 +1,203 @@
+"""`florafauna check`: what a run would make of labelled photos, on one screen."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from florafauna.audit.audit import CACHE
+from florafauna.base.errors import UserError
+from florafauna.base.suspicions import described
+from florafauna.commands.params import load_params
+from florafauna.labels.read import Photos, read_photos
+from florafauna.photos.settings import DataParams
+from florafauna.split.corrections import CORRECTIONS
+from florafauna.split.dataset import examine_photos, split_photos
+from florafauna.split.kept_places import PLACES, read_places
+from florafauna.split.settings import SplitParams
+
+TABLES = ("labels.csv", "labels.parquet")
+PLAIN_WIDTH = 120  # columns where there is no terminal
+# Together at most 40 lines
+REASONS, CLASSES, NOTES = 8, 10, 4
+NAMED = 3  # examples on a line
+
+
+def check(
+    params: Path,
+    path: Path | None = None,
+    labels: Path | None = None,
+    format: str | None = None,  # noqa: A002
+    label: str | None = None,
+    groups: tuple[str, ...] | None = None,
+) -> None:
+    """Print the overview of the photos of `params`, or of those at `path`, and the split that would result.
+
+    Corrections and the places of earlier runs are those of the project's own photos and of no others. Photos that
+    cannot be split are described as far as they are known, and then raise `UserError`. Nothing is written but what the
+    audit remembers.
+    """
+    if path is not None and _is_the_projects(path, params):
+        path = None
+    kept = read_places(PLACES) if path is None else None
+    data, split = _settings(params, path)
+    given = {"labels": labels and str(labels), "format": format, "label": label, "groups": groups}
+    data = data.model_copy(update={name: value for name, value in given.items() if value is not None})
+    photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
+    notes: list[str] = []
+    if path is not None:
+        data, split, notes = _that_fit(photos, data, split, params, keep_groups=groups is not None)
+    examined = examine_photos(photos, data, split, CORRECTIONS if path is None else None, CACHE)
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    try:
+        dataset = split_photos(examined, split, kept)
+    except UserError:
+        _show(console, data, examined.facts(), examined.quarantine, [*notes, *examined.notes])
+        raise
+    _show(console, data, dataset.facts, dataset.quarantine, [*notes, *dataset.notes])
+
+
+def _is_the_projects(path: Path, params: Path) -> bool:
+    """Whether photos are those that the params file names."""
+    return params.exists() and path.resolve() == Path(load_params(params).data.root).resolve()
+
+
+def _settings(params: Path, path: Path | None) -> tuple[DataParams, SplitParams]:
+    """Those of the params file, whose place `path` takes; the defaults where there is a path and no file."""
+    if path is None:
+        loaded = load_params(params)
+        return loaded.data, loaded.split
+    labels = next((path / name for name in TABLES if (path / name).is_file()), path)
+    here = DataParams(root=str(path), labels=str(labels))
+    if not params.exists():
+        return here, SplitParams()
+    loaded = load_params(params)
+    return loaded.data.model_copy(update={"root": here.root, "labels": here.labels}), loaded.split
+
+
+def _that_fit(
+    photos: Photos, data: DataParams, split: SplitParams, params: Path, keep_groups: bool
+) -> tuple[DataParams, SplitParams, list[str]]:
+    """The settings without those that `params` makes for other photos, whose columns these do not have."""
+    known, notes = set(photos.table.columns), []
+    if not keep_groups:
+        kept = tuple(name for name in data.groups if name in known)
+        notes += [
+            f"no column '{name}', which data.groups of {params} names" for name in data.groups if name not in kept
+        ]
+        data = data.model_copy(update={"groups": kept})
+    if split.after is not None and "datetime" not in known:
+        notes.append(f"no column 'datetime', which split.after of {params} needs")
+        split = split.model_copy(update={"after": None})
+    if split.held_out_locations and "location" not in known:
+        notes.append(f"no column 'location', which split.held_out_locations of {params} needs")
+        split = split.model_copy(update={"held_out_locations": ()})
+    return data, split, notes
+
+
+def _show(
+    console: Console, data: DataParams, facts: dict[str, Any], quarantine: pd.DataFrame, notes: list[str]
+) -> None:
+    lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    lines.add_column(no_wrap=True)
+    lines.add_column(no_wrap=True, overflow="ellipsis")
+    for name, text in _lines(data, facts, notes):
+        lines.add_row(name, _plain(text))
+    console.print(lines, highlight=False, markup=False)
+    if len(quarantine):
+        console.print(_quarantine(quarantine), markup=False, highlight=False)
+    if facts["per_class"]:
+        console.print(_classes(facts["per_class"], facts["photos"]["without_label"]), markup=False, highlight=False)
+
+
+def _lines(data: DataParams, facts: dict[str, Any], notes: list[str]) -> list[tuple[str, str]]:
+    photos, clusters, groups = facts["photos"], facts["duplicates"], facts["groups"]
+    counts = f"{photos['input']} in {data.root}, {photos['used']} usable, {photos['quarantined']} quarantined"
+    lines = [("photos", f"{counts} (format: {facts['format']})")]
+    lines.append(("classes", f"{facts['classes']}{_imbalance(facts)}"))
+    by = f" by {', '.join(data.groups)} and by likeness" if data.groups else " by likeness (data.groups is empty)"
+    lines.append(("groups", f"{groups['named']} of {groups['photos']} photos{by}"))
+    lines.append(
+        (
+            "duplicates",
+            f"{clusters['clusters']} clusters of {clusters['photos']} photos, {clusters['exact']} pixel for pixel",
+        )
+    )
+    lines += [("suspects", text) for text in _suspects(facts["suspects"])]
+    if "splits" in facts:
+        shares = facts["shares"]
+        parts = [
+            f"{name} {n}" + (f" ({shares[name]:.0%})" if name in shares else "") for name, n in facts["splits"].items()
+        ]
+        lines.append(("split", ", ".join(parts)))
+        if facts["waivers"]:
+            few = [f"{label} (only {', '.join(got)})" for label, got in facts["waivers"].items()]
+            lines.append(("waivers", f"{len(few)} classes with too few groups for every split: {_some(few)}"))
+        if facts["leaks"]:
+            lines.append(("leaks", f"{len(facts['leaks'])} groups cross the given split: {_some(facts['leaks'])}"))
+    lines += [("note", text) for text in notes[:NOTES]]
+    if len(notes) > NOTES:
+        lines.append(("note", f"and {len(notes) - NOTES} more"))
+    return lines
+
+
+def _imbalance(facts: dict[str, Any]) -> str:
+    used = {label: counts["used"] for label, counts in facts["per_class"].items() if counts["used"]}
+    if not used:
+        return ""
+    most, fewest = max(used, key=lambda label: used[label]), min(used, key=lambda label: used[label])
+    return f", imbalance {facts['imbalance']:g} (most: {most}, {used[most]}; fewest: {fewest}, {used[fewest]})"
+
+
+def _suspects(suspects: dict[str, Any]) -> list[str]:
+    return [f"{len(found)} {title}: {_some(found)}" for title, found in described(suspects).items() if found]
+
+
+def _some(names: list[str]) -> str:
+    return "; ".join(names[:NAMED]) + ("; …" if len(names) > NAMED else "")
+
+
+def _quarantine(quarantine: pd.DataFrame) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    table.add_column(
+        "quarantine", no_wrap=True, width=max(len("quarantine"), int(quarantine["reason"].str.len().max()))
+    )
+    table.add_column("photos", justify="right", no_wrap=True, width=len("photos"))
+    table.add_column("for example", no_wrap=True, overflow="ellipsis", ratio=1)
+    counts = quarantine["reason"].value_counts()
+    for reason, count in list(counts.items())[:REASONS]:
+        example = quarantine[quarantine["reason"] == reason].iloc[0]
+        table.add_row(_plain(str(reason)), str(count), _plain(f"{example['path']}: {example['detail']}"))
+    if len(counts) > REASONS:
+        table.add_row("others", str(int(counts.iloc[REASONS:].sum())), ", ".join(map(str, counts.index[REASONS:])))
+    return table
+
+
+def _classes(per_class: dict[str, dict[str, int]], without_label: int) -> Table:
+    """Of many classes the rarest and the most common; then what is quarantined and of no class, so that it adds up."""
+    ordered = sorted(per_class, key=lambda label: (per_class[label]["used"], label))
+    many = len(ordered) > CLASSES
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(f"class ({CLASSES // 2} rarest, {CLASSES // 2} most common)" if many else "class", no_wrap=True)
+    columns = list(next(iter(per_class.values())))
+    for name in columns:
+        table.add_column({"input": "photos", "used": "usable"}.get(name, name), justify="right")
+    shown = [*ordered[: CLASSES // 2], None, *ordered[-CLASSES // 2 :]] if many else ordered
+    for label in shown:
+        if label is None:
+            table.add_row("…")
+        else:
+            table.add_row(_plain(label), *(str(per_class[label][name]) for name in columns))
+    if without_label:
+        unlabelled = {"input": without_label, "used": 0, "quarantined": without_label}
+        table.add_row("(no label)", *(str(unlabelled.get(name, 0)) for name in columns))
+    return table
+
+
+def _plain(text: str) -> Text:
+    return Text(text)

@@ -1,0 +1,173 @@
+"""Look at labelled photos before a run, and use the trained model afterwards."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from florafauna.base.errors import one_sentence_on_error
+from florafauna.base.version import own_version
+
+FORMATS = ("csv", "parquet", "jsonl", "megadetector", "camtrap-dp")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code, or ends the process with one sentence for bad input."""
+    options = _parser().parse_args(arguments)
+    with one_sentence_on_error():
+        return int(options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="florafauna", description=__doc__, epilog="`florafauna COMMAND --help` shows options and examples."
+    )
+    parser.add_argument("--version", action="version", version=f"florafauna {own_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (about, add) in COMMANDS.items():
+        add(
+            commands.add_parser(
+                name,
+                help=about,
+                description=f"{about[0].upper()}{about[1:]}.",
+                epilog=f"examples:\n{EXAMPLES[name]}",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+        )
+    return parser
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_check)
+    parser.add_argument(
+        "path", nargs="?", type=Path, help="folder, zip or tar of photos (default: data of params.yaml)"
+    )
+    parser.add_argument("--labels", type=Path, help="table or metadata file (default: labels.csv in PATH, else PATH)")
+    parser.add_argument("--format", help="format of the labels (default: data.format)")
+    parser.add_argument("--label", metavar="RANK", help="species, genus, family, ... (default: data.label)")
+    parser.add_argument("--groups", type=_names, metavar="A,B", help="columns whose equal values stay together")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from florafauna.commands._check import check
+
+    check(options.params, options.path, options.labels, options.format, options.label, options.groups)
+    return 0
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_predict)
+    parser.add_argument("photos", nargs="+", help="folders, files, globs, zip or tar archives, or a CSV of paths")
+    _add_bundle(parser, "models/NAME, or what `export` wrote")
+    parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet or .jsonl")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the extension of OUT")
+    parser.add_argument("--top", type=_positive, default=5, metavar="K", help="labels a photo (default: 5)")
+    parser.add_argument("--submission", type=_names, metavar="ID,LABEL", help="write these two columns and no others")
+    parser.add_argument("--submission-label", choices=("index", "name"), default="index", help="default: index")
+    parser.add_argument("--timezone", metavar="ZONE", help="of EXIF times without one, for camtrap-dp: Europe/Berlin")
+    parser.add_argument("--workers", type=_positive, help="processes that decode (default: one a core)")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from florafauna.predict.request import Request, choose_bundle
+    from florafauna.predict.run import predict
+
+    request = Request.checked(
+        options.photos,
+        options.out,
+        options.format,
+        options.top,
+        options.submission,
+        options.submission_label,
+        options.timezone,
+    )
+    return predict(request, choose_bundle(options.bundle), options.workers)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_export)
+    parser.add_argument("--onnx", action="store_true", required=True, help="the format: ONNX")
+    _add_bundle(parser, "models/NAME")
+    parser.add_argument("--out", type=Path, required=True, help="a folder, or a file that ends in .onnx")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from florafauna.predict.extras import require
+    from florafauna.predict.request import choose_bundle
+
+    folder = choose_bundle(options.bundle)
+    require("onnx")  # before torch, which takes its time
+    from florafauna.predict.export import export_onnx
+
+    export_onnx(folder, options.out)
+    return 0
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_serve)
+    _add_bundle(parser, "models/NAME, or what `export` wrote")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, which only this machine reaches")
+    parser.add_argument("--port", type=_port, default=8765, metavar="N", help="default: 8765; 0: any free one")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from florafauna.predict.extras import require
+    from florafauna.predict.request import choose_bundle
+
+    folder = choose_bundle(options.bundle)
+    require("serve")
+    from florafauna.serve.run import serve
+
+    serve(folder, options.host, options.port)
+    return 0
+
+
+def _add_bundle(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--bundle", default="best", help=f"{what} (default: best, as the comparison says)")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not above 0")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{number} is not between 0 and 65535")
+    return number
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "check": ("what a run would make of labelled photos; trains nothing", _add_check),
+    "predict": ("label new photos with a trained model", _add_predict),
+    "export": ("write a trained model as ONNX, to be used without torch", _add_export),
+    "serve": ("a page on this machine: drop photos, see what they show", _add_serve),
+}
+EXAMPLES = {
+    "check": """\
+  florafauna check photos/
+  florafauna check photos.zip --labels labels.csv --groups location""",
+    "predict": """\
+  florafauna predict new/ --out labels.csv
+  florafauna predict 'new/**/*.jpg' more.zip --bundle models/vit --out labels.parquet
+  florafauna predict cameras/ --out results.json --format megadetector
+  florafauna predict Test.csv --out submission.csv --submission Image_ID,Label""",
+    "export": """\
+  florafauna export --onnx --out exported/
+  florafauna export --onnx --bundle models/vit --out vit.onnx
+  florafauna predict new/ --bundle vit.onnx --out labels.csv""",
+    "serve": """\
+  florafauna serve
+  florafauna serve --bundle models/vit --port 8000""",
+}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

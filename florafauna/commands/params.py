@@ -1,0 +1,50 @@
+"""All of params.yaml at once: what `florafauna check` looks at before a stage reads its own section."""
+
+from pathlib import Path
+from typing import Any
+
+from florafauna.base.errors import UserError
+from florafauna.base.settings import PARAMS, Strict, known_sections, read_tree, section_of
+from florafauna.ci.settings import CiParams
+from florafauna.model.settings import ModelParams, models_of
+from florafauna.photos.settings import DataParams
+from florafauna.preprocess.settings import ImageParams
+from florafauna.scores.settings import EvaluateParams
+from florafauna.split.settings import SplitParams
+
+
+class Params(Strict):
+    """All of params.yaml, the shared `training` values merged into each model."""
+
+    data: DataParams
+    split: SplitParams
+    image: ImageParams
+    models: dict[str, ModelParams]
+    evaluate: EvaluateParams
+    ci: CiParams
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and check params.yaml; a mistake is a `UserError` that names the key (and the nearest valid one)."""
+    return parse_params(read_tree(path), str(path))
+
+
+def parse_params(tree: Any, origin: str = "params.yaml") -> Params:
+    """Check an already read params tree; `origin` names it in messages."""
+    tree = known_sections(tree, origin)
+    params = Params(
+        data=section_of(tree, "data", DataParams, origin),
+        split=section_of(tree, "split", SplitParams, origin),
+        image=section_of(tree, "image", ImageParams, origin),
+        models=models_of(tree, origin),
+        evaluate=section_of(tree, "evaluate", EvaluateParams, origin),
+        ci=section_of(tree, "ci", CiParams, origin),
+    )
+    for name, model in params.models.items():
+        for key, size in (("train_size", model.train_size), ("test_size", model.test_size)):
+            if size is not None and size > params.image.store_size:
+                raise UserError(
+                    f"{origin}: models.{name}.{key} ({size}) exceeds image.store_size ({params.image.store_size}): "
+                    "photos would be enlarged; raise image.store_size."
+                )
+    return params

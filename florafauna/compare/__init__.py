@@ -1,0 +1,1 @@
+"""Which model is best on the same test photos: paired statistics, ensemble, report."""

@@ -1,0 +1,163 @@
+"""The compare stage: which model is best on the same test photos, as figures, plots and a report."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import write_atomic, write_json
+from florafauna.compare._cost import together
+from florafauna.compare._ensemble import ensemble_logits
+from florafauna.compare._paired import Comparison, compare_all
+from florafauna.compare._results import Classifier, Findings, Model, read_model
+from florafauna.compare.report._figures import pareto
+from florafauna.compare.report._page import write_report
+from florafauna.scores.bootstrap import Resampling
+from florafauna.scores.calibration import reliability, softmax
+from florafauna.scores.classification import rounded
+from florafauna.scores.scoring import METRIC_DIGITS, score
+from florafauna.scores.settings import EvaluateParams
+
+SEEDS = ("n", "weighted_f1_mean", "weighted_f1_sd")
+SCORES = ("weighted_f1", "weighted_f1_low", "weighted_f1_high", "macro_f1", "accuracy", "balanced_accuracy")
+SIZES = ("parameters", "trainable_parameters", "megabytes")
+ENSEMBLE = "ensemble"
+
+AnyClassifier = TypeVar("AnyClassifier", bound=Classifier)
+
+
+def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> None:
+    """Read what training and evaluation left below `root`; write metrics, plots' data, and the report.
+
+    Two models or more also make an ensemble, which is scored as a model is.
+    """
+    if ENSEMBLE in names:
+        raise UserError(f"'{ENSEMBLE}' is what all models together are called; rename the model in params.yaml.")
+    models = ranked(of_the_same_photos([read_model(name, root) for name in names]))
+    combined = [ensemble(models, params)] if len(models) > 1 else []
+    comparison = compare_models(models, combined, params)
+    models = ranked(models, comparison.best)
+    classifiers = ranked([*models, *combined])
+    details, costs = describe(classifiers, comparison), costs_of(classifiers)
+    best = rounded(details["models"][comparison.best]["weighted_f1"], METRIC_DIGITS)
+    write_json(root / "metrics/comparison.json", {"best": comparison.best, "test": {"weighted_f1": best}})
+    write_json(root / "metrics/details/comparison.json", details)
+    write_table(root / "plots/costs.csv", pd.DataFrame([{"model": name} | row for name, row in costs.items()]))
+    for each in classifiers:
+        write_plots(each, root)
+    findings = Findings(models, classifiers, comparison, costs, params)
+    write_report(root / "reports/index.html", findings, root)
+    print(comparison.verdict, flush=True)
+
+
+def ranked(classifiers: Sequence[AnyClassifier], best: str = "") -> list[AnyClassifier]:
+    """By weighted F1, best first; of equals the one named `best`, then the one given first."""
+    return sorted(classifiers, key=lambda each: (-each.weighted_f1, each.name != best))
+
+
+def of_the_same_photos(models: Sequence[Model]) -> list[Model]:
+    """The models, which then hold one table of the photos together.
+
+    `UserError` unless all models were scored on the same photos with the same classes.
+    """
+    first = models[0]
+    keys = ["path", "split", "held_out", "target"]
+    for other in models[1:]:
+        same = first.predictions.labels == other.predictions.labels
+        if not same or not first.predictions.photos[keys].equals(other.predictions.photos[keys]):
+            raise UserError(
+                f"{first.name} and {other.name} were scored on different photos or classes, so their scores cannot be "
+                "compared; run `dvc repro` to score both on the same ones."
+            )
+    photos = first.predictions.photos
+    return [replace(each, predictions=replace(each.predictions, photos=photos)) for each in models]
+
+
+def ensemble(models: Sequence[Model], params: EvaluateParams) -> Classifier:
+    """All models as one: the mean of their probabilities, each at its own temperature, scored as every model is."""
+    logits = ensemble_logits([each.predictions.logits for each in models], [each.temperature for each in models])
+    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits, of_seeds=())
+    scores, cost = score(predictions, params), together([each.cost for each in models])
+    about = {"members": sorted(each.name for each in models)} | {key: rounded(getattr(cost, key)) for key in SIZES}
+    return Classifier(ENSEMBLE, predictions, scores.details | {"model": about}, scores.per_class, cost)
+
+
+def compare_models(models: Sequence[Model], combined: Sequence[Classifier], params: EvaluateParams) -> Comparison:
+    """All pairs of models on the test photos, and the best of them against what combines them."""
+    tests = {each.name: each.predictions.part("test") for each in [*models, *combined]}
+    spreads = {each.name: each.details["seeds"]["weighted_f1_sd"] for each in models if "seeds" in each.details}
+    return compare_all(
+        {each.name: tests[each.name].predicted for each in models},
+        tests[models[0].name].truth,
+        Resampling(params.resamples, params.seed, params.confidence),
+        seed_variance={name: spread**2 for name, spread in spreads.items()},
+        with_best={each.name: tests[each.name].predicted for each in combined},
+    )
+
+
+def write_plots(classifier: Classifier, root: Path) -> None:
+    """The data of DVC's plots of one classifier's test photos: its confusions, and its reliability."""
+    test = classifier.predictions.part("test")
+    names = np.array(test.labels)
+    pairs = pd.DataFrame({"actual": names[test.targets], "predicted": names[test.predicted]})
+    write_table(root / f"plots/confusion/{classifier.name}.csv", pairs)
+    bins = reliability(softmax(test.logits, classifier.temperature), test.targets)
+    curve = pd.DataFrame([asdict(each) for each in bins if each.photos]).round(6)
+    write_table(root / f"plots/reliability/{classifier.name}.csv", curve)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV file with a header."""
+    write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def costs_of(classifiers: Sequence[Classifier]) -> dict[str, dict[str, Any]]:
+    """The rows of plots/costs.csv by name. What clock and memory meter say is here alone: it is no matter for git.
+
+    `pareto` says that no other row predicts as fast and scores as well.
+    """
+    front = pareto([each.cost.seconds_per_photo for each in classifiers], [each.weighted_f1 for each in classifiers])
+    return {
+        each.name: {"weighted_f1": each.weighted_f1}
+        | rounded(asdict(each.cost))
+        | {"photos_per_second": round(each.cost.photos_per_second, 1), "pareto": at in front}
+        for at, each in enumerate(classifiers)
+    }
+
+
+def describe(classifiers: Sequence[Classifier], comparison: Comparison) -> dict[str, Any]:
+    """metrics/details/comparison.json: the verdict, models and ensemble from best to worst, the pairs.
+
+    `best` is a single model, what `predict` uses; `best_with_ensemble` is the first row. `ensemble` holds of the
+    ensemble what metrics/details/M.json holds of a model.
+    """
+    models = {}
+    for rank, each in enumerate(classifiers, start=1):
+        seeds = each.details.get("seeds", {})
+        models[each.name] = {
+            "rank": rank,
+            **{name: each.details["test"][name] for name in SCORES},
+            **{f"seeds_{key}": seeds[key] for key in SEEDS if seeds},
+            **{name: getattr(each.cost, name) for name in SIZES},
+        }
+    pairs = {}
+    for pair in comparison.pairs:
+        figures = asdict(pair)
+        pairs[f"{figures.pop('first')} - {figures.pop('second')}"] = figures
+    test = classifiers[0].details["test"]
+    found = {
+        "best": comparison.best,
+        "best_is_better": comparison.best_is_better,
+        "best_with_ensemble": classifiers[0].name,
+        "verdict": comparison.verdict,
+        "n": test["n"],
+        "groups": test["groups"],
+        "models": models,
+        "pairs": pairs,
+    }
+    together = {each.name: each.details for each in classifiers if each.name == ENSEMBLE}
+    return rounded(found | together)

@@ -1,0 +1,162 @@
+"""The page: what each section shows, put together once, and rendered."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from florafauna.base.files import write_atomic
+from florafauna.compare._results import Classifier, Findings
+from florafauna.compare.report import _curves, _data_facts, _figures, _mistakes, _thumbnails, _wrong_labels
+from florafauna.compare.report._provenance import provenance
+from florafauna.compare.report._scored import Answers, answers
+from florafauna.compare.report._thumbnails import Album
+from florafauna.pixels.store import PixelStore
+
+ASSETS = Path(__file__).parent / "assets"
+MOST_CLASSES = 2000  # rows of a table by class
+ROWS_AT_FIRST = 40  # of a table by class, before one asks for all
+MATRIX_CLASSES = 30  # classes of the confusion matrix shown at a time
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: test photos, F1 of each row of the page (best first), and how many of its photos the rows miss."""
+
+    label: str
+    n: int
+    f1: list[float]
+    missed: int
+
+
+def write_report(path: Path, findings: Findings, root: Path) -> None:
+    """Write the report to `path`, one file that needs no network.
+
+    Below `root` lie the test photos' pixel store, metrics/data.json, data/quarantine.csv, data/examples.parquet and,
+    where there are any, dvc.lock and the git repository. `UserError` names what is missing.
+    """
+    write_atomic(path, render(findings, root))
+
+
+def render(findings: Findings, root: Path) -> str:
+    """The page as text."""
+    models, classifiers = findings.models, findings.classifiers
+    suspects = _wrong_labels.suspected([answers(each.predictions, each.temperature) for each in models])
+    tests = [answers(each.predictions.part("test"), each.temperature) for each in classifiers]
+    album = Album(PixelStore(root / "data/processed/test"))
+    for suspect in suspects[: _wrong_labels.MOST]:
+        album.add(suspect.path)
+    _mistakes.collect(tests, album)
+    galleries = [_mistakes.mistakes(each, album) for each in tests]
+    bins = [_curves.bins_of(each) for each in classifiers]
+    rows = class_rows(classifiers, tests)
+    data = _data_facts.read_data_facts(root, MOST_CLASSES)
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            models=models,
+            classifiers=classifiers,
+            comparison=findings.comparison,
+            costs=findings.costs,
+            seeds=any("seeds" in each.details for each in classifiers),
+            ranked="ranks" in classifiers[0].details,
+            forest=_forest(classifiers),
+            confidence=findings.params.confidence,
+            cost_plots=_curves.cost_plots(classifiers),
+            rows=rows[:MOST_CLASSES],
+            all_classes=len(rows),
+            score_curves=_curves.score_curves(models),
+            loss_curves=[_curves.loss_curves(each) for each in models],
+            reliability=[
+                (each, found, _curves.reliability_plot(each, found))
+                for each, found in zip(classifiers, bins, strict=True)
+            ],
+            risks=_curves.risk_plot(tests),
+            galleries=galleries,
+            suspects=suspects[: _wrong_labels.MOST],
+            all_suspects=len(suspects),
+            numbers={each.path: album.number(each.path) for each in suspects[: _wrong_labels.MOST]},
+            data=data,
+            origin=provenance(findings, root),
+            embedded={
+                "labels": tests[0].labels,
+                "photos": album.embedded(),
+                "models": {each.model: _mistakes.matrix(each, album) for each in tests},
+                "matrixClasses": MATRIX_CLASSES,
+                # rows as markup would be ten times larger
+                "rest": {
+                    "class-table": [[row.label, row.n, *row.f1] for row in rows[ROWS_AT_FIRST:MOST_CLASSES]],
+                    "count-table": [[label, *counts.values()] for label, counts in data.per_class[ROWS_AT_FIRST:]],
+                },
+            },
+            album_is_full=album.full,
+            limits={
+                "thumbnails": _thumbnails.MOST,
+                "errors": _mistakes.MOST_ERRORS,
+                "cell": _mistakes.OF_A_CELL,
+                "correct": _mistakes.OF_A_CORRECT_CELL,
+                "classes": MOST_CLASSES,
+                "rows": ROWS_AT_FIRST,
+                "matrix": MATRIX_CLASSES,
+                "pair": _mistakes.OF_A_PAIR,
+                "named": _data_facts.MOST_NAMED,
+            },
+            rule=_wrong_labels.RULE,
+            frame=_figures,
+        )
+    )
+
+
+def class_rows(classifiers: Sequence[Classifier], tests: list[Answers]) -> list[ClassRow]:
+    """A row for every class, those first of which the models miss most photos."""
+    missed = np.sum([_missed(each) for each in tests], axis=0)
+    by_class = [each.per_class["test"] for each in classifiers]
+    rows = [
+        ClassRow(label, by_class[0][label]["n"], [scores[label]["f1"] for scores in by_class], int(missed[number]))
+        for number, label in enumerate(tests[0].labels)
+    ]
+    return sorted(rows, key=lambda row: (-row.missed, sum(row.f1) if row.n else len(row.f1), row.label))
+
+
+def _missed(test: Answers) -> npt.NDArray[np.int64]:
+    return np.bincount(test.targets[~test.correct], minlength=len(test.labels))
+
+
+def _forest(classifiers: Sequence[Classifier]) -> dict[str, Any]:
+    """Positions in percent of the plot's width: score and interval of each classifier, and ticks."""
+    bounds = [each.details["test"][key] for each in classifiers for key in ("weighted_f1_low", "weighted_f1_high")]
+    low, high = _figures.around(bounds, 0.1)
+    axis = _figures.Axis("Weighted F1", max(0.0, low), min(1.0, high), 2, 98)
+    rows = []
+    for each in classifiers:
+        test = each.details["test"]
+        rows.append({name: axis(test[f"weighted_f1{name}"]) for name in ("", "_low", "_high")})
+    return {"rows": rows, "ticks": axis.ticks}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("florafauna.compare.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (ASSETS / "report.js").read_text(encoding="utf-8")
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
+    environment.filters["sure"] = _figures.sure
+    environment.globals |= {
+        # the project's own files, the only text that enters the page unescaped
+        "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    return environment

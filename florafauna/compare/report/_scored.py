@@ -1,0 +1,50 @@
+"""What a model said of each photo: its class and how sure it is, calibrated. The probabilities are not kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from florafauna.scores.blocks import blocks
+from florafauna.scores.calibration import softmax
+from florafauna.scores.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One model's answers on some photos, all arrays (photos,) in the photos' order.
+
+    `confidence` is the calibrated probability of the predicted class, `of_label` that of the class on the label.
+    """
+
+    model: str
+    labels: list[str]
+    photos: pd.DataFrame
+    targets: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    of_label: npt.NDArray[np.float64]
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Where prediction and label agree."""
+        return np.asarray(self.predicted == self.targets)
+
+    @property
+    def errors(self) -> npt.NDArray[np.int64]:
+        """Rows of the photos where they do not, the most confident first."""
+        rows = np.flatnonzero(~self.correct)
+        return rows[np.argsort(-self.confidence[rows], kind="stable")]
+
+
+def answers(predictions: Predictions, temperature: float) -> Answers:
+    """Answers of saved logits; probabilities are softmax(logits / temperature)."""
+    predicted, targets = predictions.predicted.astype(np.int64), predictions.targets
+    confidence, of_label = np.empty(len(targets)), np.empty(len(targets))
+    for part in blocks(len(targets)):
+        probabilities = softmax(predictions.logits[part], temperature)
+        rows = np.arange(len(probabilities))
+        confidence[part] = probabilities[rows, predicted[part]]
+        of_label[part] = probabilities[rows, targets[part]]
+    return Answers(predictions.model, predictions.labels, predictions.photos, targets, predicted, confidence, of_label)

@@ -1,0 +1,114 @@
+"""MODEL_CARD.md: bundle.json as people read it, in the sections of a Hugging Face model card (Mitchell et al. 2019)."""
+
+import re
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+SCORES = {
+    "weighted_f1": "Weighted F1",
+    "macro_f1": "Macro F1",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+}
+PARTS = {"test": "test photos", "held_out": "second test set", "val": "validation photos"}
+FEW = 10  # test photos of a class, below which its scores say little
+IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a licence, as the hub writes them
+
+
+def model_card(info: dict[str, Any]) -> str:
+    """The card as Markdown with YAML front matter; equal bundles give equal bytes."""
+    environment = Environment(
+        loader=PackageLoader("florafauna.evaluate.card", "."),
+        autoescape=False,  # Markdown; labels pass through `cell`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cell": _cell, "figure": lambda value: f"{value:.3f}"}
+    per_class = info["scores"]["per_class"]["test"]
+    return environment.get_template("MODEL_CARD.md.j2").render(
+        info=info,
+        front=yaml.safe_dump(_front(info), sort_keys=False, allow_unicode=True, width=120).strip(),
+        names=SCORES,
+        parts={part: name for part, name in PARTS.items() if part in info["scores"]},
+        per_class=per_class,
+        few=[label for label, row in per_class.items() if row["n"] < FEW],
+        few_are=FEW,
+        seen=_seen(info["weights"]),
+        trained=_trained(info["params"]),
+        origin=_origin(info["weights"]),
+    )
+
+
+def _front(info: dict[str, Any]) -> dict[str, Any]:
+    """What the hub reads: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
+    test = info["scores"]["test"]
+    metrics = [
+        {"type": kind, "name": SCORES[name], "value": test[name]}
+        for kind, name in (("f1", "weighted_f1"), ("f1", "macro_f1"), ("accuracy", "accuracy"))
+    ]
+    result = {
+        "task": {"type": "image-classification"},
+        "dataset": {"type": "image-folder", "name": f"{test['n']} test photos", "split": "test"},
+        "metrics": metrics,
+    }
+    return {
+        **_licence(info["weights"].get("licence")),
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "timm", "florafauna", "biology"],
+        "metrics": ["f1", "accuracy"],
+        "model-index": [{"name": info["name"], "results": [result]}],
+    }
+
+
+def _licence(licence: str | None) -> dict[str, str]:
+    """That of the weights that training started from; one that the hub has no identifier for is named in words."""
+    if not licence:
+        return {"license": "unknown"}
+    if IDENTIFIER.fullmatch(licence.lower()):
+        return {"license": licence.lower()}
+    return {"license": "other", "license_name": licence}
+
+
+def _seen(weights: dict[str, Any]) -> str:
+    """May the weights that training started from have seen the test photos?"""
+    if weights["source"] == "none":
+        return "Training started from random weights, which have seen no photo: the test photos were new to the model."
+    if weights.get("seen"):
+        return (
+            f"**Warning:** training started from weights that were trained on {weights['seen']}. Test photos that are "
+            "among those were not new to the model, and the scores below are then too good."
+        )
+    return (
+        "**Warning:** training started from pretrained weights, and it is not stated which photos those had seen "
+        "(`weights.seen` in params.yaml). Where test photos are among them, as may be for photos of public "
+        "collections, the scores below are too good."
+    )
+
+
+def _trained(params: dict[str, Any]) -> str:
+    """Which of the parameters were trained."""
+    trainable = params["trainable"]
+    if trainable == "all":
+        return "all layers"
+    if trainable == "head":
+        return "the classifier alone"
+    *first, last = trainable
+    return f"{', '.join(first)} and {last}" if first else str(last)
+
+
+def _origin(weights: dict[str, Any]) -> str:
+    """Where the weights that training started from come from."""
+    if weights["source"] == "none":
+        return "random weights"
+    return f"{weights.get('name', 'weights')} " + ("of timm's hub" if weights["source"] == "hub" else "(a file)")
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a cell of a table, begin a line, or be taken for markup."""
+    text = " ".join(text.split())
+    return re.sub(r"([\\|`*_\[\]<>#~])", r"\\\1", text)

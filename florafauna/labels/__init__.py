@@ -1,0 +1,1 @@
+"""Which photo has which label: tables, metadata formats and folder names, read into one table of photos."""

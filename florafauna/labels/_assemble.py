@@ -1,0 +1,195 @@
+"""The rows of a label source and the photos that are there → one table with one row a photo."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from florafauna.base.errors import UserError
+from florafauna.base.split_names import SPLITS
+from florafauna.labels._moments import to_iso
+from florafauna.labels._paths import below_root, cannot_be_there
+from florafauna.labels.found import Found
+from florafauna.labels.labels import Labels
+from florafauna.labels.tabular import among
+from florafauna.labels.taxonomy import RANKS
+from florafauna.photos.archives import Refused
+from florafauna.photos.kinds import printable
+
+STANDARD = ("location", "observer", "occurrence", "sequence", "individual", "datetime", "latitude", "longitude",
+            "split", *RANKS, "licence", "weak")  # fmt: skip
+SPLIT_NAMES = {**{name: name for name in SPLITS}, "validation": "val", "holdout": "test", "": ""}
+
+# Labels given to a whole event, and by a machine: they count only where a photo has no other.
+WEAK = ("event", "machine")
+
+# These say that a row has no label to train on; any other reason says that the photo cannot be used.
+ABOUT_THE_LABEL = ("no_animal", "no_label")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Labelled photos.
+
+    `table`: path, label and what else the source knows, one row a photo, sorted by path, all text, "" for missing.
+    `omitted`: path, label, reason, detail of every other file or listed photo, one row each, sorted by path.
+    `notes` are sentences about what was assumed or left empty.
+    """
+
+    table: pd.DataFrame
+    omitted: pd.DataFrame
+    format: str
+    notes: tuple[str, ...] = ()
+
+
+def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, root: Path) -> Photos:
+    """The table of the format `name`, its policies applied.
+
+    A photo with several labels is omitted (label_conflict), as is one without any (no_label), one that shows no animal
+    (no_animal), one that is listed but not there (missing_file) and one that is there but not listed (unlisted). Labels
+    of whole events and of machines count only where a photo has no other. Rows of one photo that agree on the label
+    become one. `UserError`: a path leaves the root, none of the listed photos is there, no photo is left.
+    """
+    if not found.files:
+        raise UserError(f"data.root: {root} holds no photos.")
+    rows = labels.rows.reset_index(drop=True)
+    rows = rows.assign(**{column: "" for column in ("_reason", "_detail") if column not in rows.columns})
+    rows = _at_rank(rows, labels.ranked, rank, origin)
+    paths, path_notes = below_root(rows["path"], found.files, origin, root)
+    rows, gone = _take_out(rows.assign(path=paths), *cannot_be_there(paths, found))
+    if rows.empty and not gone.empty:
+        raise UserError(
+            f"{origin}: none of the {len(gone)} photos that it lists lies below {root}: it has "
+            f"'{gone['path'].iloc[0]}', the root '{printable(min(found.files))}'; "
+            "set data.root to the folder that the listed paths start from."
+        )
+    rows, omitted = _one_row_a_photo(rows)
+    rows, value_notes = _standard_values(rows, origin)
+    table = _ordered(rows)
+    omitted = _with_the_rest(table, pd.concat([gone, omitted], ignore_index=True), found, origin)
+    notes = (*labels.notes, *path_notes, *value_notes)
+    if table.empty:
+        counts = omitted["reason"].value_counts().sort_index()
+        facts = [", ".join(f"{count} {reason}" for reason, count in counts.items()), *notes]
+        raise UserError(f"{origin}: no photo with a label is left below {root} ({'; '.join(facts)}).")
+    return Photos(table, omitted, name, notes)
+
+
+def _at_rank(rows: pd.DataFrame, ranked: bool, rank: str, origin: Path) -> pd.DataFrame:
+    """The rows with the label of the column `rank`; "species" is the source's own label where it has no ranks."""
+    marked = rows["_reason"] != ""
+    if rank == "label" or (rank == "species" and not ranked) or marked.all():
+        return rows
+    if rank not in rows.columns or not (rows[rank] != "").any():
+        known = [column for column in RANKS if column in rows.columns and (rows[column] != "").any()]
+        raise UserError(
+            f"data.label: {origin} has no '{rank}' for its photos; "
+            + (f"the ranks that it has are {', '.join(known)}." if known else "it has no ranks, leave the default.")
+        )
+    lacking = (rows[rank] == "") & ~marked
+    only = (", only " + rows["label"]).where(rows["label"] != "", "")
+    return rows.assign(
+        label=rows[rank].where(~marked, rows["label"]),
+        _reason=rows["_reason"].mask(lacking, "no_label"),
+        _detail=rows["_detail"].mask(lacking, f"no {rank} given" + only),
+    )
+
+
+def _take_out(rows: pd.DataFrame, reason: pd.Series, detail: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows without a reason, and the others as omitted photos."""
+    out = reason != ""
+    gone = rows.loc[out, ["path", "label"]].assign(reason=reason[out], detail=detail[out])
+    gone["path"] = gone["path"].map(printable)
+    return rows[~out], gone.drop_duplicates("path")
+
+
+def _one_row_a_photo(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row for each photo that has one label, and the photos omitted."""
+    about_photo = (rows["_reason"] != "") & ~rows["_reason"].isin(ABOUT_THE_LABEL)
+    unusable = rows[about_photo].drop_duplicates("path")
+    rows = rows[~among(rows["path"], set(unusable["path"]))]
+    if "weak" in rows.columns:
+        weak = rows["weak"].isin(WEAK)
+        rows = rows[~weak | ~among(rows["path"], set(rows.loc[~weak & (rows["label"] != ""), "path"]))]
+    labelled = rows[(rows["label"] != "") & (rows["_reason"] != "no_label")]
+    unlabelled = rows[~among(rows["path"], set(labelled["path"]))].drop_duplicates("path")
+    unlabelled = unlabelled.assign(
+        _reason="no_label", _detail=unlabelled["_detail"].mask(unlabelled["_detail"] == "", "the label is empty")
+    )
+    pairs = labelled.drop_duplicates(["path", "label"]).sort_values(["path", "label"])
+    several = pairs[pairs["path"].duplicated(keep=False)].groupby("path")["label"].agg(list)
+    clash = pd.DataFrame({"path": several.index, "label": several.str.join(" | ").astype(str)})
+    clash = clash.assign(_reason="label_conflict", _detail="it has several labels: " + clash["label"])
+    single = _merge(labelled[~among(labelled["path"], set(clash["path"]))])
+    no_animal = single["_reason"] != ""
+    omitted = pd.concat([unusable, unlabelled, clash, single[no_animal]], ignore_index=True)
+    omitted = omitted[["path", "label", "_reason", "_detail"]].rename(
+        columns={"_reason": "reason", "_detail": "detail"}
+    )
+    return single[~no_animal].drop(columns=["_reason", "_detail"]), omitted
+
+
+def _merge(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one photo and one label made one: its first value in each column, but no rank on which they disagree."""
+    repeated = rows["path"].duplicated(keep=False)
+    if not repeated.any():
+        return rows
+    groups = rows[repeated].mask(rows[repeated] == "").groupby("path", sort=False)
+    merged = groups.first()
+    for rank in RANKS:
+        if rank in merged.columns:
+            merged[rank] = merged[rank].where(groups[rank].nunique() <= 1)
+    return pd.concat([rows[~repeated], merged.fillna("").astype(str).reset_index()[list(rows.columns)]])
+
+
+def _standard_values(rows: pd.DataFrame, origin: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Splits as train, val and test, times as ISO 8601."""
+    notes = []
+    if "split" in rows.columns:
+        names = rows["split"].str.lower().str.strip()
+        unknown = rows.loc[~names.isin(SPLIT_NAMES), "split"]
+        if not unknown.empty:
+            raise UserError(
+                f"{origin}: the split '{unknown.iloc[0]}' of {rows.loc[unknown.index[0], 'path']} is not one of "
+                "train, val, validation, test and holdout."
+            )
+        rows = rows.assign(split=names.map(SPLIT_NAMES))
+    if "datetime" in rows.columns:
+        moments, understood = to_iso(rows["datetime"])
+        if not understood.all():
+            values = rows.loc[~understood, "datetime"]
+            notes.append(
+                f"{len(values)} times of {origin} are not ISO 8601, for example '{values.iloc[0]}'; "
+                "they were left empty"
+            )
+        rows = rows.assign(datetime=moments)
+    return rows, notes
+
+
+def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    first = ["path", "label", *(name for name in STANDARD if name in rows.columns)]
+    columns = [*first, *(name for name in rows.columns if name not in first)]
+    return rows[columns].astype(str).sort_values("path", ignore_index=True)
+
+
+def _with_the_rest(table: pd.DataFrame, omitted: pd.DataFrame, found: Found, origin: Path) -> pd.DataFrame:
+    """The omitted photos and whatever else lies below the root."""
+    # Arrow's search: a Python set of all paths would be most of the memory of reading them
+    listed = pa.array(pd.concat([table["path"], omitted["path"]]), pa.large_string())
+
+    def is_listed(paths: list[str]) -> list[bool]:
+        known: list[bool] = pc.is_in(pa.array(paths, pa.large_string()), listed).to_pylist()
+        return known
+
+    of_others = is_listed([other.path for other in found.others])
+    rest = [other for other, known in zip(found.others, of_others, strict=True) if not known]
+    rest += [
+        Refused(path, "unlisted", f"{origin.name} has no row for it")
+        for path, known in zip(found.photos, is_listed(found.photos), strict=True)
+        if not known
+    ]
+    others = pd.DataFrame(rest, columns=["path", "reason", "detail"]).assign(label="")
+    omitted = pd.concat([omitted, others], ignore_index=True)[["path", "label", "reason", "detail"]]
+    return omitted.astype(str).sort_values(["path", "reason"], ignore_index=True)

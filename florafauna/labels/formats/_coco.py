@@ -1,0 +1,115 @@
+"""COCO Camera Traps JSON, and the COCO JSON of the iNaturalist 2021 competition, whose categories have ranks."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import parse_json
+from florafauna.labels.labels import LabelFiles, Labels, base_name
+from florafauna.labels.tabular import among
+from florafauna.labels.taxonomy import RANKS, binomial, set_aside_non_animals
+
+PARTS = ("images", "annotations", "categories")
+# what images may carry → the standard name of it
+IMAGE = {"location": "location", "seq_id": "sequence", "datetime": "datetime", "date": "datetime",
+         "latitude": "latitude", "longitude": "longitude", "rights_holder": "rights_holder"}  # fmt: skip
+
+
+class Coco:
+    """Images, annotations and categories in one JSON file."""
+
+    name = "coco"
+    looks_like = "a COCO JSON (images, annotations, categories)"
+
+    def recognises(self, files: LabelFiles) -> bool:
+        """See `Reader`."""
+        path = None if files.is_root else _the_json(files)
+        return path is not None and all(f'"{part}"'.encode() in files.read(path) for part in PARTS)
+
+    def read(self, files: LabelFiles, photos: list[str]) -> Labels:
+        """See `Reader`. Annotations of a whole sequence are weak; images without any have no label."""
+        path = _the_json(files)
+        if path is None:
+            raise UserError(f"{files.origin} is not a COCO JSON; give the one .json file with the annotations.")
+        name = files.describe(path)
+        document = _document(files.text(path), name)
+        images, categories = _images(document, name), _categories(document["categories"], name)
+        annotations = _frame(document["annotations"], ("image_id", "category_id", "sequence_level_annotation"))
+        for column, known in (("image_id", images["image_id"]), ("category_id", categories["category_id"])):
+            unknown = annotations.loc[~among(annotations[column], set(known)), column]
+            if not unknown.empty:
+                raise UserError(f"{name}: an annotation has {column} '{unknown.iloc[0]}', which is not in the file.")
+        annotations["weak"] = annotations.pop("sequence_level_annotation").replace({"true": "event", "false": ""})
+        labelled = annotations.merge(categories, on="category_id")
+        rows = images.merge(labelled, on="image_id", how="left").fillna("").drop(columns=["image_id", "category_id"])
+        ranked = "species" in rows.columns
+        rows = rows.assign(_reason="", _detail="") if ranked else set_aside_non_animals(rows)
+        corrupt = rows.pop("corrupt") == "true"
+        rows["_reason"] = rows["_reason"].mask(corrupt, "corrupt")
+        rows["_detail"] = rows["_detail"].mask(corrupt, "the label file marks it as corrupt")
+        return Labels(rows, ranked)
+
+
+def _the_json(files: LabelFiles) -> str | None:
+    found = [path for path in files.names if base_name(path).lower().endswith(".json")]
+    return found[0] if len(found) == 1 else None
+
+
+def _document(text: str, name: str) -> dict[str, Any]:
+    document = parse_json(text, name, "give the one .json file with the annotations")
+    for part in PARTS:
+        entries = document.get(part)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise UserError(f"{name} is not a COCO JSON: it has no list of {part}.")
+    return document
+
+
+def _images(document: dict[str, Any], name: str) -> pd.DataFrame:
+    """image_id, path, corrupt and what else the images carry."""
+    entries = document["images"]
+    given = [key for key in (*IMAGE, "license") if any(key in entry for entry in entries)]
+    images = _frame(entries, ("id", "file_name", "corrupt", *given))
+    if (images["file_name"] == "").any():
+        raise UserError(f"{name}: image '{images.loc[images['file_name'] == '', 'id'].iloc[0]}' has no file_name.")
+    _refuse_repeated(images["id"], f"{name}: two images")
+    if "license" in given:
+        licences = _frame([entry for entry in document.get("licenses", []) if isinstance(entry, dict)], ("id", "name"))
+        names = dict(zip(licences["id"], licences["name"], strict=True))
+        images["licence"] = [names.get(value, value) for value in images.pop("license")]
+    if "date" in given and "datetime" in given:
+        given.remove("date")
+        images = images.drop(columns="date")
+    return images.rename(columns={**IMAGE, "id": "image_id", "file_name": "path"})
+
+
+def _categories(entries: list[dict[str, Any]], name: str) -> pd.DataFrame:
+    """category_id, label, and the ranks where the categories have them."""
+    given = [rank for rank in RANKS if any(rank in entry for entry in entries)]
+    categories = _frame(entries, ("id", "name", "specific_epithet", *given))
+    _refuse_repeated(categories["id"], f"{name}: two categories")
+    epithet = categories.pop("specific_epithet")
+    if "genus" in given and "species" not in given:
+        categories["species"] = binomial(categories["genus"], epithet)
+    return categories.rename(columns={"id": "category_id", "name": "label"})
+
+
+def _refuse_repeated(ids: pd.Series, what: str) -> None:
+    repeated = ids[ids.duplicated()]
+    if not repeated.empty:
+        raise UserError(f"{what} have the id '{repeated.iloc[0]}'.")
+
+
+def _frame(entries: Sequence[dict[str, Any]], keys: Sequence[str]) -> pd.DataFrame:
+    """The values of `keys` as text, "" for null or absent, true and false in JSON's spelling."""
+    return pd.DataFrame({key: [_text(entry.get(key)) for entry in entries] for key in keys}, dtype=str)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,53 @@
+"""Labelled photos in the layouts people have → one table."""
+
+from pathlib import Path
+
+from florafauna.base.errors import UserError
+from florafauna.labels._assemble import Photos, assemble
+from florafauna.labels._readers import READERS
+from florafauna.labels.formats import _folders
+from florafauna.labels.found import Found, find_photos
+from florafauna.labels.labels import LabelFiles, Labels
+from florafauna.photos.sources import open_source
+
+FORMATS = (*_folders.LAYOUTS, *(reader.name for reader in READERS))
+
+
+def read_photos(root: Path, labels: Path, format: str = "auto", rank: str = "species") -> Photos:  # noqa: A002
+    """The photos below `root` (a folder or an archive) with their labels.
+
+    `labels` is a table or metadata file, a folder or archive of such, or `root` itself where folder names are the
+    labels. `format` is "auto" or one of `FORMATS`. `rank` is the column that gives the label: a taxonomic rank, or
+    "species", which is also the source's own label where it has no ranks. docs/formats.md states the policies.
+
+    Raises `UserError` for a missing path, a format that is not recognised or not as it should be, paths that leave the
+    root, a rank that the source does not have, and where no labelled photo is left.
+    """
+    if format not in ("auto", *FORMATS):
+        raise UserError(f"data.format: '{format}' is not one of auto, {', '.join(FORMATS)}.")
+    source = open_source(root)
+    files = LabelFiles.open(labels, root, source)
+    found = find_photos(source)
+    name, read = _read(files, found, root, format)
+    return assemble(read, found, rank, name, labels, root)
+
+
+def _read(files: LabelFiles, found: Found, root: Path, name: str) -> tuple[str, Labels]:
+    """The name of the format and the rows."""
+    for reader in READERS:
+        if name == reader.name or (name == "auto" and reader.recognises(files)):
+            return reader.name, reader.read(files, found.photos)
+    if not files.is_root:
+        if name in _folders.LAYOUTS:
+            raise UserError(f"data.format: {name} takes the labels from folder names; set data.labels to {root}, too.")
+        known = "; ".join(reader.looks_like for reader in READERS)
+        raise UserError(
+            f"data.labels: {files.origin} is not in a recognised format; looked for {known}; "
+            f"set data.format to one of {', '.join(FORMATS)} to learn what it lacks."
+        )
+    if not found.photos:
+        raise UserError(f"data.root: {root} holds no photos; expected one folder of photos for each label.")
+    return _folders.read(found.photos, root, None if name == "auto" else name)
+
+
+__all__ = ["FORMATS", "Photos", "open_source", "read_photos"]

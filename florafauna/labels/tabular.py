@@ -1,0 +1,142 @@
+"""CSV, TSV and Parquet → a frame of text: '007', 'NA', 'None' and 'true' are values like any other."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Collection, Set
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from florafauna.base.errors import UserError
+from florafauna.labels.labels import LabelFiles, base_name, decode
+
+TEXT_TABLES = (".csv", ".tsv", ".tab", ".txt")
+PARQUETS = (".parquet", ".pq")
+DELIMITERS = ",;\t|"
+BLOCK = 1 << 24  # bytes; a row that is longer could not be read
+
+
+def is_table(path: str) -> bool:
+    """Whether a file's name is that of a table."""
+    return base_name(path).lower().endswith(TEXT_TABLES + PARQUETS)
+
+
+def columns(files: LabelFiles, path: str) -> list[str]:
+    """The names of a table's columns, [] where it cannot be read as one; for recognising a format."""
+    try:
+        if _is_parquet(path):
+            return [str(name) for name in pq.read_schema(io.BytesIO(files.read(path))).names]
+        return _header(_first_lines(files.read(path)), files.describe(path))[0]
+    except (UserError, pa.ArrowInvalid, OSError):
+        return []
+
+
+def read_table(files: LabelFiles, path: str, keep: Collection[str] | None = None, quoted: bool = True) -> pd.DataFrame:
+    """A table as text, "" for what is missing; of its columns only `keep`, if given, as far as they are there.
+
+    The delimiter of a text file is the one of comma, semicolon, tab and bar that its header has most of. `quoted` False
+    takes quotation marks for text. `UserError`: no table, not UTF-8, a column name given twice, rows of unequal length.
+    """
+    name = files.describe(path)
+    if _is_parquet(path):
+        return _read_parquet(files.read(path), name, keep)
+    data = files.read(path)
+    decode(data, name)
+    header, delimiter = _header(_first_lines(data), name)
+    return _checked(parse(data, name, delimiter, '"' if quoted else None), header, keep, name)
+
+
+def among(values: pd.Series, known: Set[str]) -> pd.Series:
+    """Whether each value is a known one: `isin`, which takes seconds a million and refuses text that is not UTF-8."""
+    return pd.Series([value in known for value in values.to_numpy(object)], index=values.index, dtype=bool)
+
+
+def parse(data: bytes, name: str, delimiter: str, quote: str | None, skip: int = 1) -> pd.DataFrame:
+    """The rows of UTF-8 delimited text but for the first `skip`, the columns numbered."""
+    lengths: list[str] = []
+
+    def refuse(row: pa.csv.InvalidRow) -> str:
+        lengths.append(f"row {row.number} has {row.actual_columns} columns, not {row.expected_columns}")
+        return "error"
+
+    try:
+        table = pa.csv.read_csv(
+            io.BytesIO(data),
+            # one thread, because only then a bad row knows its number
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK, autogenerate_column_names=True),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char=quote or False,
+                newlines_in_values=quote is not None,
+                invalid_row_handler=refuse,
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types={f"f{number}": pa.string() for number in range(_width(data, delimiter, quote))},
+                strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        detail = lengths[0] if lengths else str(error).splitlines()[0]
+        raise UserError(f"{name} cannot be read as a table: {detail}; quote values that hold delimiters.") from None
+    return table.slice(skip).to_pandas().astype(str).reset_index(drop=True)
+
+
+def _width(data: bytes, delimiter: str, quote: str | None) -> int:
+    lines = io.StringIO(_first_lines(data).lstrip("\r\n"), newline="")
+    if quote is None:
+        return lines.readline().count(delimiter) + 1
+    return len(next(csv.reader(lines, delimiter=delimiter, quotechar=quote), []))
+
+
+def _checked(table: pd.DataFrame, header: list[str], keep: Collection[str] | None, name: str) -> pd.DataFrame:
+    """The table under its header's names; columns without a name (an index that pandas wrote) are dropped."""
+    twice = [column for column, count in Counter(header).items() if count > 1 and column]
+    if twice:
+        raise UserError(f"{name} has two columns named '{twice[0]}'; rename one of them.")
+    table.columns = pd.Index(header)
+    return table[[column for column in header if column and (keep is None or column in keep)]]
+
+
+def _read_parquet(data: bytes, name: str, keep: Collection[str] | None) -> pd.DataFrame:
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{name} cannot be read as Parquet: {str(error).splitlines()[0]}.") from None
+    texts = {}
+    for column in table.column_names:
+        if keep is None or column in keep:
+            texts[column] = _as_text(table[column])
+    return pd.DataFrame({column: text for column, text in texts.items() if text is not None}, dtype=str)
+
+
+def _as_text(column: pa.ChunkedArray) -> pd.Series | None:
+    """The values as text, integers without a decimal point; None for nested values, which no table of text has."""
+    if pa.types.is_nested(column.type):
+        return None
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", column.type.tz))
+    return column.cast(pa.string()).fill_null("").to_pandas().astype(str)
+
+
+def _is_parquet(path: str) -> bool:
+    return base_name(path).lower().endswith(PARQUETS)
+
+
+def _first_lines(data: bytes) -> str:
+    """Enough of the start of a file to hold its header."""
+    return data[: 1 << 18].decode("utf-8-sig", errors="replace")
+
+
+def _header(text: str, name: str) -> tuple[list[str], str]:
+    """The column names, without the spaces around them, and the delimiter."""
+    first = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
+    if not first:
+        raise UserError(f"{name} is empty; it needs a header and rows.")
+    unquoted = "".join(first.split('"')[::2])
+    delimiter = max(DELIMITERS, key=lambda mark: (unquoted.count(mark), -DELIMITERS.index(mark)))
+    header = next(csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=delimiter))
+    return [column.strip() for column in header], delimiter

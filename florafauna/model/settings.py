@@ -1,0 +1,275 @@
+"""`models` and `training` of params.yaml: what a model is, what of it is trained, and how."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
+
+from florafauna.base.errors import UserError
+from florafauna.base.settings import (
+    PARAMS,
+    Count,
+    Interpolation,
+    NotNegative,
+    OpenShare,
+    Pair,
+    Positive,
+    Share,
+    Strict,
+    Triple,
+    checked,
+    mapping,
+    read_tree,
+    refuse_unknown,
+)
+
+# A guard against overfitting, not a schedule: below 5 epochs it stops a run before its rate has fallen.
+LEAST_PATIENCE_UNDER_COSINE = 5
+
+FOLDERS = ("initial", "trained")  # of models/, beside the bundles
+IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
+
+
+class Architecture(Strict):
+    """A timm model name (with its tag for hub weights) and the creation arguments that are not timm's defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The creation arguments, e.g. `{"pad_type": "same", "bn_eps": 0.001}`."""
+        return dict(self.model_extra or {})
+
+
+class Weights(Strict):
+    """Where training starts: timm's hub, a safetensors file under data/weights/, or seeded random numbers.
+
+    The optional fields replace those of timm's `pretrained_cfg` for a file whose origin timm does not know.
+    """
+
+    source: Literal["hub", "file", "none"]
+    file: str | None = None
+    seed: int = 0
+    mean: Triple | None = None
+    std: Triple | None = None
+    interpolation: Interpolation | None = None
+    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    licence: str | None = None
+    seen: str | None = None  # what the weights were trained on: photos in it are no fair test
+
+    @model_validator(mode="after")
+    def _tracked_file(self) -> Self:
+        if (self.file is not None) != (self.source == "file"):
+            raise ValueError("give either source: hub, source: none, or a file under data/weights/")
+        if self.file is not None:
+            path = PurePosixPath(self.file)
+            if path.parts[:2] != ("data", "weights") or ".." in path.parts or path.suffix != ".safetensors":
+                raise ValueError(
+                    f"'{self.file}' must be a .safetensors file under data/weights/, "
+                    "the folder that DVC watches; copy it there"
+                )
+        return self
+
+    @property
+    def overlay(self) -> dict[str, Any]:
+        """The fields that replace those of timm's `pretrained_cfg`."""
+        return self.model_dump(include={"mean", "std", "interpolation", "crop_pct"}, exclude_none=True)
+
+
+class Augment(Strict):
+    """How a training view differs from the photo. 0 or null switches an item off."""
+
+    synonyms: ClassVar[dict[str, str]] = {
+        "randaugment": "rand_augment",
+        "auto_augment": "rand_augment",
+        "reprob": "random_erasing",
+    }
+
+    scale: Pair = (0.08, 1.0)
+    ratio: Pair = (0.75, 1.3333333333333333)
+    horizontal_flip: Share = 0.5
+    vertical_flip: Share = 0.0
+    rand_augment: str | None = None
+    color_jitter: NotNegative = 0.0
+    random_erasing: Share = 0.0
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if low > high:
+                raise ValueError(f"{name} must be [smaller, larger], not [{low}, {high}]")
+        if self.scale[1] > 1:
+            raise ValueError(f"scale is a share of the photo's area and cannot exceed 1, not {self.scale[1]}")
+        if self.rand_augment is not None and not re.match(r"(rand|augmix|original|3a|v0)", self.rand_augment):
+            raise ValueError(
+                f"rand_augment takes a timm policy such as rand-m9-mstd0.5-inc1, not '{self.rand_augment}'"
+            )
+        return self
+
+
+def _modules(value: Any) -> Any:
+    """A union would be refused by pydantic in the words of its first member alone."""
+    if value in ("all", "head"):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(path, str) for path in value):
+        return tuple(value)
+    raise ValueError("must be all, head or a list of module paths such as [blocks.11, norm, head]")
+
+
+class ModelParams(Strict):
+    """One model: what it is, what of it is trained, and how. `training` holds the values that all models share."""
+
+    synonyms: ClassVar[dict[str, str]] = {
+        "lr": "rate",
+        "learning_rate": "rate",
+        "optimiser": "optimizer",
+        "wd": "weight_decay",
+        "early_stopping": "patience",
+        "num_epochs": "epochs",
+        "model": "architecture",
+        "model_name": "architecture",
+        "pretrained": "weights",
+        "freeze": "trainable",
+        "lpft": "head_init",
+        "lp_ft": "head_init",
+        "linear_probe": "head_init",
+        "probe": "head_init",
+        "init_head": "head_init",
+        "input_size": "train_size",
+        "img_size": "train_size",
+        "amp": "precision",
+    }
+
+    architecture: Architecture
+    weights: Weights
+
+    trainable: Annotated[Literal["all", "head"] | tuple[str, ...], PlainValidator(_modules)]
+    norms: Literal["all", "tail"] = "tail"
+    head_init: Literal["random", "probe"] = "random"  # probe: the optimum over the frozen features (LP-FT)
+
+    epochs: Count = 15
+    batch_size: Count = 64
+    accumulate: Count = 1
+    optimizer: Literal["adam", "adamw", "sgd", "lbfgs"] = "adamw"  # lbfgs: the head's convex problem, in one go
+    rate: Positive = 1e-3
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    weight_decay: NotNegative = 1e-4
+    momentum: Share = 0.9
+    clip_gradient: Positive | None = None
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup_epochs: NotNegative = 1.0
+    final_rate: Share = 0.0
+    plateau_patience: Count = 2
+    plateau_factor: OpenShare = 0.1
+    patience: Count = 5
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weighting: Literal["none", "balanced"] = "none"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    train_size: Annotated[int, Field(ge=16)] | None = None
+    test_size: Annotated[int, Field(ge=16)] | None = None
+    interpolation: Interpolation | None = None
+    augment: Augment = Augment()
+    views: Annotated[int, Field(ge=0)] = 0
+
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    compile: bool = False
+    workers: Annotated[int, Field(ge=0)] | None = None
+    seed: int = 0
+    seeds: Count = 1  # trained so many times, with seed, seed + 1, …: how much of the score is luck
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.schedule == "plateau" and self.plateau_patience >= self.patience:
+            raise ValueError(
+                f"plateau_patience ({self.plateau_patience}) must be below patience ({self.patience}): "
+                "training would stop before the rate ever falls"
+            )
+        if self.schedule == "cosine" and self.patience < min(LEAST_PATIENCE_UNDER_COSINE, self.epochs):
+            raise ValueError(
+                f"patience ({self.patience}) must be at least {LEAST_PATIENCE_UNDER_COSINE} under the cosine schedule: "
+                "training would stop before the rate has fallen"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
+        if self.trainable == "head" and self.layer_decay < 1:
+            raise ValueError("layer_decay below 1 has no effect with trainable: head; remove one of the two")
+        if isinstance(self.trainable, tuple) and not self.trainable:
+            raise ValueError("trainable is an empty list, so nothing would be trained; use all, head or module paths")
+        if self.views and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError("views cannot be cycled under mixup or cutmix, which mix other photos in every epoch")
+        if self.optimizer == "lbfgs":
+            self._solvable()
+        elif self.views > self.epochs:
+            raise ValueError(f"views ({self.views}) exceeds epochs ({self.epochs}): some would never be used")
+        return self
+
+    def _solvable(self) -> None:
+        """What the loop alone uses (rate, schedule, epochs, batch size, …) may be shared and is passed over."""
+        if self.trainable == "all":
+            raise ValueError("optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd")
+        if self.augment.mixup or self.augment.cutmix:
+            raise ValueError("optimizer: lbfgs solves for fixed views and cannot mix photos; set mixup and cutmix to 0")
+        if self.head_init == "probe":
+            raise ValueError("head_init: probe is already the solution of optimizer: lbfgs; remove one of the two")
+
+
+def read_model(name: str, path: Path = PARAMS) -> ModelParams:
+    """The params of one model, the shared `training` values merged in; `UserError` if there is none of that name."""
+    tree = read_tree(path)
+    models = mapping(tree.get("models", {}), "models", str(path))
+    if name not in models:
+        raise UserError(f"{path} has no model '{name}'; it has {', '.join(map(str, models)) or 'none'}.")
+    return _model(tree, name, str(path))
+
+
+def model_names(path: Path = PARAMS) -> list[str]:
+    """The names of all models of params.yaml."""
+    return list(mapping(read_tree(path).get("models", {}), "models", str(path)))
+
+
+def models_of(tree: dict[str, Any], origin: str) -> dict[str, ModelParams]:
+    """All models of params.yaml by name."""
+    models = mapping(tree.get("models", {}), "models", origin)
+    if not models:
+        raise UserError(f"{origin}: 'models' is empty; give at least one model.")
+    return {name: _model(tree, name, origin) for name in models}
+
+
+def _model(tree: dict[str, Any], name: str, origin: str) -> ModelParams:
+    if name in FOLDERS:
+        raise UserError(f"{origin}: models/{name} is a folder of other files; give the model '{name}' another name.")
+    shared = mapping(tree.get("training", {}), "training", origin)
+    refuse_unknown(shared, set(ModelParams.model_fields) - set(IDENTITY), "training.", origin, ModelParams.synonyms)
+    own = _spell_out(mapping(tree["models"][name], f"models.{name}", origin))
+    return checked(_merge(shared, own), ModelParams, f"models.{name}", origin)
+
+
+def _spell_out(model: dict[str, Any]) -> dict[str, Any]:
+    """Short forms: an architecture as its name alone; weights as hub, none or a path alone."""
+    model = dict(model)
+    if isinstance(model.get("architecture"), str):
+        model["architecture"] = {"name": model["architecture"]}
+    weights = model.get("weights")
+    if isinstance(weights, str):
+        weights = {"source": weights} if weights in ("hub", "none") else {"file": weights}
+    if isinstance(weights, dict) and "source" not in weights:
+        weights = {"source": "file", **weights} if "file" in weights else weights
+    if weights is not None:
+        model["weights"] = weights
+    return model
+
+
+def _merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The shared values, replaced by the model's own; `augment` is merged item by item."""
+    merged = shared | own
+    if isinstance(shared.get("augment"), dict) and isinstance(own.get("augment"), dict):
+        merged["augment"] = shared["augment"] | own["augment"]
+    return merged

@@ -1,0 +1,114 @@
+"""Initial weights: from timm's hub, a safetensors file or seeded random numbers, into one tracked safetensors file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_file, write_atomic
+from florafauna.model.network import backbone_state, create
+from florafauna.model.settings import Architecture, Weights
+
+HEADER = "florafauna"
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The backbone's tensors by timm name, without a classifier, and where they come from."""
+
+    tensors: dict[str, torch.Tensor]
+    architecture: Architecture
+    origin: dict[str, Any]  # source, name, sha256 of the file they were read from, licence, what they have seen
+    overlay: dict[str, Any]  # replaces fields of timm's pretrained_cfg
+
+
+def make_initial_weights(architecture: Architecture, weights: Weights, out: Path) -> InitialWeights:
+    """Resolve `weights` for `architecture` and write them to `out`; random weights only where they are asked for.
+
+    Raises `UserError` where the hub cannot be reached, a file is missing or does not fit the architecture.
+    """
+    origin: dict[str, Any] = {"source": weights.source}
+    overlay = dict(weights.overlay)
+    if weights.source == "none":
+        torch.manual_seed(weights.seed)
+        model = create(architecture, num_classes=0, overlay=overlay)
+        origin |= {"seed": weights.seed}
+    else:
+        file = _hub_file(architecture) if weights.source == "hub" else Path(str(weights.file))
+        _check_safetensors(file)
+        origin |= {"name": architecture.name if weights.source == "hub" else file.name, "sha256": sha256_file(file)}
+        try:
+            model = create(architecture, _classes_in(file, architecture), overlay, weights=file)
+        except (RuntimeError, KeyError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise UserError(f"{file} does not fit {architecture.name}: {reason}.") from None
+    origin |= {"licence": weights.licence or _hub_licence(model, weights), "seen": weights.seen}
+    initial = InitialWeights(backbone_state(model), architecture, origin, overlay)
+    header = {"architecture": architecture.model_dump(), "origin": origin, "overlay": overlay}
+    tensors = {name: tensor.contiguous() for name, tensor in initial.tensors.items()}
+    write_atomic(out, save(tensors, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+    return initial
+
+
+def load_initial_weights(path: Path) -> InitialWeights:
+    """Read what `make_initial_weights` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()[HEADER])
+        tensors = load_file(path)
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not hold initial weights ({error}); run `dvc repro` to make them.") from None
+    return InitialWeights(tensors, Architecture(**header["architecture"]), header["origin"], header["overlay"])
+
+
+def _check_safetensors(file: Path) -> None:
+    if not file.is_file():
+        raise UserError(f"the weights file {file} is missing; put it there (and `dvc add` it if it is large).")
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} cannot be read as safetensors ({error}); download it again.") from None
+
+
+def _classes_in(file: Path, architecture: Architecture) -> int:
+    """How many classes the classifier in `file` tells apart; 0 for a backbone alone."""
+    paths = getattr(timm.get_pretrained_cfg(architecture.name), "classifier", None) or ()
+    with safe_open(file, framework="pt") as tensors:
+        names = set(tensors.keys())
+        for path in (paths,) if isinstance(paths, str) else paths:
+            if f"{path}.weight" in names:
+                return int(tensors.get_slice(f"{path}.weight").get_shape()[0])
+    return 0
+
+
+def _hub_file(architecture: Architecture) -> Path:
+    """The safetensors file of a full timm tag, from the hub or its local cache. Pickled files are never asked for."""
+    from huggingface_hub import hf_hub_download
+
+    name = architecture.name
+    tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    if name not in tags:
+        known = f"its tags are {', '.join(tags)}" if tags else "timm has no weights of that architecture"
+        raise UserError(f"weights: hub needs a full timm tag, which '{name}' is not; {known}.")
+    repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    if not repository:
+        raise UserError(f"the weights of {name} are not on the hub as safetensors; choose another tag or give a file.")
+    try:
+        return Path(hf_hub_download(repository, filename="model.safetensors"))
+    except Exception as error:  # the hub's client raises a dozen unrelated classes for 'no network'
+        raise UserError(
+            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}): connect, or download "
+            f"model.safetensors of '{repository}' elsewhere and give it as weights: data/weights/{name}.safetensors."
+        ) from None
+
+
+def _hub_licence(model: torch.nn.Module, weights: Weights) -> str | None:
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})
+    return config.get("license") if weights.source == "hub" else None

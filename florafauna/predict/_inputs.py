@@ -1,0 +1,163 @@
+"""The photos that a command line names: folders, files, globs, archives, tables of paths → one list."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import pandas as pd
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import fingerprint
+from florafauna.labels.columns import SYNONYMS
+from florafauna.labels.found import find_photos
+from florafauna.labels.labels import LabelFiles
+from florafauna.labels.tabular import is_table, read_table
+from florafauna.photos.archives import ARCHIVE
+from florafauna.photos.kinds import EXTENSIONS, printable
+from florafauna.photos.sources import FolderSource, Source, open_source
+
+PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
+
+
+class Photo(NamedTuple):
+    """One row of the result.
+
+    `name` is the path shown, `id` what a competition calls it (as its table lists it, else the file's name), `path` the
+    place in the source of that number, `error` why it cannot be read.
+    """
+
+    name: str
+    id: str
+    source: int
+    path: str
+    error: str = ""
+
+
+@dataclass
+class Inputs:
+    """The photos in the order given, each path once, and the sources they are read from."""
+
+    photos: list[Photo] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this list of photos from another."""
+        return fingerprint([[photo.name, photo.error] for photo in self.photos])
+
+
+def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Inputs:
+    """The photos that the arguments name; folders and archives are searched, in sorted order.
+
+    A table of paths has a column path (or one of its synonyms, or `id_column`); paths are taken from the table's folder
+    where the first is there, else from the working folder. What it lists and is not there becomes a row with an error.
+    `UserError` for an argument that names nothing.
+    """
+    inputs, seen = Inputs(), set[str]()
+    folders: dict[str, int] = {}
+    for argument in arguments:
+        for path in _expanded(argument):
+            for photo in _below(path, inputs.sources, folders, id_column):
+                if photo.name not in seen:
+                    seen.add(photo.name)
+                    inputs.photos.append(photo)
+    if not inputs.photos:
+        raise UserError(f"there is no photo in {', '.join(arguments)}.")
+    return inputs
+
+
+def _expanded(argument: str) -> list[Path]:
+    if os.path.lexists(argument):
+        return [Path(argument)]
+    matches = sorted(glob.iglob(_pattern(argument), recursive=True)) if glob.has_magic(argument) else []  # noqa: PTH207 absolute, too
+    if not matches:
+        raise UserError(f"{argument} does not exist; name a folder, a photo, a glob, an archive or a CSV of paths.")
+    return [Path(match) for match in matches]
+
+
+def _pattern(argument: str) -> str:
+    """The glob, in which folders that are there by their very names, such as "site [2]", mean themselves."""
+    folder, rest = Path(argument).parts[:1], Path(argument).parts[1:]
+    literal = Path(*folder)
+    if not literal.exists():
+        return argument
+    for number, part in enumerate(rest):
+        if not (literal / part).exists():
+            return str(Path(glob.escape(str(literal)), *rest[number:]))
+        literal /= part
+    return glob.escape(str(literal))
+
+
+def _below(path: Path, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
+    if path.is_dir() or ARCHIVE.fullmatch(path.name):
+        source = open_source(path, "PHOTOS")
+        sources.append(source)
+        yield from _of_source(source, len(sources) - 1, path.as_posix())
+    elif is_table(path.name):
+        for name, listed in _listed(path, id_column):
+            yield _single(name, name, listed, sources, folders)
+    else:
+        yield _single(path.as_posix(), path.name, path, sources, folders)
+
+
+def _of_source(source: Source, number: int, root: str) -> Iterator[Photo]:
+    prefix = "" if root == "." else f"{root}/"
+    found = find_photos(source)
+    photos = [
+        Photo(printable(prefix + path), printable(PurePosixPath(path).name), number, path) for path in found.photos
+    ]
+    photos += [
+        Photo(
+            prefix + other.path, PurePosixPath(other.path).name, number, other.path, f"{other.reason}: {other.detail}"
+        )
+        for other in found.others
+        if other.reason not in PASSED_OVER
+    ]
+    yield from sorted(photos, key=lambda photo: photo.path)
+
+
+def _single(name: str, identifier: str, path: Path, sources: list[Source], folders: dict[str, int]) -> Photo:
+    folder = str(path.parent)
+    if folder not in folders:
+        sources.append(FolderSource(path.parent))
+        folders[folder] = len(sources) - 1
+    return Photo(printable(name), printable(identifier), folders[folder], path.name)
+
+
+def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path]]:
+    source = FolderSource(table.parent)
+    files = LabelFiles.open(table, table.parent, source)
+    rows = read_table(files, table.name)
+    names = [*SYNONYMS["path"], *([id_column] if id_column else [])]
+    column = next((name for name in names if name in rows.columns), None)
+    paths = [path for path in rows[column] if path] if column else _without_heading(table, rows)
+    if paths is None:
+        raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")
+    if not paths:
+        raise UserError(f"{table} lists no photo in its column '{column}'.")
+    base = table.parent if _file(table.parent, paths[0]).exists() or not _file(Path(), paths[0]).exists() else Path()
+    for path in paths:
+        yield path, _file(base, path)
+
+
+def _without_heading(table: Path, rows: pd.DataFrame) -> list[str] | None:
+    """The lines of a plain list, which is told by its first: that is a file."""
+    first = str(rows.columns[0])
+    if len(rows.columns) != 1 or not ((table.parent / first).is_file() or Path(first).is_file()):
+        return None
+    return [first, *(path for path in rows[first] if path)]
+
+
+def _file(base: Path, path: str) -> Path:
+    """The file of that name, or the one photo that has it before its extension, as in many tables of ids."""
+    file = base / path
+    if file.exists() or not file.name:
+        return file
+    suffixes = {suffix for known in EXTENSIONS.values() for suffix in known}
+    near = [
+        each for suffix in suffixes for each in (suffix, suffix.upper()) if file.with_name(file.name + each).exists()
+    ]
+    return file.with_name(file.name + near[0]) if len(near) == 1 else file

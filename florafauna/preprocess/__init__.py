@@ -1,0 +1,1 @@
+"""Decodes every photo once, into one pixel store a split."""

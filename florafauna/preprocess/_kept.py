@@ -1,0 +1,125 @@
+"""The shards of earlier runs, kept by hard link outside DVC's outs, so that unchanged photos are not decoded again."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from florafauna.base.files import fingerprint
+
+COLUMNS = ["sha256", "height", "width", "shard", "offset"]
+SCHEMA = pa.schema([(name, pa.string() if name in ("sha256", "shard") else pa.int64()) for name in COLUMNS])
+Kept: TypeAlias = tuple[Path, int] | None  # a file and an offset; None for a photo that is not kept
+
+
+class KeptPixels:
+    """What earlier runs wrote at the same size with the same decoder: one folder of shards, and an index a store.
+
+    Where that folder cannot be used, or files cannot be linked, one line on stderr says so; the stores are the same.
+    """
+
+    def __init__(self, folder: Path, decoder: str, store_size: int) -> None:
+        """`folder` has one folder a decoder and size; those of others are removed."""
+        self.folder = folder / fingerprint([decoder, store_size])[:16]
+        self._shards = self.folder / "shards"
+        self._said = False
+        try:
+            for other in folder.glob("*"):
+                if other != self.folder:
+                    shutil.rmtree(other)
+            self._shards.mkdir(parents=True, exist_ok=True)
+            self._places = self._read()
+        except OSError as error:
+            self._say(f"{self.folder} cannot be used", error, "this run decodes all photos, and so does the next")
+            self._places = SCHEMA.empty_table()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drop the shards that no store has any more."""
+        if kind is None and self._shards.is_dir():
+            used = {name for index in self.folder.glob("*.parquet") for name in _shards_of(index)}
+            for shard in list(self._shards.iterdir()):
+                if shard.name not in used:
+                    shard.unlink()
+
+    def link(self, names: Iterable[str], folder: Path) -> set[str]:
+        """Link the shards that are kept of `names` into `folder`; returns their names."""
+        linked = set[str]()
+        try:
+            for name in set(self._places["shard"].unique().to_pylist()).intersection(names):
+                os.link(self._shards / name, folder / name)
+                linked.add(name)
+        except OSError as error:  # a file system without links, or too many of one file
+            self._say(f"{self._shards} cannot be linked to {folder}", error, "what is kept is copied")
+        return linked
+
+    def find(self, index: pd.DataFrame) -> list[Kept]:
+        """Where the pixels of each photo in `index` (sha256, height, width) are kept."""
+        row = pc.index_in(pa.array(index["sha256"]), self._places["sha256"].combine_chunks()).fill_null(-1).to_numpy()
+        known = np.flatnonzero(row >= 0)
+        old, new = self._places.take(row[known]), index.iloc[known]
+        same = (old["height"].to_numpy() == new["height"]) & (old["width"].to_numpy() == new["width"])
+        found: list[Kept] = [None] * len(index)
+        places = zip(known[same], *(old.filter(pa.array(same))[name].to_pylist() for name in COLUMNS[3:]), strict=True)
+        for at, shard, offset in places:
+            found[at] = self._shards / shard, offset
+        return found
+
+    def keep(self, store: Path) -> None:
+        """Link a new store to where it outlives DVC's outs. DVC replaces those files, it never writes into them."""
+        index = self.folder / f"{store.name}.parquet"
+        try:
+            index.unlink(missing_ok=True)
+            for name in _shards_of(store / "index.parquet") - {shard.name for shard in self._shards.iterdir()}:
+                os.link(store / "pixels" / name, self._shards / name)
+            os.link(store / "index.parquet", index)
+        except OSError as error:  # a copy instead would double the disk space
+            self._say(f"{store} cannot be linked to {self.folder}", error, "the next run decodes its photos again")
+
+    def _say(self, what: str, error: OSError, result: str) -> None:
+        if not self._said:
+            print(f"preprocess: {what} ({error.strerror or error}): {result}", file=sys.stderr, flush=True)
+            self._said = True
+
+    def _read(self) -> pa.Table:
+        """COLUMNS of the photos whose shards are there, as long as they were written."""
+        places = pa.concat_tables([SCHEMA.empty_table(), *map(_places_of, self.folder.glob("*.parquet"))])
+        ends = pc.add(places["offset"], pc.multiply(pc.multiply(places["height"], places["width"]), 3))
+        ends = places.append_column("end", ends).group_by("shard").aggregate([("end", "max")])
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._shards)}
+        names = ends["shard"].to_pylist()
+        whole = [name for name, end in zip(names, ends["end_max"].to_pylist(), strict=True) if sizes.get(name) == end]
+        return places.filter(pc.is_in(places["shard"], pa.array(whole, pa.string())))
+
+
+def read_kept(kept: tuple[Path, int], length: int) -> bytes:
+    """So many bytes from there."""
+    with kept[0].open("rb", buffering=0) as file:
+        data = os.pread(file.fileno(), length, kept[1])
+    if len(data) != length:
+        raise OSError(f"{kept[0]} ends too early")
+    return data
+
+
+def _places_of(index: Path) -> pa.Table:
+    try:
+        return pq.read_table(index, columns=COLUMNS).replace_schema_metadata().cast(SCHEMA)
+    except (pa.ArrowInvalid, KeyError):  # what a killed run left
+        return SCHEMA.empty_table()
+
+
+def _shards_of(index: Path) -> set[str]:
+    return set(_places_of(index)["shard"].unique().to_pylist())

@@ -1,0 +1,56 @@
+"""The preprocess stage: the photos of a manifest, decoded once, into one pixel store a split."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from florafauna.base.split_names import SPLITS
+from florafauna.base.taxonomy import ABOVE_SPECIES, ancestors_of
+from florafauna.photos.sources import open_source
+from florafauna.preprocess._kept import KeptPixels
+from florafauna.preprocess._write import COLUMNS, build_store
+from florafauna.preprocess.decode import decoder
+
+NUMBERS = dict.fromkeys(["target", "width", "height"], pa.int64())
+TYPES = dict.fromkeys([*COLUMNS, "split"], pa.string()) | NUMBERS
+STORED = [name for name in TYPES if name != "split"]
+
+
+def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Path, workers: int | None = None) -> int:
+    """Write `out`/train, val and test; returns how many photos had to be decoded.
+
+    `kept` outlives the stage's outs and holds the last stores, whose unchanged photos are not decoded again.
+    """
+    photos = _read(manifest)
+    labels = photos.group_by("target").aggregate([("label", "min")]).sort_by("target")["label_min"].to_pylist()
+    taxa = ancestors_of(photos)
+    source, decoded = open_source(root), 0
+    with KeptPixels(kept, decoder(), store_size) as known:
+        for split in SPLITS:
+            rows = photos.filter(pc.field("split") == split).select(STORED).to_pandas()
+            # in the test store alone: a corrected taxonomy must not train models anew
+            ancestors = [taxa[label] for label in labels] if split == "test" else None
+            decoded += build_store(rows, labels, source, out / split, store_size, known, workers, ancestors)
+            known.keep(out / split)
+    print(f"preprocess: {len(photos)} photos, {decoded} decoded, {len(photos) - decoded} as before", flush=True)
+    return decoded
+
+
+def _read(manifest: Path) -> pa.Table:
+    """The columns needed. Arrow reads block by block: pandas would hold every cell as an object for a while."""
+    columns = TYPES | {rank: pa.string() for rank in ABOVE_SPECIES if rank in _columns(manifest)}
+    return csv.read_csv(
+        manifest,
+        read_options=csv.ReadOptions(use_threads=False),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=columns, include_columns=list(columns), strings_can_be_null=False
+        ),
+    )
+
+
+def _columns(manifest: Path) -> list[str]:
+    return list(pd.read_csv(manifest, nrows=0).columns)

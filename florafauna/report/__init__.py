@@ -1,5 +1,0 @@
-"""reports/index.html: what a run found, as one file that needs no network."""
-
-from florafauna.report.page import write_report
-
-__all__ = ["write_report"]

@@ -1,0 +1,210 @@
+"""Saved logits → all scores of a model. Neither a model nor a photo is needed to score again."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from florafauna.base.errors import UserError
+from florafauna.scores.abstention import (
+    Realised,
+    Threshold,
+    class_thresholds,
+    decisive,
+    global_threshold,
+    novelty,
+    realised,
+    realised_by_class,
+    risk_coverage,
+)
+from florafauna.scores.bootstrap import Resampling, per_class_intervals, score_intervals
+from florafauna.scores.calibration import adaptive_ece, brier, ece, fit_temperature, nll, softmax
+from florafauna.scores.classification import per_class, point_scores, rounded
+from florafauna.scores.predictions import Predictions
+from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, realised_roll_up, scores_at
+from florafauna.scores.settings import EvaluateParams
+
+METRIC_DIGITS = 4
+Tree = dict[str, Any]  # of figures, as JSON holds them
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of one model.
+
+    `details` becomes metrics/details/M.json: figures alone, as many for 2 classes as for 2,000. `per_class` becomes
+    predictions/M/per_class.json, with the thresholds in words (`sentences`). `calibration` is what a bundle needs for
+    new photos: temperature and thresholds as they were chosen, because rounded up a threshold may lie above every
+    confidence.
+    """
+
+    details: Tree
+    per_class: Tree
+    calibration: Tree
+
+    @property
+    def metrics(self) -> Tree:
+        """metrics/M.json, the few figures that one compares: as many as `dvc metrics show` has room for.
+
+        `low` and `high` bound the weighted F1 on the test photos, `ece` is the calibration error left after scaling.
+        """
+        test, val = self.details["test"], self.details["val"]
+        figures = {
+            "test": {name: test[name] for name in ("weighted_f1", "macro_f1")},
+            "low": test["weighted_f1_low"],
+            "high": test["weighted_f1_high"],
+            "val": {"weighted_f1": val["weighted_f1"]},
+            "ece": self.details["calibration"]["ece"]["after"],
+        }
+        return rounded(figures, METRIC_DIGITS)
+
+
+def score(predictions: Predictions, params: EvaluateParams) -> Scores:
+    """Score one model: test first, then validation, a held-out test set where there is one, and its confidences.
+
+    Temperature and thresholds are chosen on validation photos alone; what they give is measured on test photos.
+    """
+    val, test, held_out = (predictions.part("val"), predictions.part("test"), predictions.part("test", held_out=True))
+    for name, part in (("val", val), ("test", test)):
+        if not len(part.photos):
+            raise UserError(f"the predictions of {predictions.model} hold no {name} photos; run `dvc repro`.")
+    parts = {"test": test, "val": val} | ({"held_out": held_out} if len(held_out.photos) else {})
+    details: Tree = {name: _part(part, params) for name, part in parts.items()}
+    if predictions.of_seeds:
+        details["seeds"] = _over_seeds(test)
+    by_class: Tree = {name: _classes(part, params) for name, part in parts.items()}
+    temperature = fit_temperature(val.logits, val.targets)
+    details["calibration"] = {"temperature": temperature} | {
+        name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
+        for name, measure in CALIBRATION.items()
+    }
+    sentences = {}
+    thresholds, details["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
+    sentences["abstention"] = thresholds["sentence"]
+    if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
+        details["novelty"], by_class["novelty"] = _novelty(test, temperature)
+    order, taxa = levels(test.labels, predictions.ancestors) if predictions.ancestors else ([], [])
+    if len(order) > 1:
+        chosen, details["ranks"] = _ranks(val, test, order, taxa, temperature, params)
+        thresholds["roll_up"], sentences["roll_up"] = chosen.threshold, chosen.sentence
+    by_class["sentences"] = sentences
+    calibration = {"temperature": temperature, "thresholds": thresholds}
+    return Scores(rounded(details), rounded(by_class), calibration)
+
+
+def _over_seeds(test: Predictions) -> Tree:
+    """How the test scores of one model differ between training seeds, the first of which is the model's own."""
+    runs = [point_scores(logits, test.targets) for logits in (test.logits, *test.of_seeds)]
+    spread: Tree = {"n": len(runs)}
+    for name in ("weighted_f1", "accuracy"):
+        values = np.array([run[name] for run in runs])
+        spread[f"{name}_mean"] = float(values.mean())
+        spread[f"{name}_sd"] = float(values.std(ddof=1))
+        spread[f"{name}_min"], spread[f"{name}_max"] = float(values.min()), float(values.max())
+    return spread
+
+
+def _part(part: Predictions, params: EvaluateParams) -> Tree:
+    """The scores of some photos, each followed by its interval, and of how many photos in how many groups."""
+    how = Resampling(params.resamples, params.seed, params.confidence)
+    intervals = score_intervals(part.truth, part.predicted, how)
+    result: Tree = {}
+    for name, value in point_scores(part.logits, part.targets).items():
+        result[name] = value
+        if name in intervals:
+            result |= {f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
+    return result | {"n": len(part.photos), "groups": len(np.unique(part.groups))}
+
+
+def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
+    """Precision, recall, F1 with its interval, and number of photos of every class."""
+    intervals = per_class_intervals(part.truth, part.predicted, params.confidence)
+    points = per_class(part.targets, part.predicted, part.labels)
+    return {
+        label: {
+            "precision": point["precision"],
+            "recall": point["recall"],
+            "f1": point["f1"],
+            # Both come from sums in another order: a bound must not pass the figure it bounds.
+            "f1_low": min(interval.f1.low, point["f1"]),
+            "f1_high": max(interval.f1.high, point["f1"]),
+            "n": point["n"],
+        }
+        for (label, point), interval in zip(points.items(), intervals, strict=True)
+    }
+
+
+def _abstention(
+    val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
+) -> tuple[Tree, Tree, Tree]:
+    """When to say "not sure": the thresholds, what one for all photos and one a class give, and the latter by class."""
+    chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
+    one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
+    each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
+    figures = {
+        "requested_precision": params.precision,
+        "aurc": risk_coverage(tested_on.max(axis=1), test.predicted == test.targets).aurc,
+        "global": _threshold(one) | {"test": _realised(realised(tested_on, test.targets, one))},
+        "per_class": {
+            "classes": len(each),
+            "with_threshold": sum(of_class.threshold is not None for of_class in each),
+            "test": _realised(realised(tested_on, test.targets, each)),
+        },
+    }
+    given = realised_by_class(tested_on, test.targets, each)
+    by_class = {
+        label: _threshold(chosen) | {"test": _realised(what), "sentence": chosen.sentence}
+        for label, chosen, what in zip(test.labels, each, given, strict=True)
+    }
+    what = realised(tested_on, test.targets, decisive(one, each))
+    thresholds = {
+        "precision": params.precision,
+        "confidence": params.confidence,
+        "global": one.threshold,
+        "per_class": {label: own.threshold for label, own in zip(test.labels, each, strict=True) if not own.too_few},
+        "roll_up": None,
+        "sentence": one.sentence,
+        "test": _realised(what),
+    }
+    return thresholds, figures, by_class
+
+
+def _threshold(chosen: Threshold) -> Tree:
+    """A threshold and what it gives on the validation photos it was chosen on."""
+    val = {"precision": chosen.precision, "precision_low": chosen.bound, "accepted": chosen.accepted}
+    return {"threshold": chosen.threshold, "val": val}
+
+
+def _realised(given: Realised) -> Tree:
+    return {"precision": given.precision, "coverage": given.coverage, "accepted": given.accepted, "n": given.photos}
+
+
+def _novelty(test: Predictions, temperature: float) -> tuple[Tree, Tree]:
+    """How well confidence tells classes left out from the others; and by class."""
+    found = novelty(test.logits / temperature, test.targets)
+    by_class = {
+        test.labels[each.target]: {"auroc": each.auroc, "fpr95": each.fpr95, "n": each.photos} for each in found.classes
+    }
+    return {"auroc": found.auroc, "fpr95": found.fpr95, "classes": len(found.classes)}, by_class
+
+
+def _ranks(
+    val: Predictions, test: Predictions, order: list[str], taxa: Ancestors, temperature: float, params: EvaluateParams
+) -> tuple[Threshold, Tree]:
+    """The threshold of a roll-up to the requested precision, what it gives, and the scores at every rank."""
+    chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
+    found = [scores_at(tested_on, test.targets, taxa, rank) for rank in order if rank != LABEL]
+    by_rank = {figures.pop("rank"): figures for figures in (asdict(each) for each in found if each)}
+    chosen = choose_roll_up(chosen_on, val.targets, taxa, order, params.precision, params.confidence)
+    given, answered = realised_roll_up(tested_on, test.targets, taxa, order, chosen.threshold)
+    gives = {"test": _realised(given) | {"answered_at": answered}}
+    roll_up = {"requested_precision": params.precision} | _threshold(chosen) | gives
+    return chosen, {"by_rank": by_rank, "roll_up": roll_up}
+
+
+CALIBRATION = {
+    "ece": lambda part, temperature: ece(softmax(part.logits, temperature), part.targets),
+    "adaptive_ece": lambda part, temperature: adaptive_ece(softmax(part.logits, temperature), part.targets),
+    "brier": lambda part, temperature: brier(softmax(part.logits, temperature), part.targets),
+    "nll": lambda part, temperature: nll(part.logits, part.targets, temperature),
+}

@@ -1,0 +1,196 @@
+"""The page and what it asks for. Photos are held in memory while they are looked at, and never written anywhere."""
+
+import asyncio
+import base64
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from florafauna.photos.kinds import printable, refuse_name
+from florafauna.predict.answers import Answers
+from florafauna.predict.decoding import Sight, see_bytes
+from florafauna.predict.scorer import Scorer
+from florafauna.predict.with_onnx import OnnxScorer
+from florafauna.serve._guard import Guard
+from florafauna.serve._nearest import Absent, Nearest, jpeg
+
+LARGEST_UPLOAD = 128 << 20  # bytes; more than the largest JPEG of any camera
+AT_ONCE = 4  # uploads that are held in memory
+TOP = 5
+CLOSE = {"connection": "close"}  # else the rest of a body would be read to its end
+NOTHING = "there is nothing at this address"
+REMEMBERED = 512  # photos whose neighbours can still be asked for
+ASSETS = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+
+
+class Service:
+    """A scorer for one photo at a time, and the neighbours of the photos seen last."""
+
+    def __init__(self, scorer: Scorer, train: Path, cache: Path) -> None:
+        self.scorer = scorer
+        self.answers = Answers.of_bundle(scorer.info, TOP)
+        self._sight = Sight.of_bundle(scorer.info, scorer.resize)
+        self._model = threading.Lock()
+        self.nearest = _nearest(scorer, train, cache, self._model)
+        self._seen: OrderedDict[int, tuple[np.ndarray, int]] = OrderedDict()
+        self._numbers = count(1)
+
+    def about(self) -> dict[str, Any]:
+        """What the page says of the model."""
+        info = self.scorer.info
+        return {
+            "name": info["name"],
+            "architecture": info["architecture"]["name"],
+            "classes": len(self.answers.labels),
+            "remark": self.answers.remark,
+            "largest": LARGEST_UPLOAD,
+            "nearest": asdict(self.nearest.state),
+        }
+
+    def look(self, data: bytes) -> dict[str, Any]:
+        """What one photo shows; raises `HTTPException` with the reason that `predict` gives for a bad file."""
+        seen = see_bytes(data, self._sight)
+        if seen.pixels is None:
+            raise HTTPException(422, seen.error)
+        with self._model:
+            logits = self.scorer.logits(seen.pixels[None])
+        (row,) = self.answers.rows(logits)
+        taxon = row.get("taxon")
+        return {
+            "id": self._remember(seen.pixels, row["top"][0]),
+            "accepted": row["accepted"],
+            "labels": [
+                {"label": self.answers.labels[target], "confidence": confidence}
+                for target, confidence in zip(row["top"], row["confidences"], strict=True)
+            ],
+            "taxon": dict(zip(("rank", "name", "confidence"), taxon, strict=True)) if taxon else None,
+            "seen": "data:image/jpeg;base64," + base64.b64encode(jpeg(seen.pixels)).decode(),
+        }
+
+    def near(self, number: int) -> dict[str, Any]:
+        """The training photos nearest to a photo of `look`, or how far the features are."""
+        state = self.nearest.state
+        photos: list[dict[str, Any]] = []
+        if state.kind == "ready":
+            if number not in self._seen:
+                raise HTTPException(404, "this photo is not remembered any more; drop it again")
+            photos = [
+                {"row": row, "likeness": round(likeness, 3)} for row, likeness in self.nearest.find(*self._seen[number])
+            ]
+        return {"state": asdict(state), "photos": photos}
+
+    def _remember(self, pixels: np.ndarray, target: int) -> int:
+        number = next(self._numbers)
+        if self.nearest.state.kind not in ("absent", "failed"):
+            self._seen[number] = self.nearest.features(pixels[None])[0], target
+            self.nearest.start()
+            while len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+        return number
+
+
+def make_app(service: Service, host: str) -> Guard:
+    """The ASGI application."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    uploads = asyncio.Semaphore(AT_ONCE)
+    for path, (name, media_type) in ASSETS.items():
+        _add_asset(app, path, files(__package__).joinpath("assets", name).read_bytes(), media_type)
+
+    @app.get("/about")
+    def about() -> dict[str, Any]:
+        return service.about()
+
+    @app.post("/photo")
+    async def photo(request: Request, name: str = "") -> dict[str, Any]:
+        _refuse_name(name)
+        async with uploads:
+            return await run_in_threadpool(service.look, await _body(request))
+
+    @app.get("/near/{number}")
+    def near(number: int) -> dict[str, Any]:
+        return service.near(number)
+
+    @app.get("/train/{row}")
+    def train(row: int) -> Response:
+        picture = service.nearest.picture(row)
+        if picture is None:
+            raise HTTPException(404, "there is no such training photo")
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:
+        detail = NOTHING if error.detail == "Not Found" else error.detail  # Starlette's own word
+        return _message(detail, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def nonsense(request: Request, error: RequestValidationError) -> Response:
+        return _message(NOTHING, 404)
+
+    return Guard(app, host)
+
+
+def _message(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """A reason of `predict` ("truncated: ...") apart from its sentence."""
+    reason, found, detail = text.partition(": ")
+    if not found or not reason.replace("_", "").isalpha():
+        reason, detail = "", text
+    sentence = detail[:1].upper() + detail[1:].rstrip(".") + "."
+    return JSONResponse({"error": sentence, "reason": reason}, status, headers)
+
+
+def _add_asset(app: FastAPI, path: str, content: bytes, media_type: str) -> None:
+    @app.get(path)
+    def asset() -> Response:
+        return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
+
+
+def _refuse_name(name: str) -> None:
+    if "/" in name or "\\" in name or name in (".", ".."):
+        raise HTTPException(400, f"bad_name: '{printable(name)[:200]}' is a path; a photo has a plain name")
+    refused = refuse_name(name)
+    if refused:
+        raise HTTPException(415, f"{refused.reason}: {refused.detail}")
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, read no further than the limit."""
+    limit = f"too_large: a photo may have {LARGEST_UPLOAD >> 20} MB here; `florafauna predict` takes larger ones"
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdigit() or int(declared) > LARGEST_UPLOAD:
+        raise HTTPException(413, limit, CLOSE)
+    data = bytearray()
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > LARGEST_UPLOAD:
+                raise HTTPException(413, limit, CLOSE)
+    except ClientDisconnect:
+        raise HTTPException(400, "the upload was broken off") from None
+    return bytes(data)
+
+
+def _nearest(scorer: Scorer, train: Path, cache: Path, model: threading.Lock) -> Nearest:
+    if isinstance(scorer, OnnxScorer):
+        return Absent("An ONNX bundle gives no features to compare training photos by; serve models/NAME for that.")
+    from florafauna.predict.with_torch import TorchScorer
+    from florafauna.serve._neighbours import open_neighbours
+
+    assert isinstance(scorer, TorchScorer)
+    return open_neighbours(scorer, train, cache, model)

@@ -1,0 +1,107 @@
+"""The training photos most like a photo, by the features before the classifier: computed once, remembered on disk."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import fingerprint, sha256_file
+from florafauna.pixels.centre import PREDICTION_BATCH
+from florafauna.pixels.loading import EvalView, batches, normalise
+from florafauna.pixels.store import PixelStore
+from florafauna.predict.with_torch import TorchScorer
+from florafauna.serve._nearest import Absent, Nearest, State, jpeg
+from florafauna.training.frozen.features import Features, TooLargeError, remember
+
+VERSION = 2  # to be raised when the features change: older ones are then not found
+NEAREST = 6
+
+
+def open_neighbours(scorer: TorchScorer, train: Path, cache: Path, model: AbstractContextManager[Any]) -> Nearest:
+    """Those of the store `train`, if it is there and of the same classes; `model` is held while the model runs."""
+    if not callable(getattr(scorer.bundle.model, "forward_head", None)):
+        return Absent("This architecture gives no features to compare training photos by.")
+    if not (train / "index.parquet").is_file():
+        return Absent(f"There are no training photos in {train}; `dvc repro preprocess` makes them.")
+    try:
+        store = PixelStore(train)
+    except UserError as error:
+        return Absent(str(error))
+    if store.labels != scorer.bundle.labels:
+        return Absent(f"The training photos in {train} have other classes than this model.")
+    return Neighbours(scorer, store, cache, model)
+
+
+class Neighbours:
+    """See `Nearest`. `find` is for when `state` is ready."""
+
+    def __init__(self, scorer: TorchScorer, store: PixelStore, cache: Path, model: AbstractContextManager[Any]) -> None:
+        self.state = State("waiting", total=len(store))
+        self._scorer, self._store, self._cache, self._model = scorer, store, cache, model
+        self._start = threading.Lock()
+        self._features: Features | None = None
+
+    def start(self) -> None:
+        """See `Nearest`."""
+        with self._start:
+            if self.state.kind == "waiting":
+                self.state = State("computing", total=len(self._store))
+                threading.Thread(target=self._compute, daemon=True, name="neighbours").start()
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """See `Nearest`; each row has length 1."""
+        return self._run(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+
+    def find(self, query: np.ndarray, target: int) -> list[tuple[int, float]]:
+        """See `Nearest`; likeness is the cosine."""
+        assert self._features is not None
+        rows = np.flatnonzero(self._store.targets == target)
+        (known,) = self._features.rows(rows)
+        likeness = known.numpy() @ query
+        best = np.argsort(-likeness, kind="stable")[:NEAREST]
+        return [(int(rows[each]), float(likeness[each])) for each in best]
+
+    def picture(self, row: int) -> bytes | None:
+        """See `Nearest`."""
+        return jpeg(self._store.photo(row)) if 0 <= row < len(self._store) else None
+
+    def _compute(self) -> None:
+        data, store = self._scorer.bundle.data, self._store
+        key = {
+            "version": VERSION,
+            "bundle": self._scorer.info["sha256"],
+            "data": asdict(data),
+            "precision": self._scorer.compute.precision,
+            "train": sha256_file(store.folder / "index.parquet"),
+        }
+        view = EvalView(data.test_size, data.crop_pct, data.interpolation)
+
+        def computed() -> Iterator[Sequence[torch.Tensor]]:
+            done = 0
+            for batch in batches(store, view, range(len(store)), PREDICTION_BATCH):
+                yield (self._run(batch.images),)
+                done += len(batch.names)
+                self.state = State("computing", done, len(store))
+
+        try:
+            sample = self._run(torch.zeros(1, 3, data.test_size, data.test_size, dtype=torch.uint8))
+            self._features = remember(self._cache / fingerprint(key)[:32], len(store), [sample], computed)
+            self.state = State("ready", len(store), len(store))
+        except (UserError, TooLargeError, OSError, RuntimeError) as error:
+            self.state = State("failed", why=f"The training photos cannot be compared: {error}.")
+
+    @torch.inference_mode()
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (photos, features) on the CPU, of uint8 (photos, 3, height, width)."""
+        data, compute = self._scorer.bundle.data, self._scorer.compute
+        model: Any = self._scorer.bundle.model
+        with self._model, compute.autocast():
+            normal = normalise(images.to(compute.device), data.mean, data.std)
+            pooled = model.forward_head(model.forward_features(normal), pre_logits=True)
+        return torch.nn.functional.normalize(pooled.float().flatten(1), dim=1).cpu()

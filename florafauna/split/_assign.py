@@ -1,0 +1,157 @@
+"""The split of every photo: given by the source, held out, or by its group; and what has to be taken out for it."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from florafauna.base.errors import UserError
+from florafauna.base.split_names import SPLITS
+from florafauna.split._stratify import crossing, stratify, waivers
+from florafauna.split._suspects import canonical
+from florafauna.split.corrections import CORRECTIONS
+from florafauna.split.kept_places import KeptPlaces, drawn_with, keep, kept_from_splits, match
+from florafauna.split.settings import SplitParams
+
+FEWEST_PHOTOS = 3  # of a class: one to learn from, one to choose by, one to be tested on
+NAMED = 5  # locations named in a sentence
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """`table` with `split` and `held_out`; classes that lack a split; the places that were drawn, for later runs."""
+
+    table: pd.DataFrame
+    waivers: dict[str, tuple[str, ...]]
+    places: KeptPlaces
+    notes: tuple[str, ...]
+
+
+def assign(
+    table: pd.DataFrame, params: SplitParams, groups: tuple[str, ...], kept: KeptPlaces | None = None
+) -> Assigned:
+    """The split of every photo. `groups` are the columns that joined the photos, `kept` the places of the last run.
+
+    Held-out photos come first, then the split that the source gives, which a group follows as a whole; then kept
+    places, unless they were drawn with other settings; the other groups are drawn.
+    """
+    held_out = _held_out(table, params)
+    given, notes = _given(table, params)
+    inside = held_out == ""
+    _refuse_small(table[inside], table[(given == "") & inside])
+    given = given.mask(~inside, "test")
+    has_test = bool((given[inside] == "test").any())
+    drawn = inside & ~table["key"].isin(table.loc[inside & (given != ""), "key"])
+    settings = drawn_with(groups, params)
+    known, more = match(kept, table, drawn, settings)
+    split = given.copy()
+    if (inside & (given == "")).any():
+        decided = stratify(
+            table.loc[inside, "label"],
+            table.loc[inside, "key"],
+            params.val,
+            0.0 if has_test else params.test,  # the user's own test set stays as it is
+            params.seed,
+            given[inside].where(given[inside] != "", known[inside]),
+        )
+        split[inside] = given[inside].where(given[inside] != "", decided.split)
+    assigned = table.assign(split=split, held_out=held_out)
+    return Assigned(
+        assigned,
+        waivers(table.loc[inside, "label"], split[inside]),
+        keep(assigned[drawn], settings),
+        (*notes, *more, *kept_from_splits(table[inside], split[inside], known)),
+    )
+
+
+def _held_out(table: pd.DataFrame, params: SplitParams) -> pd.Series:
+    """`location` or `time` for photos of the second test set; whole groups, since nothing crosses."""
+    held_out = pd.Series("", index=table.index)
+    if params.after is not None:
+        late = (table["datetime"] != "") & (table["datetime"].str[:10] >= params.after.isoformat())
+        held_out = held_out.mask(table["key"].isin(table.loc[late, "key"]), "time")
+    if params.held_out_locations:
+        unknown = sorted(set(params.held_out_locations) - set(table["location"]))
+        if unknown:
+            raise UserError(
+                f"split.held_out_locations: no photo has the location '{unknown[0]}'; "
+                f"locations are {', '.join(sorted(set(table['location']) - {''})[:NAMED])}, …."
+            )
+        there = table["location"].isin(params.held_out_locations)
+        held_out = held_out.mask(table["key"].isin(table.loc[there, "key"]), "location")
+    if (held_out != "").all():
+        raise UserError(
+            "split.after and split.held_out_locations leave no photo to train on: every group has held-out photos; "
+            "take the column that joins them out of data.groups."
+        )
+    return held_out
+
+
+def _given(table: pd.DataFrame, params: SplitParams) -> tuple[pd.Series, tuple[str, ...]]:
+    """The split that the source gives ("" where it gives none), and what was made of it.
+
+    Without a test set val is the test set; without a val set photos are taken out of train for it.
+    """
+    if "split" not in table.columns or not (table["split"] != "").any():
+        return pd.Series("", index=table.index), ()
+    given = table["split"]
+    if "train" not in set(given) and "" not in set(given):
+        raise UserError("the split column has no train photos; name the split of every photo, or remove the column.")
+    notes = []
+    if "test" not in set(given):
+        given = given.replace("val", "test")
+        notes.append("the source has no test split: its val is the test set")
+    if "val" not in set(given):
+        given = given.replace("train", "")
+        notes.append(f"the source has no val split: {params.val:.0%} of its train groups are taken for it")
+    return given, tuple(notes)
+
+
+def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
+    counts = table["label"].value_counts()
+    if len(counts) < 2:
+        raise UserError(
+            f"all {len(table)} photos have the label '{table['label'].iloc[0]}'; classifying takes two classes."
+        )
+    small = sorted(label for label in rest["label"].unique() if counts[label] < FEWEST_PHOTOS)
+    if small:
+        alike = [name for name in counts.index if name != small[0] and canonical(name) == canonical(small[0])]
+        spelling = f" (perhaps it is '{alike[0]}')" if alike else ""
+        raise UserError(
+            f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} "
+            f"and needs {FEWEST_PHOTOS} to be split"
+            f"{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; add photos, correct the label, or "
+            f"take it out in {CORRECTIONS}."
+        )
+
+
+def without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A split that the source gives is kept, but photos of a group that is also chosen by or tested on do not train."""
+    order = table["split"].map({"train": 0, "val": 1, "test": 2})
+    leak = order < order.groupby(table["key"]).transform("max")
+    other = table.loc[order.sort_values(ascending=False, kind="stable").index].groupby("key")[["path", "split"]].first()
+    path, split = (table["key"].map(other[name]) for name in ("path", "split"))
+    detail = "its split is " + table["split"] + ", but that of " + path + ", of the same group, is " + split
+    leaks = table[leak].assign(reason="leak", detail=detail[leak])
+    return table[~leak].reset_index(drop=True), leaks
+
+
+def without_untrained(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Photos of classes that no training photo shows (by the source's split or at new sites) cannot be recognised."""
+    trained = set(table.loc[table["split"] == "train", "label"])
+    alien = ~table["label"].isin(trained)
+    gone = table[alien].assign(reason="not_trained", detail="no photo of its class is left to train on")
+    return table[~alien].reset_index(drop=True), gone
+
+
+def assert_apart(table: pd.DataFrame) -> None:
+    for column in ("key", "cluster", "sha256"):
+        named = table[table[column] != ""]
+        across = crossing(named["split"], named[column])
+        if across:
+            raise AssertionError(f"{column} {across[0]} lies in several splits")
+    empty = [name for name in SPLITS if not ((table["split"] == name) & (table["held_out"] == "")).any()]
+    if empty:
+        raise UserError(
+            f"no photo is left for {' and '.join(empty)}; raise split.val or split.test, "
+            "or join fewer photos by data.groups."
+        )

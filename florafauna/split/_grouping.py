@@ -1,0 +1,65 @@
+"""Photos that must stay on one side of a split: those that share a value in a group column or show the same picture."""
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from florafauna.base.files import sha256_bytes
+
+CLUSTER_DIGITS = 12
+
+
+def cluster_names(cluster: np.ndarray, sha256: pd.Series) -> pd.Series:
+    """A name for each cluster of copies that other photos cannot change: its smallest SHA-256; "" for a lone photo."""
+    several = pd.Series(cluster).duplicated(keep=False).to_numpy()
+    names = pd.Series("", index=sha256.index, dtype="str")
+    copies = sha256[several]
+    names[several] = copies.groupby(cluster[several]).transform("min").str[:CLUSTER_DIGITS]
+    return names
+
+
+def join(table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series) -> pd.DataFrame:
+    """The group of each photo: the connected components over equal values of `columns` and equal `cluster`, "" apart.
+
+    Returns columns `group` (a name, "" for a photo on its own) and `key`, a name that every photo's group has. It is a
+    value of the first of `columns` that the group has, so that more photos of a burst leave it as it was (the manifest
+    names it: photos that are added should change no other row); a group without values goes by its photos' SHA-256.
+    """
+    component = _components([table[column] for column in columns] + [cluster])
+    key = pd.Series("", index=table.index)
+    for column in columns:
+        text = (column + "=" + table[column]).where(table[column] != "", "")
+        key = key.where(key != "", _least(text, component))
+    own = "sha256=" + table["sha256"].str[:CLUSTER_DIGITS]
+    lone = key == ""
+    key = key.where(~lone, _least(own, component))
+    size = pd.Series(component, index=table.index).groupby(component).transform("size")
+    return pd.DataFrame({"group": key.where(~lone | (size > 1), ""), "key": key})
+
+
+def _components(links: list[pd.Series]) -> np.ndarray:
+    """Component number of each row; rows with the same value (not "") of a column are linked."""
+    size = len(links[0])
+    rows, nodes, first = [np.arange(0)], [np.arange(0)], size
+    for values in links:
+        present = np.flatnonzero((values != "").to_numpy())
+        codes, uniques = pd.factorize(values.iloc[present])
+        rows.append(present)
+        nodes.append(codes + first)
+        first += len(uniques)
+    row, node = np.concatenate(rows), np.concatenate(nodes)
+    graph = coo_array((np.ones(len(row), dtype=np.int8), (row, node)), shape=(first, first))
+    _, component = connected_components(graph, directed=False)
+    return np.asarray(component[:size])
+
+
+def _least(text: pd.Series, component: np.ndarray) -> pd.Series:
+    """For every row the text of its component with the smallest hash, "" where it has none.
+
+    By hash, not by alphabet: a new member then changes the key of a group of n with probability 1 / (n + 1) only.
+    """
+    digests = {value: sha256_bytes(value.encode(errors="surrogateescape")) for value in text.unique()}
+    frame = pd.DataFrame({"text": text, "digest": text.map(digests), "component": component})
+    present = frame[frame["text"] != ""].sort_values("digest").drop_duplicates("component").set_index("component")
+    return pd.Series(component, index=text.index).map(present["text"]).fillna("")

@@ -1,0 +1,224 @@
+"""Labelled photos → the manifest, the quarantine and the counts: everything the split stage writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from florafauna.audit.audit import Audit, audit
+from florafauna.audit.duplicates import cluster
+from florafauna.base.errors import UserError
+from florafauna.base.files import atomic_path, write_atomic, write_json
+from florafauna.base.texts import Texts
+from florafauna.labels.read import Photos, read_photos
+from florafauna.labels.taxonomy import RANKS
+from florafauna.photos.kinds import Reason
+from florafauna.photos.settings import DataParams
+from florafauna.photos.sources import open_source
+from florafauna.split._assign import assert_apart, assign, without_leaks, without_untrained
+from florafauna.split._examples import write_examples
+from florafauna.split._facts import facts_of_dataset, facts_of_photos
+from florafauna.split._grouping import cluster_names, join
+from florafauna.split._suspects import label_conflicts
+from florafauna.split.corrections import correct
+from florafauna.split.kept_places import KeptPlaces, read_places
+from florafauna.split.settings import SplitParams
+
+COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
+ALSO_KEPT = [*RANKS, "location", "datetime"]
+ROWS_AT_ONCE = 10_000  # of a table that is written: pandas makes objects of them
+FACTS = ["sha256", "pixels", "width", "height", "flat", "extension_matches"]  # of the audit, that are kept
+RESERVED = ["target", "held_out", "cluster", "confirmed", "picture", "key", *FACTS]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What became of every file: in `manifest` (COLUMNS, by path) or in `quarantine` (path, label, reason, detail)."""
+
+    manifest: pd.DataFrame
+    quarantine: pd.DataFrame
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+    root: Path
+    places: KeptPlaces
+
+    def write(self, manifest: Path, quarantine: Path, examples: Path, metrics: Path, places: Path) -> None:
+        """Write the five files, each whole or not at all; print what the reader of the log should know."""
+        for note in self.notes:
+            print(f"split: {note}", flush=True)
+        mixed = self.facts["suspects"]["near_duplicates_with_other_labels"]
+        write_examples(examples, open_source(self.root), self.manifest, self.quarantine, mixed)
+        for path, table in ((manifest, self.manifest), (quarantine, self.quarantine)):
+            with atomic_path(path) as temporary:
+                table.to_csv(temporary, index=False, lineterminator="\n", chunksize=ROWS_AT_ONCE)
+        write_json(metrics, self.facts)
+        write_atomic(places, self.places.text())
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Photos read and audited, before any is split.
+
+    `table` has the usable photos with their facts, `cluster`, `group` and `key`; `quarantine` the others; `unusable`
+    those of the quarantine that cannot be read, of `listed` photos.
+    """
+
+    data: DataParams
+    format: str
+    table: pd.DataFrame
+    quarantine: pd.DataFrame
+    unusable: pd.DataFrame
+    listed: int
+    notes: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """What metrics/data.json says that does not depend on a split."""
+        return facts_of_photos(self.format, self.table, self.quarantine, self.table["label"])
+
+
+def prepare(
+    data: DataParams,
+    split: SplitParams,
+    corrections: Path,
+    places: Path | None = None,
+    cache: Path | None = None,
+    workers: int | None = None,
+) -> Dataset:
+    """Read, audit, group and split the photos that `data` names.
+
+    `corrections` is a table (path, label) whose labels win over the source's and are no longer suspected; the label
+    `remove` (or none) takes the photo out. `places` is the file with the places of the last run, which need not exist.
+    `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
+    """
+    kept = read_places(places) if places is not None else None
+    photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, kept)
+
+
+def examine_photos(
+    photos: Photos,
+    data: DataParams,
+    split: SplitParams,
+    corrections: Path | None,
+    cache: Path | None = None,
+    workers: int | None = None,
+) -> Examined:
+    """Correct, audit and group photos; the arguments are those of `prepare`, which also says more of them.
+
+    Raises `UserError` where a setting names a column that the photos do not have: before the audit, which may take
+    long.
+    """
+    _require_columns(photos.table, data, split)
+    table, out = photos.table.assign(confirmed=False), photos.omitted
+    if corrections is not None:
+        table, out = correct(table, out, corrections)
+    source = open_source(Path(data.root))
+    found = audit(source, Texts.of(table["path"]), str(Path(data.root).absolute()), cache, workers)
+    listed = len(table)
+    table, unreadable, conflicts = _readable(table, found)
+    missing = out["reason"].isin([str(reason) for reason in Reason])
+    groups = join(table, data.groups, table["cluster"])
+    return Examined(
+        data,
+        photos.format,
+        table.assign(group=groups["group"], key=groups["key"]),
+        _listed([out, unreadable, conflicts]),
+        pd.concat([unreadable, out[missing]]),
+        listed + int(missing.sum()),
+        photos.notes,
+    )
+
+
+def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None = None) -> Dataset:
+    """Split examined photos; those with a `kept` place keep it.
+
+    `UserError` for too many unreadable ones and for classes that are too small.
+    """
+    _refuse_many(examined.unusable, examined.listed, examined.data)
+    if examined.table.empty:
+        raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
+    labels_as_read = examined.table["label"]
+    assigned = assign(examined.table, split, examined.data.groups, kept)
+    table, leaks = without_leaks(assigned.table)
+    table, untrained = without_untrained(table)
+    assert_apart(table)
+    quarantine = _listed([examined.quarantine, leaks, untrained])
+    targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
+    table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
+    also = [name for name in ALSO_KEPT if name in table.columns]
+    notes = (*examined.notes, *assigned.notes, *_unused_columns(table, examined.data))
+    facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
+    return Dataset(table[[*COLUMNS, *also]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
+
+
+def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Quarantined photos in one order."""
+    quarantine = pd.concat(parts)[["path", "label", "reason", "detail"]]
+    return quarantine.sort_values(["path", "reason"], ignore_index=True)
+
+
+def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) -> None:
+    wanted = {f"data.groups: '{name}'": name for name in data.groups}
+    if split.after is not None:
+        wanted["split.after"] = "datetime"
+    if split.held_out_locations:
+        wanted["split.held_out_locations"] = "location"
+    for setting, name in wanted.items():
+        if name in RESERVED:
+            raise UserError(f"{setting}: the manifest has a column '{name}' of its own; rename yours in {data.labels}.")
+        if name not in table.columns:
+            known = ", ".join(column for column in table.columns if column not in ("path", "label"))
+            raise UserError(
+                f"{setting} needs a column '{name}' and {data.labels} has none; "
+                + (f"its columns are {known}." if known else "it has no columns besides path and label.")
+            )
+
+
+def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The photos that decode, with FACTS, picture and cluster; those that do not; and label conflicts.
+
+    `picture` is equal for files that certainly show the same: their pixels are equal or, since all black frames are
+    alike, their bytes where they are flat. Nobody can tell which label of a picture with two is right: both files are
+    taken out.
+    """
+    bad = (found.table["reason"] != "").to_numpy()
+    unreadable = table.loc[bad, ["path", "label"]].assign(
+        reason=found.table.loc[bad, "reason"].to_numpy(), detail=found.table.loc[bad, "detail"].to_numpy()
+    )
+    facts = found.table.loc[~bad, FACTS].reset_index(drop=True)
+    kept = table[~bad].drop(columns=set(FACTS) & set(table.columns)).reset_index(drop=True).join(facts)
+    kept = kept.assign(picture=kept["pixels"].where(~kept["flat"], kept["sha256"]))
+    clusters = cluster(kept["picture"].tolist(), found.hashes, found.thumbnails, kept["flat"], np.flatnonzero(~bad))
+    detail = label_conflicts(kept)
+    clash = (detail != "").to_numpy()
+    conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
+    kept, clusters = kept[~clash].reset_index(drop=True), clusters[~clash]
+    return kept.assign(cluster=cluster_names(clusters, kept["sha256"])), unreadable, conflicts
+
+
+def _refuse_many(unreadable: pd.DataFrame, listed: int, data: DataParams) -> None:
+    if listed and len(unreadable) > data.max_unreadable * listed:
+        counts = ", ".join(f"{count} {reason}" for reason, count in unreadable["reason"].value_counts().items())
+        first = unreadable.sort_values("path").iloc[0]
+        raise UserError(
+            f"{len(unreadable)} of {listed} photos below {data.root} cannot be used ({counts}; {first['path']}: "
+            f"{first['detail']}), more than data.max_unreadable ({data.max_unreadable:.0%}) allows; "
+            "repair or remove them, or raise it."
+        )
+
+
+def _unused_columns(table: pd.DataFrame, data: DataParams) -> tuple[str, ...]:
+    useful = [
+        name
+        for name in ("individual", "sequence", "occurrence", "location", "observer")
+        if name in table.columns and name not in data.groups and (table[name] != "").any()
+    ]
+    if not useful:
+        return ()
+    return (f"the source knows {', '.join(useful)}: name in data.groups what must not lie on both sides of the split",)
+
+
+def _leaky_groups(leaks: pd.DataFrame) -> list[str]:
+    return sorted(leaks["key"].unique()) if len(leaks) else []

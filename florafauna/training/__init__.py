@@ -1,0 +1,1 @@
+"""Trains one model: the loop, what it is fed, what lets it resume."""

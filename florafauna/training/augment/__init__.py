@@ -1,0 +1,1 @@
+"""What training changes in a photo, drawn by f(seed, epoch, photo)."""

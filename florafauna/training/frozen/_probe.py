@@ -1,0 +1,137 @@
+"""The linear probe of a model: the best head over the features that its classifier is given.
+
+`optimizer: lbfgs` takes it for the head; `head_init: probe` starts fine-tuning from it (LP-FT, Kumar et al. 2022).
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from florafauna.base.errors import UserError
+from florafauna.base.progress import track
+from florafauna.bundle.bundle import PREDICTION_BATCH
+from florafauna.model.network import classifier_paths
+from florafauna.training._feeds import Batch, FeatureFeed, Feed, cache_key
+from florafauna.training.frozen import _logistic
+from florafauna.training.frozen._logistic import Optimum, Samples
+from florafauna.training.frozen.features import Features, remember
+
+
+class NotLinearError(UserError):
+    """The model's logits are not those of one linear layer on one vector a photo."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this architecture's logits are not those of one linear layer, so that optimizer: lbfgs and head_init: "
+            "probe cannot solve for it; use adamw and random, or another architecture."
+        )
+
+
+def solve_head(
+    feed: Feed,
+    model: nn.Module,
+    weights_sha256: str,
+    cache: Path,
+    label_smoothing: float = 0.0,
+    class_weights: torch.Tensor | None = None,
+) -> Optimum:
+    """The best head for the fixed views of the training photos, or without `views` for the photos as evaluated.
+
+    Features are remembered in `cache`, as those of a frozen prefix are. Raises `NotLinearError` where the model has no
+    one linear layer that gives its logits.
+    """
+    classifier, photos = linear_classifier(model), feed.photos
+    train, val = classifier_features(feed, model, weights_sha256, cache)
+    return _logistic.solve(
+        Samples([_matrix(features) for features in train], photos.train.targets, photos.compute.device),
+        Samples([_matrix(val)], photos.val.targets, photos.compute.device),
+        len(photos.train.labels),
+        has_bias=classifier.bias is not None,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+    )
+
+
+def put_head(model: nn.Module, optimum: Optimum) -> None:
+    """Make the optimum the model's classifier."""
+    classifier = linear_classifier(model)
+    with torch.no_grad():
+        classifier.weight.copy_(optimum.weight.view_as(classifier.weight))
+        if classifier.bias is not None and optimum.bias is not None:
+            classifier.bias.copy_(optimum.bias)
+
+
+def linear_classifier(model: nn.Module) -> nn.Linear | nn.Conv2d:
+    """The linear layer, or 1×1 convolution, that is the model's classifier; `NotLinearError` where it is another."""
+    paths = classifier_paths(model)
+    module = model.get_submodule(paths[0])
+    pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
+    if len(paths) > 1 or not (isinstance(module, nn.Linear) or pointwise):
+        raise NotLinearError
+    assert isinstance(module, nn.Linear | nn.Conv2d)
+    return module
+
+
+def classifier_features(
+    feed: Feed, model: nn.Module, weights_sha256: str, cache: Path
+) -> tuple[tuple[Features, ...], Features]:
+    """What the classifier is given: of each fixed view of the training photos, and of the validation photos."""
+    if isinstance(feed, FeatureFeed) and _are_inputs(feed, model):
+        return feed.train, feed.val
+    views = max(1, feed.photos.params.views)
+    width = linear_classifier(model).weight.shape[1]
+
+    def remembered(view: int | None, batches: Iterator[Batch], title: str) -> Features:
+        photos = len(feed.photos.val if view is None else feed.photos.train)
+        key = cache_key(feed.photos, weights_sha256, ("head", *classifier_paths(model)), view)
+        inputs = partial(track, classifier_inputs(feed, model, batches), title, -(-photos // PREDICTION_BATCH))
+        return remember(cache / key, photos, (torch.empty(0, width),), inputs)
+
+    train = tuple(
+        remembered(view, feed.fixed(view), f"features for the head, view {view + 1} of {views}")
+        for view in range(views)
+    )
+    return train, remembered(None, feed.validation(), "features for the head, validation")
+
+
+@torch.inference_mode()
+def classifier_inputs(feed: Feed, model: nn.Module, batches: Iterator[Batch]) -> Iterator[tuple[torch.Tensor]]:
+    """What the classifier is given of each batch, float32 (photos, features), with the model in eval mode.
+
+    Raises `NotLinearError` where the classifier's output is not the model's, or its input not one vector a photo.
+    """
+    classifier = linear_classifier(model)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    hook = classifier.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    model.eval()
+    try:
+        for batch in batches:
+            with feed.photos.compute.autocast():
+                logits = feed.logits(batch, training=False)
+            ((given, out),) = seen
+            seen.clear()
+            if given.numel() != len(logits) * classifier.weight.shape[1] or not torch.equal(out.flatten(1), logits):
+                raise NotLinearError
+            yield (given.flatten(1).float(),)
+    finally:
+        hook.remove()
+
+
+def _are_inputs(feed: FeatureFeed, model: nn.Module) -> bool:
+    """Whether what the feed remembers is already what the classifier is given; tried on one photo."""
+    if len(feed.val.values) != 1 or feed.val.values[0].shape != (linear_classifier(model).weight.shape[1],):
+        return False
+    (x,) = feed.val.rows(np.arange(1))
+    batch = Batch((x.to(feed.photos.compute.device),), torch.zeros(1))
+    ((given,),) = classifier_inputs(feed, model, iter([batch]))
+    return torch.equal(given.cpu(), x.float())
+
+
+def _matrix(features: Features) -> torch.Tensor:
+    """(photos, features), mapped."""
+    (matrix,) = features.rows(slice(None))
+    return matrix

@@ -1,0 +1,400 @@
+"""Training: one loop for every model. What differs between models is data in params.yaml."""
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_file, write_atomic, write_json
+from florafauna.base.metrics import accuracy, weighted_f1
+from florafauna.base.progress import track
+from florafauna.base.randomness import rng_key
+from florafauna.base.version import own_version
+from florafauna.bundle.bundle import describe_data, load_trained, predict_logits, save_trained
+from florafauna.model.compute import Compute, choose, hardware, memory_advice, peak_memory, reuse_freed_memory
+from florafauna.model.settings import ModelParams
+from florafauna.model.weights import InitialWeights, load_initial_weights
+from florafauna.pixels.store import PixelStore
+from florafauna.training._averaging import averaged, moving_tensors, update_average
+from florafauna.training._feeds import Feed, Photos, choose_feed
+from florafauna.training._resume import Epoch, State, load_state, run_key, save_state
+from florafauna.training._schedule import rate_at, should_stop
+from florafauna.training._trainable import (
+    build,
+    count_parameters,
+    data_config,
+    format_policy,
+    freeze,
+    parameter_groups,
+    policy_table,
+    set_training_modes,
+    trains_only_the_head,
+)
+from florafauna.training.frozen._logistic import Optimum
+from florafauna.training.frozen._probe import put_head, solve_head
+
+SECONDS_BETWEEN_SAVES = 300.0
+STEPS_BETWEEN_CHECKS = 50  # of the loss: reading it makes a GPU wait
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run: what goes in, and where the trained model and its timing go.
+
+    `scratch` outlives the stage's outs: it holds what a killed run resumes from, and remembered features.
+    """
+
+    name: str
+    params: ModelParams
+    initial: Path
+    train: Path
+    val: Path
+    scratch: Path
+    out: Path
+    timing: Path
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The moving parts of one run. `average` is the moving average of the weights, empty without EMA."""
+
+    job: Job
+    model: nn.Module
+    feed: Feed
+    compute: Compute
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: dict[str, torch.Tensor]
+    class_weights: torch.Tensor | None
+    folder: Path  # of the saved state and the best checkpoint
+    solve: Callable[[], Optimum] | None = None  # the head's optimum; needed by optimizer: lbfgs
+
+
+# --- the run ---
+
+
+def train(job: Job) -> None:
+    """Train a model as its params say, once for each of `seeds`; leave it with its learning curve, and its timing.
+
+    The first seed's run is the model; those of further seeds, which show what is luck, go to seeds/1, 2, … below it.
+    """
+    timings, folders = [], []
+    for number in range(job.params.seeds):
+        params = job.params.model_copy(update={"seed": job.params.seed + number, "seeds": 1})
+        out = job.out / "seeds" / str(number) if number else job.out
+        if job.params.seeds > 1:
+            _say(job, f"seed {params.seed}, {number + 1} of {job.params.seeds}")
+        timing, folder = train_once(replace(job, params=params, out=out))
+        timings.append(timing)
+        folders.append(folder)
+    write_json(job.timing, timings[0] | {"seconds_of_seeds": [timing["seconds"] for timing in timings]})
+    for folder in folders:  # only now: until then a killed run finds the seeds that are done
+        shutil.rmtree(folder)
+
+
+def train_once(job: Job) -> tuple[dict[str, Any], Path]:
+    """One run with one seed; returns its timing, and the folder that lets it resume.
+
+    A run killed at any moment resumes from its last saved state and, on a CPU, ends with the weights it would have
+    ended with. Raises `UserError` when the loss is NaN or infinite, or the memory does not suffice.
+    """
+    params, compute = job.params, choose(job.params.precision)
+    reuse_freed_memory()
+
+    # --- model ---
+    initial = load_initial_weights(job.initial)
+    train_store, val_store = PixelStore(job.train), PixelStore(job.val)
+    model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
+    freeze(model, params.trainable, params.norms)
+    groups = parameter_groups(model, params)
+    if params.optimizer == "lbfgs" and not trains_only_the_head(model):
+        raise UserError(
+            f"models.{job.name}.optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd."
+        )
+    _say(job, f"{params.architecture.name}, {compute.precision} on {hardware()}, {len(train_store)} photos")
+    print(format_policy(policy_table(model, groups, params.rate)), flush=True)
+    compute.place(model)
+
+    key = run_key(params.model_dump(mode="json"), job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
+    folder = job.scratch / "training" / f"{job.name}-{key[:16]}"
+    with memory_advice(
+        lambda: f"lower models.{job.name}.batch_size ({params.batch_size}) and raise accumulate, or lower train_size."
+    ):
+        # --- data ---
+        photos = Photos(train_store, val_store, params, data_config(model, params), compute)
+        weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
+        feed, remark = choose_feed(photos, model, weights_sha256, features)
+        _say(job, remark)
+
+        # --- head ---
+        class_weights = _class_weights(train_store, params, compute)
+        solve = partial(solve_head, feed, model, weights_sha256, features, params.label_smoothing, class_weights)
+        if params.head_init == "probe" and not (folder / "state.safetensors").is_file():
+            optimum = solve()
+            put_head(model, optimum)
+            write_json(folder / "probe.json", {"seconds": optimum.seconds})
+            _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
+
+        # --- loop ---
+        averages = params.ema > 0 and params.optimizer != "lbfgs"  # weights that are solved for have no average
+        parts = Parts(
+            job=job,
+            model=model,
+            feed=feed,
+            compute=compute,
+            optimizer=_optimizer(groups, params, compute),
+            scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16"),
+            average={name: tensor.clone() for name, tensor in moving_tensors(model).items()} if averages else {},
+            class_weights=class_weights,
+            folder=folder,
+            solve=solve,
+        )
+        state = fit(parts)
+        if params.head_init == "probe":
+            state.seconds += json.loads((folder / "probe.json").read_text(encoding="utf-8"))["seconds"]
+
+        # --- result ---
+        _finish(parts, state, initial, photos)
+        return _timing(parts, state, photos), folder
+
+
+# --- the loop ---
+
+
+def fit(parts: Parts) -> State:
+    """The loop. Returns the final state; the best checkpoint lies in `parts.folder`."""
+    job, params, model = parts.job, parts.job.params, parts.model
+    state = load_state(parts.folder / "state.safetensors", model, parts.average, parts.optimizer, parts.scaler)
+    if state.step:
+        _say(job, f"resumes after step {state.step} of a run that was interrupted")
+    epochs, train_on = (1, train_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
+    while state.epoch < epochs and not should_stop(state.scores, params.patience):
+        train_loss = train_on(parts, state)
+
+        # validate, and keep the best
+        start = time.monotonic()
+        with averaged(model, parts.average):
+            logits, targets = validate(parts)
+            if not np.isfinite(logits).all():  # the last step broke the weights, after its loss was computed
+                _refuse_nan(job, state.step, parts.optimizer.param_groups[0]["lr"])
+            predictions = logits.argmax(1)
+            row = Epoch(
+                epoch=state.epoch + 1,
+                step=state.step,
+                lr=parts.optimizer.param_groups[0]["lr"] / parts.optimizer.param_groups[0]["lr_scale"],
+                train_loss=train_loss,
+                val_loss=float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))),
+                val_accuracy=accuracy(targets, predictions),
+                val_weighted_f1=weighted_f1(targets, predictions),
+            )
+            best = not state.scores or row.val_weighted_f1 > max(state.scores)
+            if best:  # to disk: a state_dict kept in memory would go on changing with the model
+                tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in moving_tensors(model).items()}
+                write_atomic(parts.folder / "best.safetensors", save(tensors))
+
+        # save and log
+        state.history.append(row)
+        state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.seconds += time.monotonic() - start
+        _save(parts, state)
+        _say(
+            job,
+            f"epoch {row.epoch} of {epochs}: rate {row.lr:.2e}, loss {row.train_loss:.4f}, val loss "
+            f"{row.val_loss:.4f}, val weighted F1 {row.val_weighted_f1:.4f}{' (best)' if best else ''}",
+        )
+    return state
+
+
+def train_epoch(parts: Parts, state: State) -> float:
+    """Train from where `state` stands to the end of its epoch; returns the mean loss of the epoch's batches."""
+    job, params, compute, optimizer = parts.job, parts.job.params, parts.compute, parts.optimizer
+    total = parts.feed.batches_per_epoch
+    steps_per_epoch = -(-total // params.accumulate)
+    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=compute.device)
+    broken_at = torch.tensor(-1, device=compute.device)
+    start = saved = time.monotonic()
+    set_training_modes(parts.model)
+    batches = parts.feed.training(state.epoch, state.batch)
+    for batch in track(batches, f"{job.name} epoch {state.epoch + 1}", total - state.batch):
+        torch.manual_seed(rng_key(params.seed, state.epoch, f"batch {state.batch}"))  # dropout and drop path
+        rate = rate_at(state.step, steps_per_epoch, state.scores, params)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+
+        # forward and backward
+        with compute.autocast():
+            logits = parts.feed.logits(batch, training=True)
+        loss = cross_entropy(
+            logits.float(), batch.targets, weight=parts.class_weights, label_smoothing=params.label_smoothing
+        )
+        together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)  # in this step
+        parts.scaler.scale(loss / together).backward()
+        loss_sum += loss.detach()
+        broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy and wait
+        state.batch += 1
+
+        # one step for `accumulate` batches, or for as many as are left in the epoch
+        if state.batch % params.accumulate == 0 or state.batch == total:
+            if params.clip_gradient:
+                parts.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(parts.model.parameters(), params.clip_gradient)
+            parts.scaler.step(optimizer)
+            parts.scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            update_average(parts.average, parts.model, params.ema)
+            state.step += 1
+            if state.step % STEPS_BETWEEN_CHECKS == 0:
+                _refuse_nan(job, int(broken_at), rate)
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                now = time.monotonic()
+                state.loss_sum, state.seconds = float(loss_sum), state.seconds + now - start
+                _save(parts, state)
+                start = saved = now
+    _refuse_nan(job, int(broken_at), rate_at(max(0, state.step - 1), steps_per_epoch, state.scores, params))
+    state.seconds += time.monotonic() - start
+    return float(loss_sum) / total
+
+
+def train_head(parts: Parts, state: State) -> float:
+    """`optimizer: lbfgs`: the optimum as the only epoch; returns its loss. A step is one of L-BFGS."""
+    assert parts.solve is not None
+    optimum = parts.solve()
+    put_head(parts.model, optimum)
+    state.step, state.seconds = optimum.steps, optimum.seconds
+    _say(parts.job, f"optimum of the head: {optimum}")
+    return optimum.loss
+
+
+@torch.inference_mode()
+def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, float32 (photos, classes), and targets of the validation photos."""
+    parts.model.eval()
+    logits, targets = [], []
+    for batch in parts.feed.validation():
+        with parts.compute.autocast():
+            logits.append(parts.feed.logits(batch, training=False).float().cpu())
+        targets.append(batch.targets.cpu())
+    return torch.cat(logits).numpy(), torch.cat(targets).numpy()
+
+
+# --- the result ---
+
+
+def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
+    """Write the model from the best checkpoint on disk, and hold its score against the one that was logged."""
+    job, model = parts.job, parts.model
+    model.load_state_dict(load_file(parts.folder / "best.safetensors"), strict=False)
+    best = max(state.history, key=lambda row: row.val_weighted_f1)
+    parameters, trainable = count_parameters(model)
+    save_trained(
+        job.out,
+        model,
+        {
+            "name": job.name,
+            "architecture": job.params.architecture.model_dump(),
+            "overlay": initial.overlay,
+            "labels": list(photos.train.labels),
+            "data": describe_data(photos.data),
+            "store_size": photos.train.store_size,
+            "precision": parts.compute.precision,
+            "parameters": parameters,
+            "trainable_parameters": trainable,
+            "weights": initial.origin | {"initial_sha256": sha256_file(job.initial)},
+            "photos": {"train": photos.train.facts, "val": photos.val.facts},
+            "best_epoch": best.epoch,
+            "val": {"weighted_f1": best.val_weighted_f1, "accuracy": best.val_accuracy},
+            "params": job.params.model_dump(mode="json"),
+            "versions": versions(),
+        },
+    )
+    bundle = load_trained(job.out)
+    score = weighted_f1(
+        photos.val.targets, predict_logits(bundle, photos.val, parts.compute, as_trained=True).argmax(1)
+    )
+    if abs(score - best.val_weighted_f1) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
+        raise RuntimeError(
+            f"the saved model scores {score} on the validation photos, training logged {best.val_weighted_f1}"
+        )
+    pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
+    _say(
+        job,
+        f"best epoch {best.epoch}: val weighted F1 {score:.4f}, as logged; {state.seconds:.1f} s in "
+        f"training, {parts.feed.prefix_seconds:.1f} s in the frozen prefix",
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions that can change a result."""
+    return {
+        "florafauna": own_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
+    peak = peak_memory(parts.compute)
+    prefix = parts.feed.prefix_seconds
+    return {
+        "seconds": round(state.seconds + prefix, 2),
+        "prefix_seconds": round(prefix, 2),
+        "photos_per_second": round(len(photos.train) * state.epoch / (state.seconds + prefix), 1),
+        "peak_memory_mb": None if peak is None else round(peak / 2**20),
+        "device": parts.compute.device.type,
+        "hardware": hardware(),
+        "precision": parts.compute.precision,
+    }
+
+
+# --- helpers ---
+
+
+def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compute) -> torch.optim.Optimizer:
+    if params.optimizer == "lbfgs":
+        return torch.optim.SGD(groups, lr=0.0)  # for the state that is saved; it makes no step
+    options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
+    return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
+
+
+def _class_weights(store: PixelStore, params: ModelParams, compute: Compute) -> torch.Tensor | None:
+    """`balanced` as in scikit-learn: photos / (classes * photos of the class)."""
+    if params.class_weighting == "none":
+        return None
+    counts = np.bincount(store.targets, minlength=len(store.labels))
+    weights = len(store) / (len(counts) * np.maximum(counts, 1))
+    return torch.tensor(weights, dtype=torch.float32, device=compute.device)
+
+
+def _save(parts: Parts, state: State) -> None:
+    path = parts.folder / "state.safetensors"
+    save_state(path, state, moving_tensors(parts.model), parts.average, parts.optimizer, parts.scaler)
+
+
+def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:
+    if broken_at >= 0:
+        raise UserError(
+            f"the loss is NaN or infinite at step {broken_at} (rate {rate:.2e}); lower models.{job.name}.rate, raise "
+            "warmup_epochs, set clip_gradient: 1.0, or use precision: fp32."
+        )
+
+
+def _say(job: Job, text: str) -> None:
+    print(f"{job.name}: {text}", flush=True)

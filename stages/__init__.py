@@ -1,0 +1,12 @@
+"""The stages: read params, make one library call, write the outs."""
+
+import sys
+from importlib.util import find_spec
+
+# `dvc repro` starts `python`: without the environment on the PATH that is another one, with a traceback about pandas.
+missing = [name for name in ("pydantic", "pandas", "torch", "timm") if find_spec(name) is None]
+if missing:
+    sys.exit(
+        f"florafauna: this Python ({sys.executable}) has no {missing[0]}; activate the environment that has it, "
+        "e.g. `. .venv/bin/activate` after `make setup`, and run the command again."
+    )

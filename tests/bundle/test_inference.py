@@ -1,0 +1,77 @@
+"""What is made of a model for scoring gives the model's logits, or the model is left as it is, and that is said."""
+
+from collections.abc import Iterator
+
+import pytest
+import timm
+import torch
+from helpers.tiny import CPU
+from torch import nn
+
+from florafauna.bundle.inference import PIXELS, Ready, fold_batch_norms, forward
+from florafauna.model.network import DataConfig
+
+DATA = DataConfig((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic", 0.9, 64, 64)
+
+
+class Twice(nn.Module):
+    """Uses what its convolution gave behind the batch norm's back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        found = self.conv(images)
+        return (self.bn(found) + found).mean((2, 3))
+
+
+def norms(model: nn.Module) -> Iterator[nn.BatchNorm2d]:
+    return (module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+
+
+def with_statistics(model: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    for norm in norms(model):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.normal_(0, 0.1, generator=generator)
+        norm.running_var.uniform_(0.8, 1.2, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_efficientnet", "test_byobnet"])
+def test_folded_batch_norms_give_the_same_logits(name: str) -> None:
+    model = with_statistics(timm.create_model(name, num_classes=5))
+    before = sum(1 for _ in norms(model))
+    folded = fold_batch_norms(model, 64)
+    assert before > 0 == sum(1 for _ in norms(folded))
+    assert sum(1 for _ in norms(model)) == before, "the model itself stays"
+    images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model(images)
+        torch.testing.assert_close(folded(images), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_where_folding_would_change_the_logits_the_model_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    model = with_statistics(Twice())
+    assert fold_batch_norms(model, 16) is model
+    assert "batch norms are not folded" in capsys.readouterr().err
+
+
+def test_logits_do_not_depend_on_the_number_of_cores() -> None:
+    model = with_statistics(timm.create_model("test_efficientnet", num_classes=5))
+    photos = 2 * PIXELS // 64**2 + 3  # three parts
+    pixels = torch.randint(0, 256, (photos, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(Ready(model, DATA, CPU).logits(pixels))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+    with torch.inference_mode():
+        torch.testing.assert_close(found[0], forward(model, pixels, DATA, CPU), rtol=1e-4, atol=1e-4)
