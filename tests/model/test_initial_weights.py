@@ -203,7 +203,7 @@ HUB = """
 import json, sys
 from pathlib import Path
 from florafauna.errors import one_sentence_on_error
-from florafauna.params import Architecture, Weights
+from florafauna.model.settings import Architecture, Weights
 from florafauna.weights import make_initial_weights
 with one_sentence_on_error():
     make_initial_weights(Architecture(name=sys.argv[1]), Weights(source="hub"), Path("initial.safetensors"))

@@ -95,9 +95,6 @@ def test_an_added_class_reruns_all_but_the_initial_weights(project: Project) -> 
     ("script", "expected"),
     [
         ("stages/split.py", {"split"}),
-        ("stages/evaluate.py", {*EVALUATE, "compare"}),
-        ("stages/compare.py", {"compare"}),
-        ("florafauna/report/page.py", {"compare"}),
         ("florafauna/scores/bootstrap.py", {*EVALUATE, "compare"}),
     ],
 )
