@@ -440,9 +440,9 @@ def test_one_file_among_few_that_crashes_its_process_is_found(tmp_path: Path) ->
 UNGUARDED = """
 import sys
 from pathlib import Path
-from florafauna.audit import audit
-from florafauna.errors import UserError
-from florafauna.sources import open_source
+from florafauna.audit.audit import audit
+from florafauna.base.errors import UserError
+from florafauna.photos.sources import open_source
 try:
     found = audit(open_source(Path(sys.argv[1])), [f"{number}.jpg" for number in range(int(sys.argv[2]))])
     print("done", set(found.table["reason"]))

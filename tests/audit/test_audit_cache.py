@@ -225,8 +225,8 @@ def test_a_cache_that_another_process_has_locked_is_left_to_it(
 FULL = """
 import resource, sys, time
 from pathlib import Path
-from florafauna.audit_cache import AuditCache, File
-from florafauna.examine import Content
+from florafauna.audit._cache import AuditCache, File
+from florafauna.audit.examine import Content
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))  # as a disk that has no more room
 with AuditCache(Path(sys.argv[1]), "1") as cache:
     for number in range(3):

@@ -163,10 +163,10 @@ def test_the_table_for_the_terminal_lists_models_and_ensemble(
 
 
 def test_the_table_names_the_file_that_was_not_fetched(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^metrics/details/comparison\.json is missing; run `dvc repro`"):
+    with pytest.raises(UserError, match=r"metrics/details/comparison\.json is missing; run `dvc repro`"):
         table(tmp_path)
     write_json(tmp_path / "metrics/details/comparison.json", {})
-    with pytest.raises(UserError, match=r"^plots/costs\.csv is missing; run `dvc repro` or `dvc pull plots`"):
+    with pytest.raises(UserError, match=r"plots/costs\.csv is missing; run `dvc repro` or `dvc pull plots`"):
         table(tmp_path)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_scoring import LABELS, PARAMS, TAXA, made
+from scores.test_scoring import LABELS, PARAMS, TAXA, made
 
 from florafauna.evaluate.card import model_card
 from florafauna.evaluate.finish import claims, describe

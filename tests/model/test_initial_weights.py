@@ -202,9 +202,9 @@ def test_what_holds_no_initial_weights_is_refused(tmp_path: Path, content: bytes
 HUB = """
 import json, sys
 from pathlib import Path
-from florafauna.errors import one_sentence_on_error
+from florafauna.base.errors import one_sentence_on_error
 from florafauna.model.settings import Architecture, Weights
-from florafauna.weights import make_initial_weights
+from florafauna.model.weights import make_initial_weights
 with one_sentence_on_error():
     make_initial_weights(Architecture(name=sys.argv[1]), Weights(source="hub"), Path("initial.safetensors"))
 """

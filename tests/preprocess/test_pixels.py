@@ -468,7 +468,7 @@ import sys
 from pathlib import Path
 import pandas as pd
 from test_pixels import LABELS, KillingSource, manifest_of
-from florafauna.store_writer import build_store
+from florafauna.preprocess._write import build_store
 root, out = map(Path, sys.argv[1:])
 rows = manifest_of(root)
 build_store(rows, LABELS, KillingSource(root, rows["path"].iloc[-1]), out, 48, workers=1)
