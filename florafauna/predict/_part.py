@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Self
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_bytes
-from florafauna.predict.lock import lock
+from florafauna.predict._lock import lock
 
 Row = dict[str, Any]
 DIGEST = 64  # characters of a SHA-256 in hex

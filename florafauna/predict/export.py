@@ -25,9 +25,9 @@ from florafauna.model.network import DataConfig
 from florafauna.pixels.centre import PREDICTION_BATCH, centre
 from florafauna.pixels.resize import resize
 from florafauna.pixels.store import PixelStore
+from florafauna.predict._onnx_file import KEY as SEAL_KEY
+from florafauna.predict._onnx_file import UNSEALED, seal
 from florafauna.predict.answers import Answers
-from florafauna.predict.onnx_file import KEY as SEAL_KEY
-from florafauna.predict.onnx_file import UNSEALED, seal
 from florafauna.predict.with_onnx import FILE, KEY, LOGITS, PIXELS, open_session
 from florafauna.scores.calibration import softmax
 

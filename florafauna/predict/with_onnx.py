@@ -10,9 +10,9 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_bytes
 from florafauna.bundle.info import parse_info, read_info
 from florafauna.pixels.centre import Resize
+from florafauna.predict._onnx_file import refuse_changed, refuse_external
 from florafauna.predict._resample import resize
 from florafauna.predict.extras import require
-from florafauna.predict.onnx_file import refuse_changed, refuse_external
 
 FILE, KEY = "model.onnx", "florafauna"  # the key of the metadata that holds bundle.json
 PIXELS, LOGITS = "pixels", "logits"

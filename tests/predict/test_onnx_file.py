@@ -6,7 +6,7 @@ import pytest
 
 from florafauna.base.errors import UserError
 from florafauna.commands.cli import main
-from florafauna.predict.onnx_file import KEY, UNSEALED, refuse_changed, refuse_external, seal
+from florafauna.predict._onnx_file import KEY, UNSEALED, refuse_changed, refuse_external, seal
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
