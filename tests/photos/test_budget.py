@@ -20,7 +20,7 @@ from florafauna.pixels.resize import resize
 from florafauna.predict.decoding import Sight, see_bytes
 
 SIGHT = Sight(64, 48, 0.9, "bicubic", resize)
-HERE: Any = {"cwd": REPOSITORY / "tests", "env": os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}}
+HERE: Any = {"cwd": Path(__file__).parent, "env": os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}}
 SIDE = 13_376  # its square is just below Pillow's limit
 
 
