@@ -21,7 +21,7 @@ from benchmarks.timing import Pairs, median_seconds
 from florafauna.base.metrics import weighted_f1
 from florafauna.commands.params import parse_params
 from florafauna.compare._paired import Pair, compare_all
-from florafauna.scores.bootstrap import bootstrap_scores
+from florafauna.scores.bootstrap import Truth, score_intervals
 from florafauna.scores.predictions import read_predictions
 
 RUNS = 1  # a run of both takes about 25 minutes on two cores
@@ -111,7 +111,7 @@ def _pipeline(project: Path) -> Run:
     seconds, predicted = {}, {}
     for name in STRATEGIES:
         seconds[name] = float(json.loads((project / f"metrics/timing/{name}.json").read_text())["seconds"])
-        made = read_predictions(project / f"predictions/{name}.parquet")
+        made = read_predictions(project / f"predictions/{name}/logits.parquet")
         predicted[name] = [made.labels[number] for number in made.part("test").predicted]
     return Run(total, seconds, predicted)
 
@@ -147,7 +147,7 @@ def _notebooks(root: Path, recipes: dict[str, Recipe], photos: list[str]) -> Run
 
 def _test_photos(project: Path) -> pd.DataFrame:
     """Path, label and group of the test photos, in the order of the predictions."""
-    made = read_predictions(project / "predictions/vit.parquet").part("test")
+    made = read_predictions(project / "predictions/vit/logits.parquet").part("test")
     return made.photos[["path", "label"]].assign(group=made.groups)
 
 
@@ -170,11 +170,11 @@ def scored(theirs: list[str], ours: list[str], test: pd.DataFrame) -> tuple[str,
     code = {label: number for number, label in enumerate(labels)}
     targets, groups = np.array([code[label] for label in test["label"]]), test["group"].to_numpy()
     predicted = {THEIRS: np.array([code[each] for each in theirs]), OURS: np.array([code[each] for each in ours])}
-    intervals = []
+    truth, intervals = Truth(targets, len(labels), groups), []
     for each in predicted.values():
-        interval = bootstrap_scores(targets, each, len(labels), groups)["weighted_f1"]
+        interval = score_intervals(truth, each)["weighted_f1"]
         intervals.append(f"{weighted_f1(targets, each):.3f} ({interval.low:.3f} to {interval.high:.3f})")
-    pair = compare_all(predicted, targets, len(labels), groups).pairs[0]
+    pair = compare_all(predicted, truth).pairs[0]
     return intervals[0], intervals[1], difference(pair)
 
 

@@ -4,21 +4,23 @@ import sys
 from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
-from florafauna.commands.params import load_params
-from florafauna.evaluate.evaluate import evaluate
+from florafauna.base.settings import read_section
+from florafauna.evaluate.evaluate import Job, evaluate
+from florafauna.scores.settings import EvaluateParams
 
 if __name__ == "__main__":
     with one_sentence_on_error():
         name = sys.argv[1]
         evaluate(
-            name,
-            Path(f"models/trained/{name}"),
-            val=Path("data/processed/val"),
-            test=Path("data/processed/test"),
-            params=load_params().evaluate,
-            predictions=Path(f"predictions/{name}.parquet"),
-            metrics=Path(f"metrics/{name}.json"),
-            per_class=Path(f"metrics/per_class/{name}.json"),
-            timing=Path(f"metrics/timing/{name}_prediction.json"),
-            bundle=Path(f"models/{name}"),
+            Job(
+                name,
+                read_section("evaluate", EvaluateParams),
+                trained=Path(f"models/trained/{name}"),
+                val=Path("data/processed/val"),
+                test=Path("data/processed/test"),
+                predictions=Path(f"predictions/{name}"),
+                metrics=Path(f"metrics/{name}.json"),
+                details=Path(f"metrics/details/{name}.json"),
+                bundle=Path(f"models/{name}"),
+            )
         )

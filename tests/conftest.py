@@ -18,18 +18,50 @@ settings.load_profile("florafauna")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-LONGEST = ("tests/ci", "tests/pipeline", "tests/training")  # first, so that none of their files is left at the end
+
+# What `make test-quick` leaves out, the longest first: files are handed to the two processes in this order, so that
+# none is left alone at the end. A training comes second, as ci would wait for the first run that pipeline makes.
+SLOW = (
+    "tests/pipeline/test_versioning.py",
+    "tests/training/test_train.py",
+    "tests/ci/test_pull_request.py",
+    "tests/training",
+    "tests/ci",
+    "tests/pipeline",
+    "tests/predict",
+    "tests/serve",
+    "tests/split/test_conflicts.py",
+    "tests/compare/test_browser.py",
+    "tests/compare/test_comparison.py",
+    "tests/audit/test_audit_cache.py",
+    "tests/scores/test_bootstrap.py",
+    "tests/base/test_metrics.py",
+)
+
+# Threads of torch and scikit-learn wait for each other asleep: spinning, they take the core of the process beside them.
+# Read when torch is imported; child processes inherit it. No result depends on it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests promise what holds on a CPU, on every machine; those of a GPU are run apart: `make test-gpu`."""
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if gone := [path for path in SLOW if not (REPOSITORY / path).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py names slow tests that are not there: {', '.join(gone)}")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folders with the longest tests come first; files stay together."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """Mark the slow tests and put them first; the tests of a file stay together."""
+
+    def place(item: pytest.Item) -> int:
+        return next((place for place, path in enumerate(SLOW) if item.nodeid.startswith(path)), len(SLOW))
+
+    for item in items:
+        if place(item) < len(SLOW):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=place)
 
 
 @pytest.fixture

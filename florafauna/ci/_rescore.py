@@ -17,19 +17,20 @@ from florafauna.base.files import write_json
 from florafauna.base.settings import read_section
 from florafauna.bundle.bundle import PREDICTION_BATCH, Bundle, load_bundle
 from florafauna.bundle.inference import Ready
-from florafauna.bundle.info import BUNDLE, WEIGHTS, read_info
+from florafauna.bundle.info import BUNDLE, read_info
 from florafauna.ci._commands import committed
 from florafauna.ci._lock import evaluated_models, read_stages, stale_stages, writer
 from florafauna.compare.compare import compare
+from florafauna.evaluate.evaluate import describe_model
 from florafauna.evaluate.finish import claims
 from florafauna.model.compute import for_inference
 from florafauna.pixels.loading import EvalView, batches
 from florafauna.pixels.store import PixelStore
-from florafauna.scores.predictions import read_predictions
+from florafauna.scores.predictions import LOGITS, PER_CLASS, read_predictions
 from florafauna.scores.scoring import score
 from florafauna.scores.settings import EvaluateParams
 
-SAME_FIGURE = 1e-4  # sums of two machines differ in the last of six digits; nobody edits less than this
+SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits less than this
 SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth
 PHOTOS = 32  # of the test photos, evenly spread: enough to tell another model, few enough for a large one on a CPU
 READ = ("models", "data", "params.yaml", "dvc.lock")
@@ -80,23 +81,22 @@ def score_again(root: Path, names: list[str], params: EvaluateParams) -> dict[st
 def evaluate_again(folder: Path, name: str, params: EvaluateParams) -> dict[str, Any]:
     """Write the metrics of one model as the evaluate stage does, from its cached logits; return what its bundle claims.
 
-    What metrics/M.json says of the model itself comes from the bundle.
+    What metrics/details/M.json says of the model itself comes from the bundle.
     """
-    bundle = folder / f"models/{name}"
-    info, size = read_info(bundle), (bundle / WEIGHTS).stat().st_size
-    about = {key: info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
-    scores = score(read_predictions(folder / f"predictions/{name}.parquet"), params)
-    model = about | {"megabytes": round(size / 1e6, 3)}
-    write_json(folder / f"metrics/{name}.json", scores.summary | {"model": model})
-    write_json(folder / f"metrics/per_class/{name}.json", scores.per_class)
+    bundle, predictions = folder / f"models/{name}", folder / f"predictions/{name}"
+    scores = score(read_predictions(predictions / LOGITS), params)
+    write_json(predictions / PER_CLASS, scores.per_class)
+    write_json(folder / f"metrics/{name}.json", scores.metrics)
+    details = scores.details | {"model": describe_model(read_info(bundle), bundle)}
+    write_json(folder / f"metrics/details/{name}.json", details)
     return claims(scores, params)
 
 
 def refuse_other_logits(root: Path, name: str) -> None:
-    """`UserError` where a model gives some test photos other logits than predictions/M.parquet holds."""
+    """`UserError` where a model gives some test photos other logits than predictions/M holds."""
     bundle = load_bundle(root / f"models/{name}")
     store = PixelStore(root / "data/processed/test")
-    predictions = read_predictions(root / f"predictions/{name}.parquet")
+    predictions = read_predictions(root / f"predictions/{name}" / LOGITS)
     rows = np.unique(np.linspace(0, len(store) - 1, PHOTOS).astype(int))
     of_test = {path: row for row, path in enumerate(predictions.photos["path"])}
     paths = [store.names[row] for row in rows]
@@ -106,7 +106,7 @@ def refuse_other_logits(root: Path, name: str) -> None:
         if np.abs(again - kept).max() <= SAME_LOGIT * max(float(np.ptp(kept)), 1e-6):
             return
     raise UserError(
-        f"predictions/{name}.parquet does not come from the model in models/{name}; "
+        f"predictions/{name} does not come from the model in models/{name}; "
         f"run `dvc repro --single-item --force evaluate@{name}` and `dvc repro`, and commit dvc.lock and metrics/."
     )
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from florafauna.audit.audit import CACHE
-from florafauna.base.errors import UserError
+from florafauna.base.errors import UserError, plain_line
 from florafauna.base.suspicions import described
 from florafauna.commands.params import load_params
 from florafauna.labels.read import Photos, read_photos
@@ -200,4 +200,4 @@ def _classes(per_class: dict[str, dict[str, int]], without_label: int) -> Table:
 
 
 def _plain(text: str) -> Text:
-    return Text(text)
+    return Text(plain_line(text))

@@ -65,6 +65,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submission", type=_names, metavar="ID,LABEL", help="write these two columns and no others")
     parser.add_argument("--submission-label", choices=("index", "name"), default="index", help="default: index")
     parser.add_argument("--timezone", metavar="ZONE", help="of EXIF times without one, for camtrap-dp: Europe/Berlin")
+    parser.add_argument(
+        "--verbatim", action="store_true", help="CSV for programs: no ' before text that begins like a formula"
+    )
     parser.add_argument("--workers", type=_positive, help="processes that decode (default: one a core)")
 
 
@@ -80,6 +83,7 @@ def _predict(options: argparse.Namespace) -> int:
         options.submission,
         options.submission_label,
         options.timezone,
+        options.verbatim,
     )
     return predict(request, choose_bundle(options.bundle), options.workers)
 

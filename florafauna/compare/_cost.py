@@ -23,7 +23,7 @@ class Cost:
 
 
 def cost_of(model: Mapping[str, Any], training: Mapping[str, Any], prediction: Mapping[str, Any]) -> Cost:
-    """The cost of one model, from `model` of metrics/M.json and its two files in metrics/timing."""
+    """The cost of one model, from `model` of metrics/details/M.json and what training and prediction took."""
     return Cost(
         model["parameters"],
         model["trainable_parameters"],

@@ -14,7 +14,17 @@ import numpy.typing as npt
 from scipy.stats import binom, binomtest, norm
 
 from florafauna.base.errors import UserError
-from florafauna.scores.bootstrap import SCORES, Floats, group_codes, group_counts, resample_weights, scores_of
+from florafauna.scores.bootstrap import (
+    DEFAULT,
+    SCORES,
+    Floats,
+    Resampling,
+    Truth,
+    group_codes,
+    group_counts,
+    resample_weights,
+    scores_of,
+)
 
 POWER = 0.8
 MOST_TIMES_MORE = 100  # beyond this many times the photos at hand no number is named: it would be a guess
@@ -55,34 +65,32 @@ class Comparison:
 
 def compare_all(
     models: Mapping[str, np.ndarray],
-    targets: np.ndarray,
-    classes: int,
-    groups: np.ndarray | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    truth: Truth,
+    how: Resampling = DEFAULT,
     seed_variance: Mapping[str, float] | None = None,
     with_best: Mapping[str, np.ndarray] | None = None,
 ) -> Comparison:
-    """Compare every pair of models by the predictions (n,) each made of the same photos.
+    """Compare every pair of models by the predicted class numbers (n,) that each gives the same photos.
 
     `with_best` holds predictions (an ensemble's) that are compared with the best model alone: their pairs come last and
     are corrected for together with the others, but they are no candidates for `best` and the verdict leaves them out.
 
-    Targets are class numbers (n,), groups anything that names a photo's group (n,). `seed_variance` is the variance
-    of a model's weighted F1 over training seeds; it is added to that of the difference, so that luck in training does
-    not win. Raises UserError without models or photos, and where a model's predictions are of another number of photos.
+    `seed_variance` is the variance of a model's weighted F1 over training seeds; it is added to that of the difference,
+    so that luck in training does not win. Raises UserError without models or photos, and where a model's predictions
+    are of another number of photos.
     """
     if not models:
         raise UserError("There are no models to compare.")
+    confidence = how.confidence
     if not 0 < confidence < 1:
         raise UserError(f"A confidence must lie between 0 and 1, not {confidence}.")
+    targets = np.asarray(truth.targets)
     everything = {**models, **(with_best or {})}
     for name, predictions in everything.items():
         if len(predictions) != len(targets):
             raise UserError(f"Model {name} has {len(predictions)} predictions for {len(targets)} photos.")
-    targets, codes = np.asarray(targets), group_codes(groups, len(targets))
-    points, resampled = _weighted_f1s(everything, targets, classes, groups, resamples, seed)
+    codes = group_codes(truth.groups, len(targets))
+    points, resampled = _weighted_f1s(everything, truth, how)
     ranked = sorted(models, key=lambda name: -points[name])
     names = list(combinations(ranked, 2))
     top = ranked[0]
@@ -150,22 +158,16 @@ class _Difference:
 
 
 def _weighted_f1s(
-    models: Mapping[str, np.ndarray],
-    targets: np.ndarray,
-    classes: int,
-    groups: np.ndarray | None,
-    resamples: int,
-    seed: int,
+    models: Mapping[str, np.ndarray], truth: Truth, how: Resampling
 ) -> tuple[dict[str, float], dict[str, Floats]]:
     """Each model's weighted F1, and that of each resample, all models on the same resamples."""
-    codes = group_codes(groups, len(targets))
-    counts = {name: group_counts(targets, predictions, classes, codes) for name, predictions in models.items()}
+    counts = {name: group_counts(truth, predictions) for name, predictions in models.items()}
     points = {
         name: float(scores_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[_WEIGHTED_F1, 0])
         for name, each in counts.items()
     }
     parts: dict[str, list[Floats]] = {name: [] for name in models}
-    for weights in resample_weights(groups, len(targets), resamples, seed):
+    for weights in resample_weights(truth, how):
         for name, each in counts.items():
             parts[name].append(scores_of(each @ weights.T)[_WEIGHTED_F1])
     return points, {name: np.concatenate(each) for name, each in parts.items()}

@@ -2,70 +2,81 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from florafauna.base.files import write_json
 from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
+from florafauna.bundle.info import WEIGHTS
 from florafauna.evaluate.finish import describe, write_bundle
 from florafauna.model.compute import Compute, for_inference, hardware
 from florafauna.pixels.store import PixelStore
-from florafauna.scores.predictions import PHOTO, Predictions, write_predictions
+from florafauna.scores.predictions import LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
 from florafauna.scores.scoring import score
 from florafauna.scores.settings import EvaluateParams
 
 
-def evaluate(
-    name: str,
-    folder: Path,
-    val: Path,
-    test: Path,
-    params: EvaluateParams,
-    predictions: Path,
-    metrics: Path,
-    per_class: Path,
-    timing: Path,
-    bundle: Path,
-) -> None:
-    """Write `predictions` (logits of val and test), `metrics` and `per_class` (made of them alone), `timing`, `bundle`.
+@dataclass(frozen=True)
+class Job:
+    """One model's evaluation: what it reads (folders), and where it writes."""
 
-    `folder` holds what training left.
+    name: str
+    params: EvaluateParams
+    trained: Path  # what training left
+    val: Path
+    test: Path
+    predictions: Path  # a folder
+    metrics: Path
+    details: Path
+    bundle: Path  # a folder
+
+
+def evaluate(job: Job) -> None:
+    """Write logits, scores by class and speed (all in `predictions`), `metrics`, `details` and `bundle`.
+
+    The scores are made of the logits alone.
     """
-    trained = load_trained(folder)
+    trained = load_trained(job.trained)
     compute = for_inference(trained.info["precision"])
-    stores = {"test": PixelStore(test), "val": PixelStore(val)}
-    start, parts = time.monotonic(), []
-    for split, store in stores.items():
-        parts.append((_photos(store, split), _predict(name, trained, store, compute)))
+    stores = {"test": PixelStore(job.test), "val": PixelStore(job.val)}
+    start = time.monotonic()
+    logits = _logits(job.name, trained, stores.values(), compute)
     seconds = time.monotonic() - start
-    photos = pd.concat([photos for photos, _ in parts], ignore_index=True)
-    logits = np.concatenate([each for _, each in parts])
+    photos = pd.concat([_photos(store, split) for split, store in stores.items()], ignore_index=True)
     ancestors = tuple(stores["test"].ancestors)
-    of_seeds = tuple(_logits(name, load_trained(run), stores.values(), compute) for run in _further_seeds(folder))
-    made = Predictions(name, trained.labels, photos, logits, ancestors, of_seeds)
-    write_predictions(predictions, made)
-    about = {key: trained.info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
-    size = (folder / "model.safetensors").stat().st_size
-    scores = score(made, params)
-    write_json(metrics, scores.summary | {"model": about | {"megabytes": round(size / 1e6, 3)}})
-    write_json(per_class, scores.per_class)
-    rate = round(len(photos) / seconds, 1)
-    facts = {split: store.facts for split, store in stores.items()}
-    write_bundle(bundle, folder, describe(trained.info, scores, ancestors, facts, params))
-    write_json(timing, {"photos_per_second": rate, "device": compute.device.type, "hardware": hardware()})
-    result = scores.summary["test"]
+    of_seeds = tuple(_logits(job.name, load_trained(run), stores.values(), compute) for run in _further_seeds(job))
+    predictions = Predictions(job.name, trained.labels, photos, logits, ancestors, of_seeds)
+    write_predictions(job.predictions / LOGITS, predictions)
+    speed = {"photos_per_second": round(len(photos) / seconds, 1)}
+    write_json(job.predictions / TIMING, speed | {"device": compute.device.type, "hardware": hardware()})
+    scores = score(predictions, job.params)
+    write_json(job.predictions / PER_CLASS, scores.per_class)
+    write_json(job.metrics, scores.metrics)
+    write_json(job.details, scores.details | {"model": describe_model(trained.info, job.trained)})
+    of_photos = {split: store.facts for split, store in stores.items()}
+    write_bundle(job.bundle, job.trained, describe(trained.info, scores, ancestors, of_photos, job.params))
+    test = scores.details["test"]
     print(
-        f"{name}: test weighted F1 {result['weighted_f1']:.4f} ({result['weighted_f1_low']:.4f} to "
-        f"{result['weighted_f1_high']:.4f}) on {result['n']} photos, accuracy {result['accuracy']:.4f}",
+        f"{job.name}: test weighted F1 {test['weighted_f1']:.4f} ({test['weighted_f1_low']:.4f} to "
+        f"{test['weighted_f1_high']:.4f}) on {test['n']} photos, accuracy {test['accuracy']:.4f}",
         flush=True,
     )
 
 
-def _further_seeds(folder: Path) -> list[Path]:
+def describe_model(info: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """`model` of metrics/details/M.json, from training.json or bundle.json and the weights beside it."""
+    size = (folder / WEIGHTS).stat().st_size
+    about = {key: info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
+    return about | {"megabytes": round(size / 1e6, 3)}
+
+
+def _further_seeds(job: Job) -> list[Path]:
     """Models of the runs with further seeds, in the order of the seeds."""
-    return sorted((folder / "seeds").glob("*"), key=lambda path: int(path.name))
+    return sorted((job.trained / "seeds").glob("*"), key=lambda path: int(path.name))
 
 
 def _logits(name: str, trained: Bundle, stores: Iterable[PixelStore], compute: Compute) -> np.ndarray:

@@ -37,8 +37,8 @@ def describe(
 
 def claims(scores: Scores, params: EvaluateParams) -> dict[str, Any]:
     """What a bundle says about itself: calibration, scores with intervals by split, and those of each class."""
-    of_parts = {part: scores.summary[part] for part in PARTS if part in scores.summary}
-    more = {key: scores.summary[key] for key in ("seeds", "calibration", "ranks") if key in scores.summary}
+    of_parts = {part: scores.details[part] for part in PARTS if part in scores.details}
+    more = {key: scores.details[key] for key in ("seeds", "calibration", "ranks") if key in scores.details}
     per_class = {part: scores.per_class[part] for part in of_parts}
     found: dict[str, Any] = {"confidence": params.confidence} | of_parts | more | {"per_class": per_class}
     return {"calibration": scores.calibration, "scores": found}

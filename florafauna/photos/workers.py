@@ -1,17 +1,20 @@
-"""Worker processes: told once what to do, and a sentence where none can be started."""
+"""Worker processes: told once what to do, a sentence where none can be started, and none outlives its parent."""
 
 import ctypes
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -22,8 +25,10 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 AHEAD = 4  # tasks in flight for each process
+GRACE = 5.0  # seconds for the task at hand, where the parent has no use for further ones
 
 _work: Callable[[Any], Any] | None = None  # what this process does with each task
+_ending = threading.Event()  # tasks that were sent ahead are passed over
 
 
 class Workers(Generic[Task, Result]):
@@ -32,6 +37,9 @@ class Workers(Generic[Task, Result]):
     `modules` are imported before they are started, for all of them; `prepare` runs first in each. `forked` ones are
     copies of this process, there in milliseconds and not in a second; since such a copy could inherit a lock that
     another thread holds, their `work` must need nothing that has threads of its own (torch, Arrow).
+
+    They end when their parent does, however it ends: each waits for the end of a pipe that only the parent holds open.
+    (Linux's death signal would not do, as it comes from the process that forked them, which is multiprocessing's.)
     """
 
     def __init__(
@@ -45,28 +53,40 @@ class Workers(Generic[Task, Result]):
         _return_freed()
         context = get_context("fork" if forked and sys.platform == "linux" else "forkserver")
         context.set_forkserver_preload(list(modules))  # imports once for all workers
-        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work, prepare))
+        lifeline, self._held = context.Pipe(duplex=False)
+        arguments = (work, prepare, lifeline, self._held if context.get_start_method() == "fork" else None)
+        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=arguments)
         self._count = count
 
     def __enter__(self) -> Self:
         """`UserError` where processes cannot start, which would otherwise look like a crash of the first task."""
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _interrupts_delayed():
                 # of forks beside idle threads of BLAS; see `forked`
                 warnings.simplefilter("ignore", DeprecationWarning)
-                self._pool.submit(os.getpid).result()
+                first = self._pool.submit(os.getpid)
+            first.result()
         except BrokenProcessPool:
-            self._pool.shutdown()
+            self._end(at_once=True)
             raise UserError(
                 "worker processes cannot start, their errors are above; in a script of your own, put what it runs "
                 'below `if __name__ == "__main__":`, because each process imports the script anew.'
             ) from None
+        except BaseException:  # Ctrl-C
+            self._end(at_once=True)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end(at_once=error is not None)
+
+    def _end(self, at_once: bool) -> None:
+        if at_once:
+            self._held.close()
         self._pool.shutdown(cancel_futures=True)
+        self._held.close()
 
     def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
         """`work` of each task, in order, a bounded number of tasks ahead; raises as the result of `submit` does."""
@@ -74,7 +94,8 @@ class Workers(Generic[Task, Result]):
 
     def submit(self, task: Task) -> Future[Result]:
         """Have `work(task)` done; a `BrokenProcessPool` from its result says that a process died."""
-        return self._pool.submit(_do, task)
+        with _interrupts_delayed():
+            return self._pool.submit(_do, task)
 
 
 def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
@@ -141,13 +162,54 @@ def _by_halves(
     return _by_halves(start, items[:middle], crashed) + _by_halves(start, items[middle:], crashed)
 
 
-def _begin(work: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:
+@contextmanager
+def _interrupts_delayed() -> Iterator[None]:
+    """For the start of processes: half started, one would complain of what its parent has taken back.
+
+    Those started within never see Ctrl-C, which a terminal sends to all processes: their parent ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+    received: list[int] = []
+    handlers: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # other threads may not set handlers, and get no signals
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):  # what the system does by itself needs no care
+                handlers[number] = signal.signal(number, lambda got, frame: received.append(got))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for got in received:
+            signal.raise_signal(got)
+
+
+def _begin(
+    work: Callable[[Any], Any], prepare: Callable[[], None] | None, lifeline: Connection, held: Connection | None
+) -> None:
+    """`held` is the parent's end of `lifeline`, where a fork has a copy of it."""
     global _work
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if held is not None:
+        held.close()
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     _work = deepcopy(work)  # as if it had been sent: a fork shares open files, and where they are read, with its parent
     if prepare is not None:
         prepare()
 
 
+def _end_with_parent(lifeline: Connection) -> None:
+    """At once where the parent is dead; else after the task at hand: half a result would block who reads it."""
+    with suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    _ending.set()
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel], GRACE)
+    os._exit(1)
+
+
 def _do(task: Any) -> Any:
     assert _work is not None
-    return _work(task)
+    return None if _ending.is_set() else _work(task)

@@ -21,6 +21,7 @@ from florafauna.predict.request import Request
 
 UNKNOWN = "unknown"
 BLOCK = 4096  # rows that a Parquet row group holds
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheets take for the beginning of one
 WHOLE_PHOTO = [0, 0, 1, 1]
 MEGADETECTOR_VERSION = "1.4"
 # https://camtrap-dp.tdwg.org/data, 1.0
@@ -72,7 +73,7 @@ def table_row(photo: Photo, row: Row, answers: Answers) -> dict[str, Any]:
 
 def _csv(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
     columns = [name for name, _ in table_columns(answers)]
-    with _rows(path, columns) as add:
+    with _rows(path, columns, request.verbatim) as add:
         for photo, row in pairs:
             values = table_row(photo, row, answers)
             accepted = values["accepted"]
@@ -94,7 +95,7 @@ def _parquet(path: Path, pairs: Pairs, answers: Answers, request: Request, model
 
 
 def _submission(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
-    with _rows(path, list(request.submission or ())) as add:
+    with _rows(path, list(request.submission or ()), verbatim=True) as add:  # ids are compared with others
         for photo, row in pairs:
             best = row["top"][0] if "top" in row else None
             add([photo.id, best if best is None or request.by_index else answers.labels[best]])
@@ -124,7 +125,7 @@ def _detected(photo: Photo, row: Row) -> dict[str, Any]:
 
 def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
     """observations.csv of Camtrap DP: one a photo; its folder is the deployment, its EXIF time that of the event."""
-    with _rows(path, list(OBSERVATION)) as add:
+    with _rows(path, list(OBSERVATION), request.verbatim) as add:
         for photo, row in pairs:
             values = _observed(photo, row, answers, model, moment(row, request.zone))
             add([values.get(name) for name in OBSERVATION])
@@ -171,11 +172,16 @@ def _text(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _rows(path: Path, header: list[str]) -> Iterator[Callable[[list[Any]], Any]]:
+def _rows(path: Path, header: list[str], verbatim: bool) -> Iterator[Callable[[list[Any]], Any]]:
     with _text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        yield writer.writerow
+        yield writer.writerow if verbatim else lambda values: writer.writerow(map(_no_formula, values))
+
+
+def _no_formula(value: Any) -> Any:
+    """A cell that no spreadsheet runs: text that it would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 WRITERS: dict[str, Callable[[Path, Pairs, Answers, Request, str], None]] = {

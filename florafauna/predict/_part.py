@@ -1,74 +1,132 @@
-"""OUT.part: the finished batches, one JSON line each, flushed to the disk; a killed prediction goes on behind them."""
+"""OUT.part: the finished batches, a checked line each, flushed to the disk; a killed prediction resumes after them."""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from florafauna.base.errors import UserError
+from florafauna.base.files import sha256_bytes
+from florafauna.predict._lock import lock
 
 Row = dict[str, Any]
+DIGEST = 64  # characters of a SHA-256 in hex
 
 
 class Part:
-    """Rows of finished batches, in order, for one `header` (what they depend on)."""
+    """Rows of finished batches, in order, for one `header` (what they depend on); one process at a time has it open.
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        """Take up what is there: `done` rows; `restarted` says that it was made for something else and is dropped."""
-        self.path = path
-        self.done, end, found = 0, 0, False
-        if path.is_file():
-            found, self.done, end = _valid(path, header)
-        self.restarted = path.is_file() and not found
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("r+b" if found else "wb")
-        self._file.truncate(end)  # a line that the kill cut off
-        self._file.seek(end)
-        if not found:
+    `done` is the number of rows that were there and still hold. `lost` says in a few words why others were dropped, or
+    is "". Batches are dropped from the first that is damaged or holds a stale row, because the batches after it are
+    only the same where all before it are.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any], is_stale: Callable[[int, Row], bool]) -> None:
+        """`is_stale(number, row)`: whether photo `number` is no longer the one that `row` was made of.
+
+        `UserError` where another process has it open, and where it cannot be written.
+        """
+        self.path, self.done, self.lost = path, 0, ""
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = _open_locked(path)
+            end = self._resume(header, is_stale)
+            self._file.truncate(end)
+            self._file.seek(end)
+        if not end:
             self._write(header)
+
+    def __enter__(self) -> Self:
+        """Nothing more than `__init__` has done."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
     def add(self, rows: list[Row]) -> None:
         """Append a batch, on the disk when this returns."""
         self._write({"first": self.done, "rows": rows})
         self.done += len(rows)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def rows(self) -> Iterator[Row]:
+        """All rows, each time from the first."""
+        with self.path.open("rb") as file:
+            next(file)
+            for line in file:
+                batch = _parsed(line)
+                if batch is None:
+                    raise UserError(f"{self.path} was changed while it was being written; run the same command again.")
+                yield from batch["rows"]
+
+    def remove(self) -> None:
+        """When it is not needed any more."""
+        try:
+            self.path.unlink()
+        except PermissionError:  # Windows keeps what is open
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+
+    def _resume(self, header: dict[str, Any], is_stale: Callable[[int, Row], bool]) -> int:
+        """Set `done` and `lost`; returns the bytes that hold."""
+        first = self._file.readline()
+        if not first:
+            return 0
+        found = _parsed(first)
+        if found != header:
+            self.lost = "is damaged" if found is None else "is of other photos, another model or other options"
+            return 0
+        end = len(first)
+        for line in self._file:
+            batch = _parsed(line)
+            if batch is None or batch.get("first") != self.done:
+                if line.endswith(b"\n"):  # else a kill cut it short, as it may
+                    self.lost = "is damaged"
+                break
+            rows = list(enumerate(batch["rows"], start=self.done))
+            if any(is_stale(number, row) for number, row in rows):
+                self.lost = "holds photos that have changed since"
+                break
+            self.done, end = self.done + len(rows), end + len(line)
+        return end
 
     def _write(self, value: dict[str, Any]) -> None:
-        self._file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        with self._writing():
+            self._file.write(f"{sha256_bytes(text)} ".encode() + text + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 
 
-def rows_of(path: Path) -> Iterator[Row]:
-    """All rows of a finished part."""
-    with path.open("rb") as file:
-        next(file)
-        for line in file:
-            yield from json.loads(line)["rows"]
-
-
-def _valid(path: Path, header: dict[str, Any]) -> tuple[bool, int, int]:
-    """Whether the part has this header, and how many rows and bytes of it are whole."""
-    with path.open("rb") as file:
-        first = file.readline()
-        if _parsed(first) != header:
-            return False, 0, 0
-        done, end = 0, len(first)
-        for line in file:
-            batch = _parsed(line)
-            if batch is None or batch.get("first") != done:
-                break
-            done, end = done + len(batch["rows"]), end + len(line)
-    return True, done, end
+def _open_locked(path: Path) -> BinaryIO:
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
+        if not lock(file):
+            file.close()
+            raise UserError(f"{path} is in use by another prediction; wait for its end, or name another file by --out.")
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()  # the other prediction has ended, and removed it, between the opening and the locking
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
+    """What a line says; None where its checksum differs."""
+    text = line[DIGEST + 1 :].removesuffix(b"\n")
+    if not line.endswith(b"\n") or line[: DIGEST + 1] != f"{sha256_bytes(text)} ".encode():
         return None
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
+    value = json.loads(text)
     return value if isinstance(value, dict) else None

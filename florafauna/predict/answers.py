@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from florafauna.base.errors import UserError
 from florafauna.predict._part import Row
 from florafauna.scores.calibration import softmax
 from florafauna.scores.ranks import levels, roll_up
@@ -50,13 +51,20 @@ class Answers:
 
     @property
     def remark(self) -> str | None:
-        """What the user should know of the answers."""
+        """What the user should know about the answers."""
         if np.isfinite(self.least).any():
             return None
         return f"no threshold gave a precision of {self.precision:.0%} on the validation photos: all are `unknown`"
 
     def rows(self, logits: np.ndarray) -> list[Row]:
-        """One row a photo: top (class indices), confidences, whether the first suffices, taxon."""
+        """One row a photo: top (class indices), confidences, whether the first suffices, taxon.
+
+        `UserError` where logits, float32 (photos, classes), are not finite.
+        """
+        if not np.isfinite(logits).all():
+            raise UserError(
+                "the model's outputs are NaN or infinite, so its weights are damaged; fetch the bundle again."
+            )
         probabilities = softmax(logits, self.temperature)
         # stable: equal confidences keep the order of the classes
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.top]

@@ -4,15 +4,15 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from florafauna.audit.examine import Content, examine
+from florafauna.photos.budget import SECONDS, ended_when_slow, over_budget
 from florafauna.photos.kinds import (
-    CRASHES,
     LARGEST_PIXELS,
     Reason,
     Refusal,
@@ -37,11 +37,15 @@ MOMENT = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 
 @dataclass(frozen=True)
 class Seen:
-    """The view of a photo, uint8 (size, size, 3), or None and an error; `taken` is its EXIF time as ISO 8601 or ""."""
+    """The view of a photo, uint8 (size, size, 3), or None and an error.
+
+    `taken` is its EXIF time as ISO 8601 or ""; `stamp` is `Decoder.stamp` from before it was read.
+    """
 
     pixels: np.ndarray | None
     error: str = ""
     taken: str = ""
+    stamp: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,34 @@ class Decoder:
     sight: Sight
     times: bool = False
 
+    def stamp(self, photo: Photo) -> tuple[int, ...] | None:
+        """Size and time of change, by which a changed file is told; None where no file can be asked."""
+        if photo.error:
+            return None
+        try:
+            return self.sources[photo.source].stat(photo.path)
+        except Exception:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
+            return None
+
     def see(self, photo: Photo) -> Seen:
         """Never raises for what a file holds."""
         if photo.error:
             return Seen(None, photo.error)
-        source = self.sources[photo.source]
+        source, stamp = self.sources[photo.source], self.stamp(photo)
         try:
-            refused = refuse_name(photo.path) or refuse_size(source.stat(photo.path)[0])
+            refused = refuse_name(photo.path) or refuse_size((stamp or source.stat(photo.path))[0])
             data = b"" if refused else source.read(photo.path)
-        except Exception as error:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
-            return _refused(unreadable(error))
-        return _refused(refused) if refused else see_bytes(data, self.sight, self.times)
+        except Exception as error:  # as above
+            refused = unreadable(error)
+        seen = _refused(refused) if refused else see_bytes(data, self.sight, self.times)
+        return replace(seen, stamp=stamp)
+
+    def crashed(self, photo: Photo) -> Seen:
+        """What is said of a photo that ends the process that decodes it."""
+        content = Content(
+            Reason.CORRUPT, f"it crashes the process that decodes it, or takes it over {SECONDS:g} seconds"
+        )
+        return replace(_refused(content), stamp=self.stamp(photo))
 
 
 def see_bytes(data: bytes, sight: Sight, times: bool = False) -> Seen:
@@ -92,6 +113,8 @@ def see_bytes(data: bytes, sight: Sight, times: bool = False) -> Seen:
     try:
         taken = _inspect(data, times)
         return Seen(sight(data), taken=taken)
+    except _OverBudgetError as error:
+        return _refused(Refusal(Reason.TOO_LARGE, str(error)))
     except Exception as error:  # a plugin raises whatever its parser stumbles over
         found = examine(data)
         return _refused(found if found.reason else Refusal(Reason.CORRUPT, one_line(error)))
@@ -107,12 +130,16 @@ def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator
     def start(count: int) -> Workers[Sequence[Photo], list[Seen]]:
         return Workers(count, [__name__, decoder.sight.resize.__module__], _SeeChunk(decoder), one_thread)
 
-    for seen in map_despite_crashes(start, workers, len(chunks), chunks.__getitem__, lambda _: _refused(CRASHES)):
+    for seen in map_despite_crashes(start, workers, len(chunks), chunks.__getitem__, decoder.crashed):
         yield from seen
 
 
 class _RefusedError(Exception):
     """The audit would refuse the file; the reason is asked of it."""
+
+
+class _OverBudgetError(Exception):
+    """Decoding would cost too much; so the audit must not be asked, either."""
 
 
 def _inspect(data: bytes, times: bool) -> str:
@@ -122,6 +149,8 @@ def _inspect(data: bytes, times: bool) -> str:
         with Image.open(io.BytesIO(data), formats=known_formats()) as image:
             if image.width * image.height > LARGEST_PIXELS or (image.format in ("JPEG", "MPO") and ends_in_zeros(data)):
                 raise _RefusedError
+            if why := over_budget(image, data):
+                raise _OverBudgetError(why)
             return _time(image) if times else ""
 
 
@@ -144,9 +173,13 @@ def _refused(why: Refusal | Content) -> Seen:
 
 @dataclass(frozen=True)
 class _SeeChunk:
-    """What each process does."""
+    """What each worker process does."""
 
     decoder: Decoder
 
     def __call__(self, photos: Sequence[Photo]) -> list[Seen]:
-        return [self.decoder.see(photo) for photo in photos]
+        return [self._see(photo) for photo in photos]
+
+    def _see(self, photo: Photo) -> Seen:
+        with ended_when_slow():
+            return self.decoder.see(photo)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from florafauna.base.errors import UserError
+from florafauna.base.errors import UserError, plain_line
 from florafauna.base.files import atomic_path, sha256_file
 from florafauna.bundle.bundle import Bundle, load_bundle
 from florafauna.bundle.inference import Ready
@@ -25,6 +25,8 @@ from florafauna.model.network import DataConfig
 from florafauna.pixels.centre import PREDICTION_BATCH, centre
 from florafauna.pixels.resize import resize
 from florafauna.pixels.store import PixelStore
+from florafauna.predict._onnx_file import KEY as SEAL_KEY
+from florafauna.predict._onnx_file import UNSEALED, seal
 from florafauna.predict.answers import Answers
 from florafauna.predict.with_onnx import FILE, KEY, LOGITS, PIXELS, open_session
 from florafauna.scores.calibration import softmax
@@ -82,24 +84,29 @@ def export_onnx(folder: Path, out: Path, val: Path = Path("data/processed/val"))
                 )
             with atomic_path(out if alone else out / FILE) as temporary:
                 shutil.copyfile(made, temporary)
+        if not alone:
+            _describe(bundle, folder, out)
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error}.") from None
+        raise UserError(f"{out} cannot be written: {error.strerror or error}.") from None
     finally:
         if not existed and parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()
-    if not alone:
-        card = folder / "MODEL_CARD.md"
-        if card.is_file():
-            with atomic_path(out / card.name) as temporary:
-                shutil.copyfile(card, temporary)
-        write_info(out, bundle.info | {"sha256": sha256_file(out / FILE), "exported_from": bundle.info["sha256"]})
-    print(f"{out}: on {what} no probability is more than {difference:.2g} off torch's", flush=True)
+    print(plain_line(f"{out}: on {what} no probability is more than {difference:.2g} off torch's"), flush=True)
     return difference
+
+
+def _describe(bundle: Bundle, folder: Path, out: Path) -> None:
+    """The files beside model.onnx; bundle.json, which makes the folder a bundle, is the last."""
+    card = folder / "MODEL_CARD.md"
+    if card.is_file():
+        with atomic_path(out / card.name) as temporary:
+            shutil.copyfile(card, temporary)
+    write_info(out, bundle.info | {"sha256": sha256_file(out / FILE), "exported_from": bundle.info["sha256"]})
 
 
 def _refuse_out(out: Path, alone: bool) -> None:
     if alone and out.is_dir():
-        raise UserError(f"--out {out} is a folder; name a file, or a folder without the ending .onnx.")
+        raise UserError(f"--out {out} is a folder; name a file, or a folder whose name does not end in .onnx.")
     if not alone and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder, or a file that ends in .onnx.")
     if not alone and (out / "model.safetensors").exists():
@@ -134,7 +141,7 @@ def _write_model(bundle: Bundle, path: Path) -> None:
     proto.doc_string = _about(bundle)
     proto.producer_name = "florafauna"
     onnx.checker.check_model(proto)
-    path.write_bytes(proto.SerializeToString(deterministic=True))
+    path.write_bytes(seal(proto.SerializeToString(deterministic=True)))
 
 
 def _strip(proto: Any) -> None:
@@ -160,6 +167,7 @@ def _properties(bundle: Bundle) -> dict[str, str]:
         "output": f"{LOGITS}: float32 (photos, {len(info['labels'])}); softmax(logits / temperature) are probabilities",
         **{key: _json(info[key]) for key in ("labels", "data", "store_size", "calibration", "taxonomy")},
         KEY: _json(info),
+        SEAL_KEY: UNSEALED,
     }
 
 
@@ -190,7 +198,7 @@ def _pixels(bundle: Bundle, val: Path) -> tuple[np.ndarray, str]:
 
 
 def _difference(bundle: Bundle, file: Path, pixels: np.ndarray) -> float:
-    """The largest difference of a calibrated probability; infinite where one is no number."""
+    """The largest difference of a calibrated probability; infinite where one is NaN."""
     temperature = Answers.of_bundle(bundle.info, 1).temperature
     session = open_session(file.read_bytes(), file.name)
     largest, start = 0.0, 0

@@ -22,6 +22,7 @@ class Request:
     submission: tuple[str, str] | None
     by_index: bool
     zone: tzinfo | None = None  # of EXIF times that name none, in Camtrap DP
+    verbatim: bool = False  # texts in CSV as they are, though a spreadsheet may take one for a formula
 
     @classmethod
     def checked(
@@ -33,6 +34,7 @@ class Request:
         submission: tuple[str, ...] | None,
         submission_label: str,
         zone: str | None = None,
+        verbatim: bool = False,
     ) -> "Request":
         """The request; `UserError` for an extension without a format and options that exclude each other."""
         columns = None
@@ -52,7 +54,7 @@ class Request:
                 )
         if out.is_dir():
             raise UserError(f"--out {out} is a folder; name a file.")
-        return cls(tuple(photos), out, form, top, columns, submission_label == "index", _zone(zone, form))
+        return cls(tuple(photos), out, form, top, columns, submission_label == "index", _zone(zone, form), verbatim)
 
     @property
     def part(self) -> Path:

@@ -1,27 +1,27 @@
-"""Any number of photos through a bundle: decoded in parallel, scored in the batches of `predict_logits`, saved each."""
+"""Any number of photos through a bundle: decoded in parallel, scored in the batches of `predict_logits`, each saved."""
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from florafauna.base.errors import UserError
+from florafauna.base.errors import UserError, plain_line
 from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
 from florafauna.pixels.centre import PREDICTION_BATCH
-from florafauna.predict._inputs import Inputs, find_inputs
+from florafauna.predict._inputs import Inputs, Photo, find_inputs
 from florafauna.predict._outputs import moment, write
-from florafauna.predict._part import Part, Row, rows_of
+from florafauna.predict._part import Part, Row
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import WORTH_PROCESSES, Decoder, Seen, Sight, see_all
 from florafauna.predict.request import Request
 from florafauna.predict.scorer import Scorer, load_scorer
 
-FORMAT = 1  # of the part
+FORMAT = 2  # of the part
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Scored:
 def predict(request: Request, folder: Path, workers: int | None = None) -> int:
     """Write `request.out`; returns the exit code, 1 where not one photo could be read.
 
-    A part of the same photos and the same model that an earlier call left is gone on with. `UserError` for bad input.
+    What an earlier call for the same photos and the same model finished is kept. `UserError` for bad input.
     """
     inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
     _refuse_overwriting(request, inputs)
@@ -43,25 +43,29 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
         _refuse_equal_ids(inputs)
     scorer = load_scorer(folder)
     answers = Answers.of_bundle(scorer.info, request.top)
-    part = _open_part(request, inputs, scorer, answers)
-    times, total = request.form == "camtrap-dp", len(inputs.photos)
-    try:
-        _say(f"{scorer.info['name']}: {total} photos" + (f", {part.done} of them done before" if part.done else ""))
+    decoder = Decoder(inputs.sources, Sight.of_bundle(scorer.info, scorer.resize), request.form == "camtrap-dp")
+    name, photos = str(scorer.info["name"]), inputs.photos
+    with _open_part(request, inputs, scorer, answers, decoder) as part:
+        if part.lost:
+            _say(f"{part.path} {part.lost}: {len(photos) - part.done} of {len(photos)} photos are predicted again")
+        _say(f"{name}: {len(photos)} photos" + (f", {part.done} of them done before" if part.done else ""))
         if answers.remark:
             _say(answers.remark)
-        for scored in score_photos(scorer, inputs, part.done, workers, times):
+        for scored in score_photos(scorer, decoder, photos[part.done :], workers):
             part.add(_rows(scored, answers))
-    except OSError as error:
-        raise UserError(f"{request.part} cannot be written: {error}.") from None
-    finally:
-        part.close()
-    failed = sum("error" in row for row in rows_of(request.part))
+        return _finish(part, request, photos, answers, name)
+
+
+def _finish(part: Part, request: Request, photos: Sequence[Photo], answers: Answers, model: str) -> int:
+    """The result from the finished part, which is then removed; returns the exit code."""
+    total, failed = len(photos), sum("error" in row for row in part.rows())
     try:
-        write(request, zip(inputs.photos, rows_of(request.part), strict=True), answers, str(scorer.info["name"]))
+        write(request, zip(photos, part.rows(), strict=True), answers, model)
     except OSError as error:
-        raise UserError(f"{request.out} cannot be written: {error}; {request.part} holds the predictions.") from None
-    without_zone = _without_zone(request)
-    request.part.unlink()
+        why = error.strerror or error
+        raise UserError(f"{request.out} cannot be written: {why}; {part.path} holds the predictions.") from None
+    without_zone = _without_zone(request, part)
+    part.remove()
     if failed == total:
         _say(f"florafauna: none of the {total} photos can be read; {request.out} says why.")
         return 1
@@ -72,16 +76,14 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
 
 
 def score_photos(
-    scorer: Scorer, inputs: Inputs, first: int = 0, workers: int | None = None, times: bool = False
+    scorer: Scorer, decoder: Decoder, photos: Sequence[Photo], workers: int | None = None
 ) -> Iterator[Scored]:
-    """The photos from number `first` on, a batch at a time.
+    """The photos a batch at a time.
 
     Batches are those of `predict_logits`: `PREDICTION_BATCH` readable photos, unreadable ones among them not counted.
     So logits of the same photos in the same order are equal to the last bit, and calls that begin where another batch
     ended make the same batches.
     """
-    decoder = Decoder(inputs.sources, Sight.of_bundle(scorer.info, scorer.resize), times)
-    photos = inputs.photos[first:]
     if workers is None:
         workers = (os.cpu_count() or 1) if len(photos) >= WORTH_PROCESSES else 1
     for batch in _batches(track(see_all(decoder, photos, workers), "predict", len(photos))):
@@ -108,32 +110,32 @@ def _rows(scored: Scored, answers: Answers) -> list[Row]:
     rows: list[Row] = []
     for seen in scored.seen:
         row = {"error": seen.error} if seen.pixels is None else next(answered)
-        rows.append(row | ({"taken": seen.taken} if seen.taken else {}))
+        taken = {"taken": seen.taken} if seen.taken else {}
+        rows.append(row | taken | {"file": None if seen.stamp is None else list(seen.stamp)})
     return rows
 
 
-def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answers) -> Part:
+def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answers, decoder: Decoder) -> Part:
     header = {
         "format": FORMAT,
         "bundle": fingerprint(scorer.info),
         "photos": inputs.fingerprint,
         "top": answers.top,
-        "times": request.form == "camtrap-dp",
+        "times": decoder.times,
     }
-    try:
-        part = Part(request.part, header)
-    except OSError as error:
-        raise UserError(f"{request.part} cannot be written: {error}.") from None
-    if part.restarted:
-        _say(f"{request.part} is of other photos, another model or other options: all is predicted anew")
-    return part
+
+    def is_stale(number: int, row: Row) -> bool:
+        stamp = decoder.stamp(inputs.photos[number])
+        return row["file"] != (None if stamp is None else list(stamp))
+
+    return Part(request.part, header, is_stale)
 
 
-def _without_zone(request: Request) -> int:
+def _without_zone(request: Request, part: Part) -> int:
     """How many observations Camtrap DP would not take, since it wants an instant."""
     if request.form != "camtrap-dp":
         return 0
-    moments = (moment(row, request.zone) for row in rows_of(request.part))
+    moments = (moment(row, request.zone) for row in part.rows())
     return sum(time is None or datetime.fromisoformat(time).tzinfo is None for time in moments)
 
 
@@ -154,4 +156,4 @@ def _refuse_equal_ids(inputs: Inputs) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(plain_line(text), file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_bytes
 from florafauna.bundle.info import parse_info, read_info
 from florafauna.pixels.centre import Resize
+from florafauna.predict._onnx_file import refuse_changed, refuse_external
 from florafauna.predict._resample import resize
 from florafauna.predict.extras import require
 
@@ -39,6 +40,8 @@ class OnnxScorer:
         info = read_info(path) if folder else {}
         if folder and info["sha256"] != digest:
             raise UserError(f"{file} is not the file that bundle.json describes (sha256 differs); export it again.")
+        refuse_changed(data, str(file))
+        refuse_external(data, str(file))
         session = open_session(data, str(file))
         return cls(session, info or _inner(session, file) | {"sha256": digest})
 
@@ -56,7 +59,7 @@ def open_session(data: bytes, name: str) -> Any:
     try:
         return onnxruntime.InferenceSession(data, providers=providers)
     except Exception as error:  # its errors share no other base
-        raise UserError(f"{name} is no model that onnxruntime can run ({error}); export it again.") from None
+        raise UserError(f"{name} cannot be run by onnxruntime ({error}); export it again.") from None
 
 
 def _inner(session: Any, file: Path) -> dict[str, Any]:

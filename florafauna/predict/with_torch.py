@@ -31,7 +31,7 @@ class TorchScorer:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, compute: Compute) -> "TorchScorer":
-        """On a device of one's own choice."""
+        """On the device and in the precision of `compute`."""
         ready = Ready(bundle.model, bundle.data, compute)
         return cls(Bundle(ready.model, bundle.info), compute, ready)
 

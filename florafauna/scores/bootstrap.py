@@ -30,6 +30,30 @@ _CHUNK = 250_000  # weights held at a time: 2 MB stay in the cache (64 MB take 1
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is known of n photos: their class numbers (n,) among so many classes, and which belong together.
+
+    `groups` is anything that names a photo's group (n,); without it each photo is its own.
+    """
+
+    targets: np.ndarray
+    classes: int
+    groups: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How many resamples are drawn, from which seed, and the confidence of the intervals."""
+
+    resamples: int = 10_000
+    seed: int = 0
+    confidence: float = 0.95
+
+
+DEFAULT = Resampling()
+
+
+@dataclass(frozen=True)
 class Interval:
     """Where a score lies with the stated confidence: shares of 1, or points of 1 for a difference."""
 
@@ -55,26 +79,27 @@ def group_codes(groups: np.ndarray | None, photos: int) -> Ints:
     return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def resample_weights(groups: np.ndarray | None, n: int, resamples: int, seed: int) -> Iterator[Floats]:
+def resample_weights(truth: Truth, how: Resampling) -> Iterator[Floats]:
     """How often each group is drawn in each resample, as chunks (resamples of the chunk, groups).
 
-    A resample draws as many groups, with replacement, as there are among the n photos. Which chunk a resample comes in
+    A resample draws as many groups, with replacement, as there are. Which chunk a resample comes in
     depends on the number of groups alone, so the same seed gives every model the same resamples.
     """
-    rng = np.random.default_rng(seed)
-    count = int(group_codes(groups, n).max(initial=-1)) + 1
+    rng = np.random.default_rng(how.seed)
+    count = int(group_codes(truth.groups, len(truth.targets)).max(initial=-1)) + 1
     if count == 0:
         raise UserError("There are no photos to resample.")
     chunk = max(1, _CHUNK // count)
-    for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
+    for start in range(0, how.resamples, chunk):
+        rows = min(chunk, how.resamples - start)
         drawn = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
-def group_counts(targets: np.ndarray, predictions: np.ndarray, classes: int, codes: Ints) -> sparse.csr_array:
+def group_counts(truth: Truth, predictions: np.ndarray) -> sparse.csr_array:
     """What each group adds to the counts of each class, (3 · classes, groups): right, of the class, predicted as it."""
-    targets, predictions = np.asarray(targets), np.asarray(predictions)
+    targets, predictions, classes = np.asarray(truth.targets), np.asarray(predictions), truth.classes
+    codes = group_codes(truth.groups, len(targets))
     if len(targets) != len(predictions):
         raise UserError(f"There are {len(predictions)} predictions for {len(targets)} photos; give one for each photo.")
     right = targets == predictions
@@ -103,32 +128,19 @@ def scores_of(counts: np.ndarray) -> Floats:
     )
 
 
-def resampled_scores(
-    targets: np.ndarray, predictions: np.ndarray, classes: int, groups: np.ndarray | None, resamples: int, seed: int
-) -> Floats:
+def resampled_scores(truth: Truth, predictions: np.ndarray, how: Resampling) -> Floats:
     """The scores named by `SCORES` of each resample, (4, resamples)."""
-    counts = group_counts(targets, predictions, classes, group_codes(groups, len(targets)))
-    chunks = resample_weights(groups, len(targets), resamples, seed)
-    return np.concatenate([scores_of(counts @ weights.T) for weights in chunks], axis=1)
+    counts = group_counts(truth, predictions)
+    return np.concatenate([scores_of(counts @ weights.T) for weights in resample_weights(truth, how)], axis=1)
 
 
-def bootstrap_scores(
-    targets: np.ndarray,
-    predictions: np.ndarray,
-    classes: int,
-    groups: np.ndarray | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> dict[str, Interval]:
-    """The interval of each score named by `SCORES`.
+def score_intervals(truth: Truth, predictions: np.ndarray, how: Resampling = DEFAULT) -> dict[str, Interval]:
+    """The interval of each score named by `SCORES`, of predicted class numbers (n,).
 
-    Targets and predictions are class numbers (n,), groups anything that names a photo's group (n,). See the module
-    for how they are made.
+    Resampling gives the variance of a score, Wilson's formula its interval (see the module).
     """
-    codes = group_codes(groups, len(targets))
-    counts = group_counts(targets, predictions, classes, codes)
-    resampled = resampled_scores(targets, predictions, classes, groups, resamples, seed)
+    codes, counts = group_codes(truth.groups, len(truth.targets)), group_counts(truth, predictions)
+    resampled = resampled_scores(truth, predictions, how)
     point, left_out = _point_and_jackknife(counts)
     units, equal = counts.shape[1], _equal_groups(codes)
     deviations = left_out - left_out.mean(axis=1, keepdims=True)
@@ -137,25 +149,18 @@ def bootstrap_scores(
     variance = np.maximum(bootstrapped, (units - 1) / units * (deviations**2).sum(axis=1))
     effective = np.where(variance > 0, point * (1 - point) / np.maximum(variance, 1e-300), equal)
     freedom = equal - 1 if units == len(codes) else _freedom(deviations, equal, units)
-    low, high = _wilson(point, effective, _quantile(freedom, confidence))
+    low, high = _wilson(point, effective, _quantile(freedom, how.confidence))
     return {name: Interval(float(low[at]), float(high[at])) for at, name in enumerate(SCORES)}
 
 
-def per_class_intervals(
-    targets: np.ndarray,
-    predictions: np.ndarray,
-    classes: int,
-    groups: np.ndarray | None = None,
-    confidence: float = 0.95,
-) -> list[ClassIntervals]:
+def per_class_intervals(truth: Truth, predictions: np.ndarray, confidence: float = 0.95) -> list[ClassIntervals]:
     """Intervals of precision, recall and F1 of each class, in closed form: nothing is drawn.
 
     Each is Wilson's interval for a share of few photos, as if of so many as give it the variance that leaving out one
     group at a time shows (Korn & Graubard 1998). F1 = 2J / (1 + J), where J is the share of right ones among
     the photos that are of the class or predicted as it, so its interval is that of J, carried over.
     """
-    codes = group_codes(groups, len(targets))
-    counts = group_counts(targets, predictions, classes, codes)
+    classes, counts = truth.classes, group_counts(truth, predictions)
     chunk = max(1, _CHUNK // (8 * counts.shape[1]))  # of classes: eight arrays of them are held
     found = []
     for start in range(0, classes, chunk):

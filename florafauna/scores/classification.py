@@ -10,7 +10,7 @@ from florafauna.base.metrics import accuracy, weighted_f1
 TOP = 3
 
 
-def scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def point_scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Weighted F1, macro F1, accuracy, balanced accuracy and top-3 accuracy.
 
     Macro F1 is over the classes that occur or are predicted, balanced accuracy over those that

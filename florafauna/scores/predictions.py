@@ -1,4 +1,4 @@
-"""predictions/M.parquet: the logits of a model on every validation and test photo. All scores are made from it."""
+"""predictions/M: the logits of a model on every validation and test photo, which all scores are made from."""
 
 import json
 from dataclasses import dataclass, replace
@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path
 from florafauna.base.texts import AT_ONCE
+from florafauna.scores.bootstrap import Truth
 
+LOGITS, PER_CLASS, TIMING = "logits.parquet", "per_class.json", "timing.json"  # files of predictions/M
 PHOTO = ["path", "split", "held_out", "group", "cluster", "label", "target"]
 
 
@@ -47,6 +49,11 @@ class Predictions:
         names = self.photos["group"].where(self.photos["group"] != "", self.photos["path"])
         return np.asarray(pd.factorize(names, sort=True)[0])
 
+    @property
+    def truth(self) -> Truth:
+        """What predictions are scored against."""
+        return Truth(self.targets, len(self.labels), self.groups)
+
     def part(self, split: str, held_out: bool = False) -> "Predictions":
         """The photos of one split; the second test set (`held_out`) is apart from the first."""
         chosen = (self.photos["split"] == split) & ((self.photos["held_out"] != "") == held_out)
@@ -69,8 +76,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the file, whole or not at all; equal predictions give equal bytes."""
     table = pa.Table.from_pandas(predictions.photos[PHOTO], preserve_index=False)
     for number, logits in enumerate((predictions.logits, *predictions.of_seeds)):
-        ends = np.arange(len(logits) + 1, dtype=np.int32) * logits.shape[1]
-        table = table.append_column(_column(number), pa.ListArray.from_arrays(ends, logits.ravel()))
+        # Lists of a fixed size have no offsets, which would end at 2³¹ logits.
+        table = table.append_column(_column(number), pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]))
     metadata = {"model": predictions.model, "labels": json.dumps(predictions.labels)}
     table = table.replace_schema_metadata(metadata | {"ancestors": json.dumps(predictions.ancestors)})
     with atomic_path(path) as temporary:

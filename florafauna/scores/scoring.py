@@ -1,4 +1,4 @@
-"""Saved logits → metrics/M.json and metrics/per_class/M.json. Neither a model nor a photo is needed to score again."""
+"""Saved logits → all scores of a model. Neither a model nor a photo is needed to score again."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,28 +17,46 @@ from florafauna.scores.abstention import (
     realised_by_class,
     risk_coverage,
 )
-from florafauna.scores.bootstrap import bootstrap_scores, per_class_intervals
+from florafauna.scores.bootstrap import Resampling, per_class_intervals, score_intervals
 from florafauna.scores.calibration import adaptive_ece, brier, ece, fit_temperature, nll, softmax
-from florafauna.scores.classification import per_class, rounded, scores
+from florafauna.scores.classification import per_class, point_scores, rounded
 from florafauna.scores.predictions import Predictions
 from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, realised_roll_up, scores_at
 from florafauna.scores.settings import EvaluateParams
 
-Facts = dict[str, Any]
+METRIC_DIGITS = 4
+Tree = dict[str, Any]  # of figures, as JSON holds them
 
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one model: `summary` becomes metrics/M.json, `per_class` metrics/per_class/M.json.
+    """All scores of one model.
 
-    The first holds figures alone, as many for 2 classes as for 2,000, so that `dvc metrics diff` reads well; thresholds
-    in words (`sentences`) are in the second. `calibration` is what a bundle needs for new photos: temperature and
-    thresholds as they were chosen, because rounded up a threshold may lie above every confidence.
+    `details` becomes metrics/details/M.json: figures alone, as many for 2 classes as for 2,000. `per_class` becomes
+    predictions/M/per_class.json, with the thresholds in words (`sentences`). `calibration` is what a bundle needs for
+    new photos: temperature and thresholds as they were chosen, because rounded up a threshold may lie above every
+    confidence.
     """
 
-    summary: Facts
-    per_class: Facts
-    calibration: Facts
+    details: Tree
+    per_class: Tree
+    calibration: Tree
+
+    @property
+    def metrics(self) -> Tree:
+        """metrics/M.json, the few figures that one compares: as many as `dvc metrics show` has room for.
+
+        `low` and `high` bound the weighted F1 on the test photos, `ece` is the calibration error left after scaling.
+        """
+        test, val = self.details["test"], self.details["val"]
+        figures = {
+            "test": {name: test[name] for name in ("weighted_f1", "macro_f1")},
+            "low": test["weighted_f1_low"],
+            "high": test["weighted_f1_high"],
+            "val": {"weighted_f1": val["weighted_f1"]},
+            "ece": self.details["calibration"]["ece"]["after"],
+        }
+        return rounded(figures, METRIC_DIGITS)
 
 
 def score(predictions: Predictions, params: EvaluateParams) -> Scores:
@@ -51,33 +69,33 @@ def score(predictions: Predictions, params: EvaluateParams) -> Scores:
         if not len(part.photos):
             raise UserError(f"the predictions of {predictions.model} hold no {name} photos; run `dvc repro`.")
     parts = {"test": test, "val": val} | ({"held_out": held_out} if len(held_out.photos) else {})
-    summary: Facts = {name: _part(part, params) for name, part in parts.items()}
+    details: Tree = {name: _part(part, params) for name, part in parts.items()}
     if predictions.of_seeds:
-        summary["seeds"] = _over_seeds(test)
-    by_class: Facts = {name: _classes(part, params) for name, part in parts.items()}
+        details["seeds"] = _over_seeds(test)
+    by_class: Tree = {name: _classes(part, params) for name, part in parts.items()}
     temperature = fit_temperature(val.logits, val.targets)
-    summary["calibration"] = {"temperature": temperature} | {
+    details["calibration"] = {"temperature": temperature} | {
         name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
         for name, measure in CALIBRATION.items()
     }
     sentences = {}
-    thresholds, summary["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
+    thresholds, details["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
     sentences["abstention"] = thresholds["sentence"]
     if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
-        summary["novelty"], by_class["novelty"] = _novelty(test, temperature)
+        details["novelty"], by_class["novelty"] = _novelty(test, temperature)
     order, taxa = levels(test.labels, predictions.ancestors) if predictions.ancestors else ([], [])
     if len(order) > 1:
-        chosen, summary["ranks"] = _ranks(val, test, order, taxa, temperature, params)
+        chosen, details["ranks"] = _ranks(val, test, order, taxa, temperature, params)
         thresholds["roll_up"], sentences["roll_up"] = chosen.threshold, chosen.sentence
     by_class["sentences"] = sentences
     calibration = {"temperature": temperature, "thresholds": thresholds}
-    return Scores(rounded(summary), rounded(by_class), calibration)
+    return Scores(rounded(details), rounded(by_class), calibration)
 
 
-def _over_seeds(test: Predictions) -> Facts:
+def _over_seeds(test: Predictions) -> Tree:
     """How the test scores of one model differ between training seeds, the first of which is the model's own."""
-    runs = [scores(logits, test.targets) for logits in (test.logits, *test.of_seeds)]
-    spread: Facts = {"n": len(runs)}
+    runs = [point_scores(logits, test.targets) for logits in (test.logits, *test.of_seeds)]
+    spread: Tree = {"n": len(runs)}
     for name in ("weighted_f1", "accuracy"):
         values = np.array([run[name] for run in runs])
         spread[f"{name}_mean"] = float(values.mean())
@@ -86,28 +104,21 @@ def _over_seeds(test: Predictions) -> Facts:
     return spread
 
 
-def _part(part: Predictions, params: EvaluateParams) -> Facts:
+def _part(part: Predictions, params: EvaluateParams) -> Tree:
     """The scores of some photos, each followed by its interval, and of how many photos in how many groups."""
-    intervals = bootstrap_scores(
-        part.targets,
-        part.predicted,
-        len(part.labels),
-        part.groups,
-        params.resamples,
-        params.seed,
-        params.confidence,
-    )
-    result: Facts = {}
-    for name, value in scores(part.logits, part.targets).items():
+    how = Resampling(params.resamples, params.seed, params.confidence)
+    intervals = score_intervals(part.truth, part.predicted, how)
+    result: Tree = {}
+    for name, value in point_scores(part.logits, part.targets).items():
         result[name] = value
         if name in intervals:
             result |= {f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
     return result | {"n": len(part.photos), "groups": len(np.unique(part.groups))}
 
 
-def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Facts]:
+def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
     """Precision, recall, F1 with its interval, and number of photos of every class."""
-    intervals = per_class_intervals(part.targets, part.predicted, len(part.labels), part.groups, params.confidence)
+    intervals = per_class_intervals(part.truth, part.predicted, params.confidence)
     points = per_class(part.targets, part.predicted, part.labels)
     return {
         label: {
@@ -125,12 +136,12 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Facts]:
 
 def _abstention(
     val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
-) -> tuple[Facts, Facts, Facts]:
+) -> tuple[Tree, Tree, Tree]:
     """When to say "not sure": the thresholds, what one for all photos and one a class give, and the latter by class."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
     each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
-    facts = {
+    figures = {
         "requested_precision": params.precision,
         "aurc": risk_coverage(tested_on.max(axis=1), test.predicted == test.targets).aurc,
         "global": _threshold(one) | {"test": _realised(realised(tested_on, test.targets, one))},
@@ -155,20 +166,20 @@ def _abstention(
         "sentence": one.sentence,
         "test": _realised(what),
     }
-    return thresholds, facts, by_class
+    return thresholds, figures, by_class
 
 
-def _threshold(chosen: Threshold) -> Facts:
+def _threshold(chosen: Threshold) -> Tree:
     """A threshold and what it gives on the validation photos it was chosen on."""
     val = {"precision": chosen.precision, "precision_low": chosen.bound, "accepted": chosen.accepted}
     return {"threshold": chosen.threshold, "val": val}
 
 
-def _realised(given: Realised) -> Facts:
+def _realised(given: Realised) -> Tree:
     return {"precision": given.precision, "coverage": given.coverage, "accepted": given.accepted, "n": given.photos}
 
 
-def _novelty(test: Predictions, temperature: float) -> tuple[Facts, Facts]:
+def _novelty(test: Predictions, temperature: float) -> tuple[Tree, Tree]:
     """How well confidence tells classes left out from the others; and by class."""
     found = novelty(test.logits / temperature, test.targets)
     by_class = {
@@ -179,11 +190,11 @@ def _novelty(test: Predictions, temperature: float) -> tuple[Facts, Facts]:
 
 def _ranks(
     val: Predictions, test: Predictions, order: list[str], taxa: Ancestors, temperature: float, params: EvaluateParams
-) -> tuple[Threshold, Facts]:
+) -> tuple[Threshold, Tree]:
     """The threshold of a roll-up to the requested precision, what it gives, and the scores at every rank."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     found = [scores_at(tested_on, test.targets, taxa, rank) for rank in order if rank != LABEL]
-    by_rank = {facts.pop("rank"): facts for facts in (asdict(each) for each in found if each)}
+    by_rank = {figures.pop("rank"): figures for figures in (asdict(each) for each in found if each)}
     chosen = choose_roll_up(chosen_on, val.targets, taxa, order, params.precision, params.confidence)
     given, answered = realised_roll_up(tested_on, test.targets, taxa, order, chosen.threshold)
     gives = {"test": _realised(given) | {"answered_at": answered}}

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from itertools import count
@@ -19,6 +20,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from florafauna.base.errors import UserError
 from florafauna.photos.kinds import printable, refuse_name
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import Sight, see_bytes
@@ -28,9 +30,12 @@ from florafauna.serve._guard import Guard
 from florafauna.serve._nearest import Absent, Nearest, jpeg
 
 LARGEST_UPLOAD = 128 << 20  # bytes; more than the largest JPEG of any camera
-AT_ONCE = 4  # uploads that are held in memory
+UPLOAD_SECONDS = 60.0  # for a whole photo: 2 MB a second for the largest
+HELD = 4 * LARGEST_UPLOAD  # bytes of all photos that have arrived, whole or not
+AT_ONCE = 4  # photos that are looked at
 TOP = 5
 CLOSE = {"connection": "close"}  # else the rest of a body would be read to its end
+TOO_LARGE = f"too_large: a photo may have {LARGEST_UPLOAD >> 20} MB here; `florafauna predict` takes larger ones"
 NOTHING = "there is nothing at this address"
 REMEMBERED = 512  # photos whose neighbours can still be asked for
 ASSETS = {
@@ -71,7 +76,10 @@ class Service:
             raise HTTPException(422, seen.error)
         with self._model:
             logits = self.scorer.logits(seen.pixels[None])
-        (row,) = self.answers.rows(logits)
+        try:
+            (row,) = self.answers.rows(logits)
+        except UserError as error:
+            raise HTTPException(500, str(error)) from None
         taxon = row.get("taxon")
         return {
             "id": self._remember(seen.pixels, row["top"][0]),
@@ -109,7 +117,7 @@ class Service:
 def make_app(service: Service, host: str) -> Guard:
     """The ASGI application."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    uploads = asyncio.Semaphore(AT_ONCE)
+    uploads, looked_at = _Uploads(), asyncio.Semaphore(AT_ONCE)
     for path, (name, media_type) in ASSETS.items():
         _add_asset(app, path, files(__package__).joinpath("assets", name).read_bytes(), media_type)
 
@@ -120,8 +128,10 @@ def make_app(service: Service, host: str) -> Guard:
     @app.post("/photo")
     async def photo(request: Request, name: str = "") -> dict[str, Any]:
         _refuse_name(name)
-        async with uploads:
-            return await run_in_threadpool(service.look, await _body(request))
+        with uploads.upload() as upload:
+            data = await upload.body(request)
+            async with looked_at:  # only now: who sends slowly keeps no others waiting
+                return await run_in_threadpool(service.look, data)
 
     @app.get("/near/{number}")
     def near(number: int) -> dict[str, Any]:
@@ -169,21 +179,53 @@ def _refuse_name(name: str) -> None:
         raise HTTPException(415, f"{refused.reason}: {refused.detail}")
 
 
-async def _body(request: Request) -> bytes:
-    """The request's body, read no further than the limit."""
-    limit = f"too_large: a photo may have {LARGEST_UPLOAD >> 20} MB here; `florafauna predict` takes larger ones"
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared) > LARGEST_UPLOAD:
-        raise HTTPException(413, limit, CLOSE)
-    data = bytearray()
-    try:
+class _Uploads:
+    """The memory that arriving and waiting photos take together."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    @contextmanager
+    def upload(self) -> Iterator["_Upload"]:
+        """One photo, whose memory is counted until it has been looked at."""
+        upload = _Upload(self)
+        try:
+            yield upload
+        finally:
+            self.held -= upload.held
+
+
+class _Upload:
+    def __init__(self, all_: _Uploads) -> None:
+        self._all, self.held = all_, 0
+
+    async def body(self, request: Request) -> bytes:
+        """The request's body; `HTTPException` where it is too large, too slow or too much beside the others."""
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdigit() or int(declared) > LARGEST_UPLOAD:
+            raise HTTPException(413, TOO_LARGE, CLOSE)
+        try:
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                return bytes(await self._read(request))
+        except TimeoutError:
+            raise HTTPException(408, f"too_slow: a photo has {UPLOAD_SECONDS:g} seconds to arrive", CLOSE) from None
+        except ClientDisconnect:
+            raise HTTPException(400, "the upload was broken off") from None
+
+    async def _read(self, request: Request) -> bytearray:
+        data = bytearray()
         async for chunk in request.stream():
+            self._hold(len(chunk))
             data += chunk
             if len(data) > LARGEST_UPLOAD:
-                raise HTTPException(413, limit, CLOSE)
-    except ClientDisconnect:
-        raise HTTPException(400, "the upload was broken off") from None
-    return bytes(data)
+                raise HTTPException(413, TOO_LARGE, CLOSE)
+        return data
+
+    def _hold(self, size: int) -> None:
+        if self._all.held + size > HELD:
+            raise HTTPException(503, "too many photos are arriving at once; try this one again later", CLOSE)
+        self._all.held += size
+        self.held += size
 
 
 def _nearest(scorer: Scorer, train: Path, cache: Path, model: threading.Lock) -> Nearest:

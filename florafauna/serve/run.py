@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
-from florafauna.base.errors import UserError
+from florafauna.base.errors import UserError, plain_line
 from florafauna.predict.scorer import load_scorer
 from florafauna.serve._app import Service, make_app
 
@@ -22,7 +22,8 @@ def serve(bundle: Path, host: str, port: int) -> None:
             make_app(service, host), log_level="warning", access_log=False, server_header=False, proxy_headers=False
         )
         shown = f"[{host}]" if ":" in host else host
-        print(f"{service.scorer.info['name']}: http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends)", flush=True)
+        at = f"http://{shown}:{listening.getsockname()[1]}"
+        print(plain_line(f"{service.scorer.info['name']}: {at} (Ctrl-C ends)"), flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
 
@@ -32,7 +33,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
-        raise UserError(f"--host {host} is no address of this machine; leave it out, or use 0.0.0.0.") from None
+        raise UserError(f"--host {host} is not an address of this machine; leave it out, or use 0.0.0.0.") from None
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +44,7 @@ def _bound(host: str, port: int) -> socket.socket:
         what = {
             errno.EADDRINUSE: f"port {port} is taken; end what uses it, or choose another by --port",
             errno.EACCES: f"port {port} needs an administrator; choose one above 1023 by --port",
-            errno.EADDRNOTAVAIL: f"--host {host} is no address of this machine; leave it out, or use 0.0.0.0",
+            errno.EADDRNOTAVAIL: f"--host {host} is not an address of this machine; leave it out, or use 0.0.0.0",
         }.get(error.errno or 0, f"{host}:{port} cannot be used: {error.strerror}")
         raise UserError(f"{what}.") from None
     return listening

@@ -63,8 +63,8 @@ def test_the_bundle_holds_what_training_and_evaluation_found(place: Place, made:
     ]  # fmt: skip
     for name in ("model.safetensors", "history.csv"):
         assert (bundle / name).read_bytes() == (trained / name).read_bytes()
-    info, metrics = read_info(bundle), json.loads((made / "metrics.json").read_text())
-    classes = json.loads((made / "classes.json").read_text())
+    info, details = read_info(bundle), json.loads((made / "details.json").read_text())
+    classes = json.loads((made / "predictions/per_class.json").read_text())
     for key, value in read_training(trained).items():
         assert key == "photos" or info[key] == value
     assert info["labels"] == LABELS
@@ -76,11 +76,11 @@ def test_the_bundle_holds_what_training_and_evaluation_found(place: Place, made:
         "test": {"n": VAL, "sha256": index},
     }
     for part in ("test", "val"):
-        assert info["scores"][part] == metrics[part]
+        assert info["scores"][part] == details[part]
         assert {"weighted_f1_low", "weighted_f1_high", "n"} < info["scores"][part].keys()
         assert info["scores"]["per_class"][part] == classes[part]
     calibration = info["calibration"]
-    assert calibration["temperature"] == pytest.approx(metrics["calibration"]["temperature"], abs=1e-6)
+    assert calibration["temperature"] == pytest.approx(details["calibration"]["temperature"], abs=1e-6)
     assert calibration["thresholds"]["precision"] == info["evaluate"]["precision"] == 0.95
     assert info["weights"]["source"] == "none"
     assert {"torch", "timm", "florafauna"} <= info["versions"].keys()
@@ -98,7 +98,7 @@ def test_evaluating_again_gives_the_same_bytes(place: Place, made: Path, tmp_pat
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_moved_it_gives_the_logits_that_evaluation_saved(place: Place, tmp_path: Path, architecture: str) -> None:
     bundle = place.bundle(tmp_path / "here", params(architecture))
-    evaluated = read_predictions(tmp_path / "here/predictions.parquet").part("test")
+    evaluated = read_predictions(tmp_path / "here/predictions/logits.parquet").part("test")
     there = Path(shutil.move(bundle, tmp_path / "there"))
     found = predict_logits(load_bundle(there), PixelStore(place.val), CPU)
     assert np.array_equal(found, evaluated.logits)
@@ -119,7 +119,7 @@ def test_a_bundle_works_alone(place: Place, made: Path, tmp_path: Path) -> None:
     )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
-    evaluated = read_predictions(made / "predictions.parquet").part("test")
+    evaluated = read_predictions(made / "predictions/logits.parquet").part("test")
     assert np.array_equal(np.load(tmp_path / "logits.npy"), evaluated.logits)
     assert evaluated.logits.dtype == np.float32
 

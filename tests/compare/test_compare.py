@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from florafauna.base.errors import UserError
+from florafauna.base.files import write_json
 from florafauna.base.metrics import weighted_f1
 from florafauna.commands.summary import table
 from florafauna.compare._cost import Cost, cost_of, together
@@ -24,48 +25,67 @@ from florafauna.scores.predictions import read_predictions
 
 @pytest.fixture(scope="module")
 def comparison(project: Project) -> dict[str, Any]:
-    return read(project, "comparison")
+    return read(project, "metrics/details/comparison")
+
+
+@pytest.fixture(scope="module")
+def costs(project: Project) -> pd.DataFrame:
+    return pd.read_csv(project.root / "plots/costs.csv", index_col="model")
 
 
 def read(project: Project, name: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((project.root / f"metrics/{name}.json").read_text(encoding="utf-8"))
+    value: dict[str, Any] = json.loads((project.root / f"{name}.json").read_text(encoding="utf-8"))
     return value
 
 
 def test_the_ensemble_is_scored_on_the_mean_of_calibrated_probabilities(
     project: Project, comparison: dict[str, Any]
 ) -> None:
-    tests = [read_predictions(project.root / f"predictions/{name}.parquet").part("test") for name in project.models]
-    temperatures = [read(project, name)["calibration"]["temperature"] for name in project.models]
+    tests = [
+        read_predictions(project.root / f"predictions/{name}/logits.parquet").part("test") for name in project.models
+    ]
+    temperatures = [read(project, f"metrics/details/{name}")["calibration"]["temperature"] for name in project.models]
     mean = np.mean([softmax(each.logits, by) for each, by in zip(tests, temperatures, strict=True)], axis=0)
-    row, metrics = comparison["models"]["ensemble"], read(project, "ensemble")
+    row, details = comparison["models"]["ensemble"], comparison["ensemble"]
     expected = weighted_f1(tests[0].targets, mean.argmax(axis=1))
-    assert row["weighted_f1"] == metrics["test"]["weighted_f1"] == pytest.approx(expected, abs=1e-6)
+    assert row["weighted_f1"] == details["test"]["weighted_f1"] == pytest.approx(expected, abs=1e-6)
     assert row["weighted_f1_low"] < row["weighted_f1"] < row["weighted_f1_high"]
-    assert metrics["model"]["members"] == sorted(project.models)
-    assert list(metrics) == list(read(project, "oak"))
-    assert list(read(project, "per_class/ensemble")) == list(read(project, "per_class/oak"))
+    assert details["model"]["members"] == sorted(project.models)
+    assert list(details) == list(read(project, "metrics/details/oak"))
 
 
-def test_the_ensemble_costs_what_its_models_cost(project: Project, comparison: dict[str, Any]) -> None:
-    rows, row = [comparison["models"][name] for name in project.models], comparison["models"]["ensemble"]
+def test_the_ensemble_costs_what_its_models_cost(project: Project, costs: pd.DataFrame) -> None:
+    rows, row = [costs.loc[name] for name in project.models], costs.loc["ensemble"]
     for key in ("parameters", "trainable_parameters", "megabytes", "training_seconds"):
         assert row[key] == pytest.approx(sum(each[key] for each in rows))
     assert 1 / row["photos_per_second"] == pytest.approx(sum(1 / each["photos_per_second"] for each in rows), rel=1e-3)
     assert row["peak_memory_mb"] == max(each["peak_memory_mb"] for each in rows)
 
 
-def test_costs_are_those_of_the_files(project: Project, comparison: dict[str, Any]) -> None:
+def test_costs_are_those_of_the_files(project: Project, comparison: dict[str, Any], costs: pd.DataFrame) -> None:
     for name in project.models:
-        row, model, timing = comparison["models"][name], read(project, name)["model"], read(project, f"timing/{name}")
+        row, timing = costs.loc[name], read(project, f"metrics/timing/{name}")
+        model = read(project, f"metrics/details/{name}")["model"]
         for key in ("parameters", "trainable_parameters", "megabytes"):
-            assert row[key] == model[key]
+            assert row[key] == model[key] == comparison["models"][name][key]
         assert (row["training_seconds"], row["peak_memory_mb"]) == (timing["seconds"], timing["peak_memory_mb"])
-        assert row["photos_per_second"] == read(project, f"timing/{name}_prediction")["photos_per_second"]
+        assert row["photos_per_second"] == read(project, f"predictions/{name}/timing")["photos_per_second"]
 
 
-def test_pareto_is_what_no_other_row_beats_in_score_and_speed(comparison: dict[str, Any]) -> None:
-    rows = comparison["models"].values()
+def test_what_is_in_git_says_nothing_that_a_clock_or_memory_meter_says(project: Project) -> None:
+    before = {file: file.read_bytes() for file in (project.root / "metrics").rglob("*comparison.json")}
+    assert len(before) == 2
+    timing = project.root / "predictions/oak/timing.json"
+    text = timing.read_text()
+    timing.write_text(text.replace("400.5", "0.5"))
+    project.write()
+    assert {file: file.read_bytes() for file in before} == before
+    timing.write_text(text)
+    project.write()
+
+
+def test_pareto_is_what_no_other_row_beats_in_score_and_speed(costs: pd.DataFrame) -> None:
+    rows = costs.to_dict("records")
     for row in rows:
         beaten = [
             other
@@ -87,6 +107,15 @@ def test_rows_are_ranked_and_the_best_is_a_single_model(project: Project, compar
     assert len(comparison["pairs"]) == 2
 
 
+def test_the_metric_of_the_comparison_is_the_best_model_and_its_score(
+    project: Project, comparison: dict[str, Any]
+) -> None:
+    score = comparison["models"][comparison["best"]]["weighted_f1"]
+    assert read(project, "metrics/comparison") == {
+        "best": comparison["best"], "test": {"weighted_f1": round(score, 4)},
+    }  # fmt: skip
+
+
 def test_plots_have_the_ensemble_too(project: Project) -> None:
     counts = {name: len(pd.read_csv(project.root / f"plots/confusion/{name}.csv")) for name in project.rows}
     assert set(counts.values()) == {48}
@@ -96,13 +125,11 @@ def test_plots_have_the_ensemble_too(project: Project) -> None:
 
 def test_one_model_is_no_ensemble(tmp_path: Path) -> None:
     project = make_project(tmp_path, NAMES, models=("oak",), each=4)
-    found = read(project, "comparison")
+    found = read(project, "metrics/details/comparison")
     assert (list(found["models"]), found["pairs"], found["best_with_ensemble"]) == (["oak"], {}, "oak")
-    assert sorted(each.name for each in (tmp_path / "metrics").glob("*.json")) == [
-        "comparison.json",
-        "data.json",
-        "oak.json",
-    ]
+    assert "ensemble" not in found
+    assert [each.name for each in (tmp_path / "plots").rglob("*.csv")].count("oak.csv") == 2
+    assert not [*tmp_path.rglob("ensemble*")]
 
 
 def test_a_model_named_ensemble_is_refused(project: Project) -> None:
@@ -112,12 +139,14 @@ def test_a_model_named_ensemble_is_refused(project: Project) -> None:
 
 def test_scores_by_class_that_are_missing_are_named(tmp_path: Path) -> None:
     project = make_project(tmp_path, NAMES, each=4)
-    (tmp_path / "metrics/per_class/elm.json").unlink()
-    with pytest.raises(UserError, match=r"metrics/per_class/elm\.json is missing"):
+    (tmp_path / "predictions/elm/per_class.json").unlink()
+    with pytest.raises(UserError, match=r"predictions/elm/per_class\.json is missing"):
         project.write()
 
 
-def test_the_table_for_the_terminal_lists_models_and_ensemble(project: Project, comparison: dict[str, Any]) -> None:
+def test_the_table_for_the_terminal_lists_models_and_ensemble(
+    project: Project, comparison: dict[str, Any], costs: pd.DataFrame
+) -> None:
     made, verdict = table(project.root)
     printed = StringIO()
     Console(width=200, file=printed).print(made)
@@ -125,16 +154,28 @@ def test_the_table_for_the_terminal_lists_models_and_ensemble(project: Project, 
     assert verdict == comparison["verdict"]
     for name, row in comparison["models"].items():
         (line,) = [line for line in lines if f" {name} " in line]
-        for text in (f"{row['weighted_f1']:.3f}", f"{row['parameters']:,}", f"{row['training_seconds']:.0f} s"):
+        for text in (
+            f"{row['weighted_f1']:.3f}",
+            f"{row['parameters']:,}",
+            f"{costs.at[name, 'training_seconds']:.0f} s",
+        ):
             assert text in line
 
 
-costs = st.builds(
+def test_the_table_names_the_file_that_was_not_fetched(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics/details/comparison\.json is missing; run `dvc repro`"):
+        table(tmp_path)
+    write_json(tmp_path / "metrics/details/comparison.json", {})
+    with pytest.raises(UserError, match=r"plots/costs\.csv is missing; run `dvc repro` or `dvc pull plots`"):
+        table(tmp_path)
+
+
+some_costs = st.builds(
     Cost, *[st.integers(1, 10**9)] * 2, *[st.floats(0.1, 1e4)] * 3, st.integers(1, 10**5)
 )  # what `cost_of` makes of the files
 
 
-@given(st.lists(costs, min_size=1, max_size=5))
+@given(st.lists(some_costs, min_size=1, max_size=5))
 def test_together_is_slower_than_the_slowest_and_the_order_does_not_matter(some: list[Cost]) -> None:
     found = together(some)
     assert found.photos_per_second <= min(each.photos_per_second for each in some) * (1 + 1e-9)

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from helpers.reading import Element, embedded, read
-from helpers.report_project import MARKUP, MD5, NAMES, Project, make_project
+from helpers.report_project import COMMIT, EVALUATE, MARKUP, MD5, NAMES, Project, make_project
 from PIL import Image
 
 from florafauna.base.errors import UserError
+from florafauna.base.files import write_atomic
 from florafauna.compare.report._mistakes import MOST_ERRORS
 from florafauna.compare.report._page import MATRIX_CLASSES, ROWS_AT_FIRST
 from florafauna.scores.calibration import softmax
+from florafauna.scores.classification import per_class
 from florafauna.scores.predictions import Predictions, read_predictions, write_predictions
 from florafauna.scores.scoring import score
 from florafauna.scores.settings import EvaluateParams
@@ -45,11 +49,11 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
             "accuracy",
             "balanced_accuracy",
         ):
-            assert ("metrics", model, "test", name) in sources
+            assert ("details", model, "test", name) in sources
         for measure in ("ece", "adaptive_ece", "brier", "nll"):
-            assert {("metrics", model, "calibration", measure, when) for when in ("before", "after")} <= set(sources)
+            assert {("details", model, "calibration", measure, when) for when in ("before", "after")} <= set(sources)
         costs = ("parameters", "trainable_parameters", "megabytes", "training_seconds", "peak_memory_mb")
-        assert {("comparison", "models", model, cost) for cost in (*costs, "photos_per_second")} <= set(sources)
+        assert {("costs", model, cost) for cost in (*costs, "photos_per_second")} <= set(sources)
         for path in (
             "requested_precision",
             "aurc",
@@ -57,11 +61,11 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
             "global.test.precision",
             "global.test.coverage",
         ):
-            assert ("metrics", model, "abstention", *path.split(".")) in sources
-        assert {("metrics", model, "novelty", each) for each in ("auroc", "fpr95")} <= set(sources)
+            assert ("details", model, "abstention", *path.split(".")) in sources
+        assert {("details", model, "novelty", each) for each in ("auroc", "fpr95")} <= set(sources)
         for rank in ("genus", "class", "kingdom"):
-            assert ("metrics", model, "ranks", "by_rank", rank, "weighted_f1") in sources
-            assert ("metrics", model, "ranks", "roll_up", "test", "answered_at", rank) in sources
+            assert ("details", model, "ranks", "by_rank", rank, "weighted_f1") in sources
+            assert ("details", model, "ranks", "roll_up", "test", "answered_at", rank) in sources
     assert {("data", "photos", "quarantined"), ("data", "imbalance"), ("data", "splits", "train")} <= set(sources)
 
 
@@ -70,15 +74,19 @@ def test_f1_of_each_class_equals_the_metrics_files(project: Project, page: Eleme
     models = [heading.text for heading in table.one("thead").all("th")[2:]]
     assert sorted(models) == sorted(project.rows)
     scores = {
-        name: json.loads((project.root / f"metrics/per_class/{name}.json").read_text())["test"] for name in models
+        name: json.loads((project.root / f"predictions/{name}/per_class.json").read_text())["test"]
+        for name in project.models
     }
+    test = predictions_of(project, "ensemble").part("test")
+    scores["ensemble"] = per_class(test.targets, test.predicted, project.labels)
     rows = table.one("tbody").all("tr")
     assert sorted(row.one("th").text for row in rows) == sorted(NAMES)
     for row in rows:
         label = row.one("th").text
         n, *f1 = row.all("data")
         assert int(n.attributes["value"]) == scores[models[0]][label]["n"]
-        assert [float(each.attributes["value"]) for each in f1] == [scores[name][label]["f1"] for name in models]
+        expected = [scores[name][label]["f1"] for name in models]
+        assert [float(each.attributes["value"]) for each in f1] == pytest.approx(expected, abs=1e-6)
 
 
 def test_every_data_element_shows_its_value(page: Element) -> None:
@@ -88,13 +96,13 @@ def test_every_data_element_shows_its_value(page: Element) -> None:
 
 
 def test_verdict_comes_first(project: Project, page: Element) -> None:
-    comparison = json.loads((project.root / "metrics/comparison.json").read_text())
+    comparison = json.loads((project.root / "metrics/details/comparison.json").read_text())
     assert page.one("h1").text == f"{comparison['verdict']}."
     assert [section.attributes["id"] for section in page.one("main").all("header")] == ["verdict"]
 
 
 def test_rows_are_ranked_and_the_ensemble_is_compared_with_the_best_model(project: Project, page: Element) -> None:
-    comparison = json.loads((project.root / "metrics/comparison.json").read_text())
+    comparison = json.loads((project.root / "metrics/details/comparison.json").read_text())
     rows = page.one("table", id="model-table").one("tbody").all("tr")
     assert [row.one("th").text for row in rows] == list(comparison["models"])
     assert sorted(comparison["models"]) == sorted(project.rows)
@@ -103,8 +111,8 @@ def test_rows_are_ranked_and_the_ensemble_is_compared_with_the_best_model(projec
     assert comparison["pairs"][pair]["sentence"] in page.one("p", id="ensemble-says").text
     pairs = page.one("table", id="pair-table").one("tbody").all("tr")
     assert [row.one("th").text.replace(" over ", " - ") for row in pairs] == list(comparison["pairs"])
-    for row, each in zip(rows, comparison["models"].values(), strict=True):
-        assert row.all("td")[-1].text == ("yes" if each["pareto"] else "no")
+    costs = pd.read_csv(project.root / "plots/costs.csv")
+    assert [row.all("td")[-1].text for row in rows] == ["yes" if pareto else "no" for pareto in costs["pareto"]]
 
 
 def test_without_a_taxonomy_there_are_no_ranks(many_classes: Project) -> None:
@@ -116,11 +124,11 @@ def test_without_a_taxonomy_there_are_no_ranks(many_classes: Project) -> None:
 def test_a_threshold_that_cannot_be_had_is_a_dash_and_a_sentence(tmp_path: Path) -> None:
     project = make_project(tmp_path, NAMES, each=4)
     for name in project.models:
-        file = tmp_path / f"predictions/{name}.parquet"
+        file = tmp_path / f"predictions/{name}/logits.parquet"
         scores = score(read_predictions(file), EvaluateParams(resamples=200, precision=0.99))
-        told = json.loads((tmp_path / f"metrics/{name}.json").read_text())
-        (tmp_path / f"metrics/{name}.json").write_text(json.dumps(told | scores.summary))
-        (tmp_path / f"metrics/per_class/{name}.json").write_text(json.dumps(scores.per_class))
+        details = tmp_path / f"metrics/details/{name}.json"
+        details.write_text(json.dumps(json.loads(details.read_text()) | scores.details))
+        (tmp_path / f"predictions/{name}/per_class.json").write_text(json.dumps(scores.per_class))
     page = read(project.write())
     rows = {row.one("th").text: row for row in page.one("table", id="abstention-table").one("tbody").all("tr")}
     assert [cell.text for cell in rows["oak"].all("td")[:4]] == ["0.99", "–", "–", "0.000"]
@@ -224,13 +232,59 @@ def test_provenance_names_commit_hashes_versions_and_machine(project: Project, p
         assert word in text
 
 
+def test_provenance_shows_the_params_of_the_comparison_and_of_each_bundle(tmp_path: Path) -> None:
+    project = make_project(tmp_path, NAMES, each=4)
+    (tmp_path / "params.yaml").write_text("evaluate: {resamples: 77}")  # no dependency of the report
+    page = read(project.write())
+    shown = yaml.safe_load(page.one("section", id="provenance").one("pre").text)
+    assert shown["evaluate"] == EVALUATE.model_dump(mode="json")
+    assert shown["models"] == {
+        "oak": {"rate": 0.125, "trainable": "all"}, "elm": {"rate": 0.0625, "trainable": "all"},
+    }  # fmt: skip
+
+
+def test_provenance_says_whether_code_params_or_data_differ_from_the_commit(tmp_path: Path) -> None:
+    project = make_project(tmp_path, NAMES, models=("oak",), each=4, git=True)
+    (tmp_path / "params.yaml").write_text("a: 1")
+    for command in (["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b.c", *COMMIT]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
+
+    def said() -> str:
+        (row,) = [
+            row for row in read(project.write()).one("section", id="provenance").all("dd") if "commit" in row.text
+        ]
+        return row.text.partition(", ")[2]
+
+    assert said() == "without uncommitted changes"
+    for written in ("data/manifest.csv", "data/.gitignore", "metrics/vit.json"):
+        (tmp_path / written).write_text("the pipeline writes this itself")
+    assert said() == "without uncommitted changes"
+    for changed in ("params.yaml", "photos/new.jpg", "florafauna/new.py"):
+        file = tmp_path / changed
+        before = file.read_bytes() if file.exists() else None
+        write_atomic(file, "a: 2")
+        assert said() == "with uncommitted changes"
+        file.unlink() if before is None else file.write_bytes(before)
+        assert said() == "without uncommitted changes"
+
+
+def test_what_dvc_knows_of_the_report_before_is_not_in_the_report(tmp_path: Path) -> None:
+    project = make_project(tmp_path, NAMES, models=("oak",), each=4)
+    before = project.write()
+    lock = tmp_path / "dvc.lock"
+    stages = yaml.safe_load(lock.read_text())
+    stages["stages"]["compare"] = {"cmd": "a", "outs": [{"path": "plots", "md5": "5a" * 16, "size": 1}]}
+    lock.write_text(yaml.safe_dump(stages))
+    assert project.write() == before
+
+
 def test_same_results_give_the_same_bytes(project: Project) -> None:
     before = project.page.read_bytes()
     project.write()
     assert project.page.read_bytes() == before
 
 
-def test_one_model_without_git_lock_and_params(tmp_path: Path) -> None:
+def test_one_model_without_git_and_lock(tmp_path: Path) -> None:
     project = make_project(tmp_path, NAMES, models=("oak",))
     (tmp_path / "dvc.lock").unlink()
     page = read(project.write())
@@ -238,13 +292,12 @@ def test_one_model_without_git_lock_and_params(tmp_path: Path) -> None:
     assert "not known" in page.one("section", id="provenance").text
     assert not page.all("table", id="pair-table")
     assert "ensemble" not in page.text
-    assert not (tmp_path / "metrics/ensemble.json").exists()
 
 
 def test_every_class_predicted_right(tmp_path: Path) -> None:
     project = make_project(tmp_path, NAMES, each=4)
     for name in project.models:
-        file = tmp_path / f"predictions/{name}.parquet"
+        file = tmp_path / f"predictions/{name}/logits.parquet"
         made = read_predictions(file)
         write_predictions(
             file, Predictions(name, made.labels, made.photos, 9 * np.eye(6, dtype=np.float32)[made.targets])
@@ -281,26 +334,29 @@ def test_many_classes_give_a_page_of_sane_size(many_classes: Project) -> None:
 
 def predictions_of(project: Project, name: str) -> Predictions:
     """Those of a model as they were saved; the ensemble's as their definition says."""
-    saved = [read_predictions(project.root / f"predictions/{each}.parquet") for each in project.models]
+    saved = [read_predictions(project.root / f"predictions/{each}/logits.parquet") for each in project.models]
     if name != "ensemble":
         return saved[project.models.index(name)]
     temperatures = [
-        _in_metrics(project.root, ("metrics", each, "calibration", "temperature")) for each in project.models
+        _in_metrics(project.root, ("details", each, "calibration", "temperature")) for each in project.models
     ]
     means = np.mean([softmax(each.logits, by) for each, by in zip(saved, temperatures, strict=True)], axis=0)
     return replace(saved[0], logits=np.log(means))
 
 
 def _in_metrics(root: Path, source: tuple[str, ...]) -> Any:
-    folder, *keys = source
+    """A figure by its source on the page; what is known of the ensemble is among the details of the comparison."""
+    kind, *keys = source
+    if kind == "costs":
+        return pd.read_csv(root / "plots/costs.csv", index_col="model").at[*keys]
     file = {
         "data": "metrics/data.json",
-        "comparison": "metrics/comparison.json",
-        "metrics": f"metrics/{keys[0]}.json",
+        "details": f"metrics/details/{'comparison' if keys[0] == 'ensemble' else keys[0]}.json",
         "timing": f"metrics/timing/{keys[0]}.json",
+        "prediction": f"predictions/{keys[0]}/timing.json",
     }
-    value = json.loads((root / file[folder]).read_text(encoding="utf-8"))
-    for key in keys if folder in ("data", "comparison") else keys[1:]:
+    value = json.loads((root / file[kind]).read_text(encoding="utf-8"))
+    for key in keys if kind == "data" or keys[0] == "ensemble" else keys[1:]:
         value = value[key]
     return value
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_scoring import LABELS, PARAMS, TAXA, made
+from scores.test_scoring import LABELS, PARAMS, TAXA, made
 
 from florafauna.evaluate.card import model_card
 from florafauna.evaluate.finish import claims, describe
@@ -75,7 +75,7 @@ def test_bundle_json_is_plain_json_and_keeps_what_training_wrote(info: dict[str,
     assert info["taxonomy"] == dict(zip(LABELS, TAXA, strict=True))
     scores = score(made(held_out=40), PARAMS)
     assert claims(scores, PARAMS).items() <= info.items()
-    assert info["scores"]["held_out"] == scores.summary["held_out"]
+    assert info["scores"]["held_out"] == scores.details["held_out"]
 
 
 def test_the_front_matter_is_that_of_the_hub(info: dict[str, Any]) -> None:

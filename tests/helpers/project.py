@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
+from helpers.forks import quick_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CODE = ["florafauna", "stages", "dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore", "data/corrections.csv"]
@@ -42,15 +43,15 @@ class Project:
 
     root: Path
 
-    def run(self, *command: str, check: bool = True) -> Run:
-        """Run a command in the project, with this environment's python first on the path."""
-        home = Path(sys.executable).parent
+    def run(self, *command: str, check: bool = True, columns: int = 500, quick: bool = True) -> Run:
+        """Run a command, in so wide a terminal, with this environment's python first on the path, or the quick one."""
+        first = [quick_python().name] if quick and sys.platform == "linux" else []
         environment = os.environ | {
-            "PATH": f"{home}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([*first, str(Path(sys.executable).parent), os.environ["PATH"]]),
             "DVC_SITE_CACHE_DIR": str(self.root.parent / "site-cache"),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
-            "COLUMNS": "500",
+            "COLUMNS": str(columns),
         }
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if check and done.returncode:
@@ -97,11 +98,11 @@ class Project:
 
 
 def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after its first `dvc repro`, committed. To be copied only."""
+    """A project after its first `dvc repro`, with Python as users start it, committed. To be copied only."""
 
     def make(root: Path) -> None:
         project = new_project(root)
-        project.repro()
+        project.run("dvc", "repro", quick=False)
         project.commit("first run")
 
     return _made_once(tmp_path_factory, "finished", make)

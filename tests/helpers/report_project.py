@@ -122,11 +122,11 @@ def _draw(folder: Path, labels: list[str], each: int, generator: np.random.Gener
 
 def _write_model(root: Path, predictions: Predictions, number: int) -> None:
     name = predictions.model
-    write_predictions(root / f"predictions/{name}.parquet", predictions)
+    write_predictions(root / f"predictions/{name}/logits.parquet", predictions)
     model = {"parameters": 10 ** (5 + number), "trainable_parameters": 6_930, "best_epoch": 2, "megabytes": 1.437}
     scores = score(predictions, EVALUATE)
-    write_json(root / f"metrics/{name}.json", scores.summary | {"model": model})
-    write_json(root / f"metrics/per_class/{name}.json", scores.per_class)
+    write_json(root / f"metrics/details/{name}.json", scores.details | {"model": model})
+    write_json(root / f"predictions/{name}/per_class.json", scores.per_class)
     history = pd.DataFrame({"epoch": [1, 2, 3], "step": [9, 18, 27], "lr": [1e-3, 5e-4, 1e-5]}).assign(
         train_loss=[2.0, 1.1, 0.9],
         val_loss=[1.9, 1.2, 1.3],
@@ -141,6 +141,7 @@ def _write_model(root: Path, predictions: Predictions, number: int) -> None:
             "architecture": {"name": f"timm_{name}", "img_size": 128},
             "weights": {"source": "file", "name": f"{name}.safetensors", "sha256": "ab" * 32, "licence": None},
             "best_epoch": 2,
+            "params": {"rate": 0.125 / (1 + number), "trainable": "all"},
             "versions": {"torch": "2.9.9", "timm": "1.0.99"},
             "sha256": f"{number}c" * 32,
         },
@@ -148,7 +149,7 @@ def _write_model(root: Path, predictions: Predictions, number: int) -> None:
     machine = {"device": "cpu", "hardware": f"<cpu {number}>, 2 threads"}
     spent = {"seconds": 12.25 * (1 + number), "photos_per_second": 310.1, "peak_memory_mb": 900, "precision": "fp32"}
     write_json(root / f"metrics/timing/{name}.json", spent | machine)
-    write_json(root / f"metrics/timing/{name}_prediction.json", {"photos_per_second": 400.5 + number} | machine)
+    write_json(root / f"predictions/{name}/timing.json", {"photos_per_second": 400.5 + number} | machine)
 
 
 def _write_data(root: Path, labels: list[str], each: int) -> None:
@@ -196,5 +197,7 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
     mixed = facts["suspects"]["near_duplicates_with_other_labels"]
     write_examples(root / "data/examples.parquet", open_source(root / "twins"), pd.DataFrame(copies), quarantine, mixed)
     out = {"path": "data/manifest.csv", "hash": "md5", "md5": MD5, "size": 43210}
-    lock = yaml.safe_dump({"schema": "2.0", "stages": {"split": {"cmd": "a", "outs": [out]}}})
+    lock = yaml.safe_dump(
+        {"schema": "2.0", "stages": {"split": {"cmd": "a", "deps": [{"path": "photos"}], "outs": [out]}}}
+    )
     write_atomic(root / "dvc.lock", lock)

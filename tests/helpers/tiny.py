@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from florafauna.evaluate.evaluate import evaluate
+from florafauna.evaluate import evaluate
 from florafauna.model.compute import Compute
 from florafauna.model.settings import Architecture, ModelParams, Weights
 from florafauna.model.weights import InitialWeights, load_initial_weights, make_initial_weights
@@ -118,9 +118,20 @@ class Place:
         return self.evaluated(self.trained(folder, model), folder, how)
 
     def evaluated(self, trained: Path, folder: Path, how: EvaluateParams = QUICK) -> Path:
-        """Evaluate a trained model; predictions.parquet, metrics.json and the bundle lie in `folder`."""
-        files = [folder / name for name in ("predictions.parquet", "metrics.json", "classes.json", "rate.json")]
-        evaluate("newts", trained, self.val, self.val, how, *files, folder / "bundle")
+        """Evaluate a trained model; predictions, metrics.json, details.json and the bundle lie in `folder`."""
+        evaluate.evaluate(
+            evaluate.Job(
+                "newts",
+                how,
+                trained=trained,
+                val=self.val,
+                test=self.val,
+                predictions=folder / "predictions",
+                metrics=folder / "metrics.json",
+                details=folder / "details.json",
+                bundle=folder / "bundle",
+            )
+        )
         return folder / "bundle"
 
     def photos(self, model: nn.Module, model_params: ModelParams) -> Photos:

@@ -103,7 +103,7 @@ def test_an_unknown_model_is_named(broken: Project) -> None:
 def test_models_scored_on_different_photos_are_not_compared(project: Project) -> None:
     from florafauna.scores.predictions import Predictions, read_predictions, write_predictions
 
-    path = project.root / "predictions/vit.parquet"
+    path = project.root / "predictions/vit/logits.parquet"
     all_of_them = read_predictions(path)
     fewer = Predictions("vit", all_of_them.labels, all_of_them.photos[1:], all_of_them.logits[1:])
     path.unlink()

@@ -1,10 +1,15 @@
 """A tiny trained model and 100 drawn photos for the tests of the command line."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.project import REPOSITORY
 from helpers.tiny import LABELS, SIDE, Place, draw_photos, params
 
 from florafauna.commands.cli import main
@@ -56,3 +61,19 @@ def run(bundle: Path) -> Run:
         return main(["predict", "--bundle", str(bundle), *map(str, arguments)])
 
     return predict
+
+
+def served(bundle: Path, root: Path, seconds: float = 60) -> Iterator[int]:
+    """The port of a `florafauna serve` that runs in `root` and gives each photo so many seconds to arrive."""
+    code = "import sys, florafauna.serve._app as app\napp.UPLOAD_SECONDS = float(sys.argv.pop(1))\n"
+    code += "from florafauna.commands.cli import main\nraise SystemExit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, str(seconds), "serve", "--bundle", str(bundle), "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert found
+        try:
+            yield int(found[1])
+        finally:
+            process.kill()

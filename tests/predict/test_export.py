@@ -186,8 +186,8 @@ def changed(exported: Path, alone: Path, what: str, folder: Path) -> Path:
     [
         ("swapped", "sha256 differs"),
         ("edited", "was changed"),
-        ("half", "no model that onnxruntime can run"),
-        ("foreign", "not written by `florafauna export`"),
+        ("half", "or not to its end"),
+        ("foreign", "was not written by `florafauna export`"),
         ("relabelled", "was changed"),
         ("absent", "cannot be read"),
     ],

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.drawn import CrashingSource
+from helpers.project import REPOSITORY
 from helpers.tiny import CPU, Place
 from PIL import Image
 from predict.conftest import PHOTOS, Run
@@ -31,6 +32,7 @@ from florafauna.predict.run import score_photos
 from florafauna.predict.with_torch import TorchScorer
 
 FEW = 6
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -78,7 +80,9 @@ def test_logits_are_those_of_evaluate(place: Place, bundle: Path, photos: Path, 
     spoil(tmp_path / "photos")
     inputs = find_inputs([str(tmp_path / "photos")])
     assert len(inputs.photos) == PHOTOS + 6
-    scored = list(score_photos(TorchScorer.of_bundle(load_bundle(bundle), CPU), inputs, workers=workers))
+    scorer = TorchScorer.of_bundle(load_bundle(bundle), CPU)
+    decoder = Decoder(inputs.sources, Sight.of_bundle(scorer.info, resize))
+    scored = list(score_photos(scorer, decoder, inputs.photos, workers))
     found = np.concatenate([batch.logits for batch in scored])
     assert np.array_equal(found, predict_logits(load_bundle(bundle), PixelStore(place.val), CPU))
     readable = [seen.pixels is not None for batch in scored for seen in batch.seen]
@@ -181,14 +185,14 @@ def test_killed_and_restarted_no_row_is_lost_or_doubled(
     out, last = tmp_path / "o.csv", sorted(path.name for path in photos.iterdir())[80]
     command = [sys.executable, str(Path(__file__).parent / "die.py"), last]
     command += ["predict", str(photos), "--bundle", str(bundle), "--out", str(out), "--workers", "1"]
-    ended = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    ended = subprocess.run(command, env=ENVIRONMENT, check=False)
     assert ended.returncode == -signal.SIGKILL
     part = tmp_path / "o.csv.part"
     assert not out.exists()
     assert part.exists()
     if torn:
         with part.open("ab") as file:
-            file.write(b'{"first": 64, "rows": [{"top": [0')
+            file.write(b"0123456789abcdef")
     assert run(photos, "--out", out) == 0
     assert "64 of them done before" in capfd.readouterr().err
     assert not part.exists()
@@ -198,13 +202,13 @@ def test_killed_and_restarted_no_row_is_lost_or_doubled(
 
 
 @pytest.mark.parametrize("changed", ["photos", "model", "top"])
-def test_a_part_of_something_else_is_not_gone_on_with(
+def test_a_part_of_something_else_is_not_resumed(
     run: Run, bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str
 ) -> None:
     out, last = tmp_path / "o.csv", sorted(path.name for path in photos.iterdir())[80]
     command = [sys.executable, str(Path(__file__).parent / "die.py"), last, "predict", str(photos), "--out", str(out)]
     command += ["--bundle", str(bundle), "--workers", "1"]
-    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    subprocess.run(command, env=ENVIRONMENT, check=False)
     given = [photos / "*-10[0-4]*.jpg"] if changed == "photos" else [photos]
     other = with_info(bundle, tmp_path / "other", calibration=calibrated(2.0)) if changed == "model" else bundle
     code = main(
@@ -220,7 +224,7 @@ def test_a_part_of_something_else_is_not_gone_on_with(
         ]
     )
     assert code == 0
-    assert "predicted anew" in capsys.readouterr().err
+    assert "of other photos, another model or other options: " in capsys.readouterr().err
     expected = len(list(photos.glob("*-10[0-4]*.jpg"))) if changed == "photos" else PHOTOS
     assert len(pd.read_csv(out)) == expected
 

@@ -10,12 +10,14 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from florafauna.base.errors import UserError
 from florafauna.scores.bootstrap import (
     SCORES,
-    bootstrap_scores,
+    Resampling,
+    Truth,
     group_codes,
     group_counts,
     per_class_intervals,
     resample_weights,
     resampled_scores,
+    score_intervals,
     scores_of,
 )
 
@@ -37,7 +39,7 @@ def draw(seed: int, photos: int, classes: int, right: float) -> tuple[np.ndarray
 @given(seed=st.integers(0, 10_000), photos=st.integers(1, 40), classes=st.integers(2, 6))
 def test_scores_of_counts_are_those_of_scikit_learn(seed: int, photos: int, classes: int) -> None:
     targets, predictions = draw(seed, photos, classes, 0.6)
-    counts = group_counts(targets, predictions, classes, np.zeros(photos, dtype=np.int64)).toarray()
+    counts = group_counts(Truth(targets, classes, np.zeros(photos)), predictions).toarray()
     assert scores_of(counts)[:, 0] == pytest.approx(by_sklearn(targets, predictions))
     if set(predictions) <= set(targets) and len(set(targets)) > 1:
         assert scores_of(counts)[3, 0] == pytest.approx(balanced_accuracy_score(targets, predictions))
@@ -49,8 +51,9 @@ def test_all_resamples_at_once_score_like_a_loop_over_resampled_photos(seed: int
     targets, predictions = draw(seed, 30, 4, 0.7)
     groups = np.random.default_rng(seed).choice(np.array(["ash", "bee", "cod", "doe", "elk"]), 30) if grouped else None
     codes = group_codes(groups, 30)
-    found = resampled_scores(targets, predictions, 4, groups, 20, seed)
-    weights = np.concatenate(list(resample_weights(groups, 30, 20, seed)))
+    truth, how = Truth(targets, 4, groups), Resampling(20, seed)
+    found = resampled_scores(truth, predictions, how)
+    weights = np.concatenate(list(resample_weights(truth, how)))
     assert weights.shape == (20, codes.max() + 1)
     assert (weights.sum(axis=1) == weights.shape[1]).all()
     for resample, drawn in enumerate(weights):
@@ -59,13 +62,14 @@ def test_all_resamples_at_once_score_like_a_loop_over_resampled_photos(seed: int
 
 
 def test_resamples_that_need_several_chunks_are_complete_and_differ() -> None:
-    chunks = list(resample_weights(None, 100_000, 5, 3))
+    chunks = list(resample_weights(Truth(np.zeros(100_000), 1), Resampling(5, 3)))
     assert [len(chunk) for chunk in chunks] == [2, 2, 1]
     assert not np.array_equal(chunks[0][0], chunks[1][0])
 
 
 def test_every_group_is_drawn_equally_often() -> None:
-    weights = np.concatenate(list(resample_weights(np.array([5, 5, 5, 7, 9, 9]), 6, 20_000, 0)))
+    truth = Truth(np.zeros(6), 1, np.array([5, 5, 5, 7, 9, 9]))
+    weights = np.concatenate(list(resample_weights(truth, Resampling(20_000, 0))))
     assert weights.mean(axis=0) == pytest.approx(1, abs=0.03)
     assert weights.var(axis=0) == pytest.approx(2 / 3, abs=0.03)  # of a multinomial: 3 · 1/3 · 2/3
 
@@ -83,14 +87,14 @@ def test_intervals_hold_the_score_within_0_and_1(
 ) -> None:
     targets, predictions = draw(seed, photos, classes, right)
     groups = np.arange(photos) // 3 if grouped else None
-    intervals = bootstrap_scores(targets, predictions, classes, groups, 100, seed)
+    intervals = score_intervals(Truth(targets, classes, groups), predictions, Resampling(100, seed))
     assert tuple(intervals) == SCORES
     for score, interval in zip(by_sklearn(targets, predictions), intervals.values(), strict=True):
         assert 0 <= interval.low <= score + 1e-12
         assert score - 1e-12 <= interval.high <= 1
         assert interval.low < interval.high
     f1s = f1_score(targets, predictions, labels=range(classes), average=None, zero_division=0)
-    for target, each in enumerate(per_class_intervals(targets, predictions, classes, groups)):
+    for target, each in enumerate(per_class_intervals(Truth(targets, classes, groups), predictions)):
         assert 0 <= each.f1.low <= f1s[target] + 1e-12
         assert f1s[target] - 1e-12 <= each.f1.high <= 1
         if (targets == target).any():
@@ -102,15 +106,15 @@ def test_intervals_hold_the_score_within_0_and_1(
 
 def test_a_recall_without_groups_has_the_interval_of_wilson() -> None:
     targets, predictions = np.array([0] * 20 + [1] * 20), np.array([0] * 17 + [1] * 23)
-    interval = per_class_intervals(targets, predictions, 2)[0].recall
+    interval = per_class_intervals(Truth(targets, 2), predictions)[0].recall
     wilson = binomtest(17, 20).proportion_ci(method="wilson")
     assert (interval.low, interval.high) == pytest.approx((wilson.low, wilson.high), abs=0.01)
 
 
 def test_all_right_is_not_certain_and_less_so_for_fewer_groups() -> None:
     targets = np.arange(60) % 3
-    photos = bootstrap_scores(targets, targets, 3, None, 200, 0)["weighted_f1"]
-    groups = bootstrap_scores(targets, targets, 3, np.arange(60) // 6, 200, 0)["weighted_f1"]
+    photos = score_intervals(Truth(targets, 3), targets, Resampling(200, 0))["weighted_f1"]
+    groups = score_intervals(Truth(targets, 3, np.arange(60) // 6), targets, Resampling(200, 0))["weighted_f1"]
     assert photos.high == groups.high == 1
     assert 0.5 < groups.low < photos.low < 0.97
 
@@ -118,9 +122,9 @@ def test_all_right_is_not_certain_and_less_so_for_fewer_groups() -> None:
 def test_photos_of_one_group_that_agree_widen_the_interval() -> None:
     targets, predictions = draw(1, 60, 3, 0.8)
     copies = [np.repeat(each, 5) for each in (targets, predictions, np.arange(60))]
-    alone = bootstrap_scores(copies[0], copies[1], 3, None, 1000, 0)["accuracy"]
-    grouped = bootstrap_scores(copies[0], copies[1], 3, copies[2], 1000, 0)["accuracy"]
-    once = bootstrap_scores(targets, predictions, 3, None, 1000, 0)["accuracy"]
+    alone = score_intervals(Truth(copies[0], 3), copies[1], Resampling(1000, 0))["accuracy"]
+    grouped = score_intervals(Truth(copies[0], 3, copies[2]), copies[1], Resampling(1000, 0))["accuracy"]
+    once = score_intervals(Truth(targets, 3), predictions, Resampling(1000, 0))["accuracy"]
     assert grouped.high - grouped.low > 1.8 * (alone.high - alone.low)
     assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=0.15)
 
@@ -128,15 +132,19 @@ def test_photos_of_one_group_that_agree_widen_the_interval() -> None:
 def test_the_same_seed_gives_the_same_intervals_and_group_names_do_not_matter() -> None:
     targets, predictions = draw(2, 80, 4, 0.8)
     numbers = np.arange(80) // 4
-    first = bootstrap_scores(targets, predictions, 4, numbers, 300, 5)
-    assert first == bootstrap_scores(targets, predictions, 4, numbers, 300, 5)
-    assert first == bootstrap_scores(targets, predictions, 4, np.array([f"walk {n:02d}" for n in numbers]), 300, 5)
-    assert first != bootstrap_scores(targets, predictions, 4, numbers, 300, 6)
+    first = score_intervals(Truth(targets, 4, numbers), predictions, Resampling(300, 5))
+    assert first == score_intervals(Truth(targets, 4, numbers), predictions, Resampling(300, 5))
+    assert first == score_intervals(
+        Truth(targets, 4, np.array([f"walk {n:02d}" for n in numbers])), predictions, Resampling(300, 5)
+    )
+    assert first != score_intervals(Truth(targets, 4, numbers), predictions, Resampling(300, 6))
 
 
 def test_a_higher_confidence_gives_a_wider_interval() -> None:
     targets, predictions = draw(3, 100, 4, 0.8)
-    low, high = (bootstrap_scores(targets, predictions, 4, None, 300, 0, c)["accuracy"] for c in (0.8, 0.99))
+    low, high = (
+        score_intervals(Truth(targets, 4), predictions, Resampling(300, 0, c))["accuracy"] for c in (0.8, 0.99)
+    )
     assert high.low < low.low < low.high < high.high
 
 
@@ -157,7 +165,7 @@ def test_intervals_cover_the_truth_as_often_as_they_state(grouped: bool) -> None
         # Most photos of a group share its luck, the others have their own.
         luck = np.where(rng.random(len(groups)) < 0.7, rng.random(len(sizes))[groups], rng.random(len(groups)))
         predictions = (luck[:, None] > steps[targets]).sum(axis=1).clip(0, 3)
-        intervals = bootstrap_scores(targets, predictions, 4, groups if grouped else None, 200, 0)
+        intervals = score_intervals(Truth(targets, 4, groups if grouped else None), predictions, Resampling(200, 0))
         held += [each.low <= score <= each.high for each, score in zip(intervals.values(), truth, strict=True)]
     coverage = dict(zip(SCORES, held / draws, strict=True))
     assert 0.93 <= coverage["accuracy"] <= 0.97
@@ -176,7 +184,7 @@ def test_intervals_of_classes_cover_the_truth() -> None:
     for _ in range(500):
         targets = rng.choice(3, 150, p=share)
         predictions = (rng.random((150, 1)) > confusion.cumsum(axis=1)[targets]).sum(axis=1).clip(0, 2)
-        found = per_class_intervals(targets, predictions, 3)
+        found = per_class_intervals(Truth(targets, 3), predictions)
         bounds = [[(s.low, s.high) for s in (each.precision, each.recall, each.f1)] for each in found]
         held += [
             [low <= t <= high for (low, high), t in zip(*row, strict=True)] for row in zip(bounds, truth, strict=True)
@@ -188,10 +196,10 @@ def test_intervals_of_classes_cover_the_truth() -> None:
 def test_bad_input_is_named() -> None:
     photos = np.zeros(3, dtype=int)
     with pytest.raises(UserError, match="2 groups for 3 photos"):
-        bootstrap_scores(photos, photos, 2, np.array([0, 1]), 100, 0)
+        score_intervals(Truth(photos, 2, np.array([0, 1])), photos, Resampling(100, 0))
     with pytest.raises(UserError, match="2 predictions for 3 photos"):
-        bootstrap_scores(photos, photos[:2], 2, None, 100, 0)
+        score_intervals(Truth(photos, 2), photos[:2], Resampling(100, 0))
     with pytest.raises(UserError, match="confidence must lie between 0 and 1"):
-        bootstrap_scores(photos, photos, 2, None, 100, 0, 95)
+        score_intervals(Truth(photos, 2), photos, Resampling(100, 0, 95))
     with pytest.raises(UserError, match="no photos to resample"):
-        bootstrap_scores(photos[:0], photos[:0], 2, None, 100, 0)
+        score_intervals(Truth(photos[:0], 2), photos[:0], Resampling(100, 0))

@@ -1,4 +1,4 @@
-"""Saved logits become scores: what metrics/M.json and metrics/per_class/M.json hold, and what it is made from."""
+"""Saved logits become scores: what metrics/M.json and the files of details hold, and what it is made from."""
 
 import json
 from dataclasses import replace
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,23 +59,33 @@ def leaves(value: Any) -> list[Any]:
     return [value]
 
 
-def test_the_summary_begins_with_test_weighted_f1_and_its_interval() -> None:
+def test_the_metrics_are_the_few_figures_that_one_compares() -> None:
+    scores = score(made(), PARAMS)
+    test, calibration = scores.details["test"], scores.details["calibration"]
+    expected = {
+        "test": {"weighted_f1": test["weighted_f1"], "macro_f1": test["macro_f1"]},
+        "low": test["weighted_f1_low"],
+        "high": test["weighted_f1_high"],
+        "val": {"weighted_f1": scores.details["val"]["weighted_f1"]},
+        "ece": calibration["ece"]["after"],
+    }
+    assert list(scores.metrics) == list(expected)
+    for found, figure in zip(leaves(scores.metrics), leaves(expected), strict=True):
+        assert found == round(figure, 4)
+
+
+def test_weighted_f1_is_scikit_learn_s_and_lies_within_its_interval() -> None:
     predictions = made()
-    summary = score(predictions, PARAMS).summary
-    assert next(iter(summary)) == "test"
-    assert list(summary["test"])[:3] == ["weighted_f1", "weighted_f1_low", "weighted_f1_high"]
-    test = predictions.part("test")
-    assert summary["test"]["weighted_f1"] == pytest.approx(
-        f1_score(test.targets, test.predicted, average="weighted"), abs=1e-6
-    )
-    assert summary["test"]["weighted_f1_low"] < summary["test"]["weighted_f1"] < summary["test"]["weighted_f1_high"]
-    assert (summary["test"]["n"], summary["test"]["groups"]) == (200, 100)
+    found, test = score(predictions, PARAMS).details["test"], predictions.part("test")
+    assert found["weighted_f1"] == pytest.approx(f1_score(test.targets, test.predicted, average="weighted"), abs=1e-6)
+    assert found["weighted_f1_low"] < found["weighted_f1"] < found["weighted_f1_high"]
+    assert (found["n"], found["groups"]) == (200, 100)
 
 
 def test_figures_by_class_lie_in_their_own_file_alone() -> None:
     predictions = made(held_out=40)
     scores = score(predictions, PARAMS)
-    assert not [label for label in LABELS if label in json.dumps(scores.summary)]
+    assert not [label for label in LABELS if label in json.dumps(scores.details)]
     for name, part in (
         ("test", predictions.part("test")),
         ("val", predictions.part("val")),
@@ -95,19 +107,19 @@ def test_nothing_is_chosen_on_test_photos() -> None:
     logits[(predictions.photos["split"] == "test").to_numpy()] = 0
     one, other = (score(each, PARAMS) for each in (predictions, replace(predictions, logits=logits)))
     for get in (
-        lambda each: each.summary["calibration"]["temperature"],
-        lambda each: each.summary["abstention"]["global"]["threshold"],
-        lambda each: each.summary["ranks"]["roll_up"]["threshold"],
+        lambda each: each.details["calibration"]["temperature"],
+        lambda each: each.details["abstention"]["global"]["threshold"],
+        lambda each: each.details["ranks"]["roll_up"]["threshold"],
         lambda each: [found["threshold"] for found in each.per_class["abstention"].values()],
     ):
         assert get(one) == get(other)
         assert get(one) is not None
-    assert one.summary["abstention"]["global"]["test"] != other.summary["abstention"]["global"]["test"]
+    assert one.details["abstention"]["global"]["test"] != other.details["abstention"]["global"]["test"]
 
 
 def test_overconfidence_is_scaled_away() -> None:
     predictions = made(skill=1.5)
-    found = score(predictions, PARAMS).summary["calibration"]
+    found = score(predictions, PARAMS).details["calibration"]
     assert found["temperature"] == pytest.approx(
         fit_temperature(predictions.part("val").logits, predictions.part("val").targets), abs=1e-6
     )
@@ -118,7 +130,7 @@ def test_overconfidence_is_scaled_away() -> None:
 
 def test_the_threshold_and_what_it_gives_are_those_of_calibrated_probabilities() -> None:
     predictions = made()
-    found = score(predictions, PARAMS).summary["abstention"]
+    found = score(predictions, PARAMS).details["abstention"]
     val, test = predictions.part("val"), predictions.part("test")
     temperature = fit_temperature(val.logits, val.targets)
     chosen = global_threshold(softmax(val.logits, temperature), val.targets, 0.9)
@@ -129,12 +141,12 @@ def test_the_threshold_and_what_it_gives_are_those_of_calibrated_probabilities()
     assert found["global"]["test"] == pytest.approx(
         {"precision": gives.precision, "coverage": gives.coverage, "accepted": gives.accepted, "n": 200}, abs=1e-6
     )
-    assert 0 < found["aurc"] < 1 - score(predictions, PARAMS).summary["test"]["accuracy"]
+    assert 0 < found["aurc"] < 1 - score(predictions, PARAMS).details["test"]["accuracy"]
 
 
 def test_thresholds_of_classes_add_up() -> None:
     scores = score(made(), PARAMS)
-    by_class, whole = scores.per_class["abstention"], scores.summary["abstention"]["per_class"]
+    by_class, whole = scores.per_class["abstention"], scores.details["abstention"]["per_class"]
     assert whole["classes"] == 4
     assert whole["with_threshold"] == sum(each["threshold"] is not None for each in by_class.values()) > 0
     assert whole["test"]["accepted"] == sum(each["test"]["accepted"] for each in by_class.values())
@@ -167,23 +179,23 @@ def test_the_calibration_handed_on_accepts_what_is_stated() -> None:
         {"precision": right, "coverage": accepted.mean(), "accepted": accepted.sum(), "n": 200}, abs=1e-6
     )
     assert accepted[test.predicted == 3].any()
-    assert thresholds["roll_up"] == pytest.approx(scores.summary["ranks"]["roll_up"]["threshold"], abs=1e-6)
+    assert thresholds["roll_up"] == pytest.approx(scores.details["ranks"]["roll_up"]["threshold"], abs=1e-6)
 
 
 def test_novelty_is_the_mean_of_its_classes() -> None:
     scores = score(made(), PARAMS)
     for measure in ("auroc", "fpr95"):
         mean = np.mean([each[measure] for each in scores.per_class["novelty"].values()])
-        assert scores.summary["novelty"][measure] == pytest.approx(mean, abs=1e-6)
-    assert scores.summary["novelty"]["auroc"] > 0.7
+        assert scores.details["novelty"][measure] == pytest.approx(mean, abs=1e-6)
+    assert scores.details["novelty"]["auroc"] > 0.7
 
 
 def test_scores_at_every_rank_that_tells_classes_apart() -> None:
     predictions = made()
-    found = score(predictions, PARAMS).summary["ranks"]
+    found = score(predictions, PARAMS).details["ranks"]
     assert list(found["by_rank"]) == ["genus", "family", "phylum", "kingdom"]
     test = predictions.part("test")
-    genus = scores_at(softmax(test.logits, score(predictions, PARAMS).summary["calibration"]["temperature"]),
+    genus = scores_at(softmax(test.logits, score(predictions, PARAMS).details["calibration"]["temperature"]),
                       test.targets, TAXA, "genus")  # fmt: skip
     assert genus is not None
     assert found["by_rank"]["genus"] == pytest.approx(
@@ -193,16 +205,16 @@ def test_scores_at_every_rank_that_tells_classes_apart() -> None:
     gives = found["roll_up"]["test"]
     assert list(gives["answered_at"]) == ["label", "genus", "family", "phylum", "kingdom"]
     assert sum(gives["answered_at"].values()) == gives["accepted"] <= gives["n"] == 200
-    whole = score(predictions, PARAMS).summary["abstention"]["global"]["test"]
+    whole = score(predictions, PARAMS).details["abstention"]["global"]["test"]
     assert gives["coverage"] > whole["coverage"]  # what a coarser answer is for
 
 
 def test_ranks_that_are_unknown_or_alike_are_left_out() -> None:
-    assert "ranks" not in score(replace(made(), ancestors=()), PARAMS).summary
+    assert "ranks" not in score(replace(made(), ancestors=()), PARAMS).details
     alike = tuple({"kingdom": "Animalia"} for _ in LABELS)
-    assert "ranks" not in score(replace(made(), ancestors=alike), PARAMS).summary
+    assert "ranks" not in score(replace(made(), ancestors=alike), PARAMS).details
     partly = (*alike[:3], {})
-    assert list(score(replace(made(), ancestors=partly), PARAMS).summary["ranks"]["by_rank"]) == ["kingdom"]
+    assert list(score(replace(made(), ancestors=partly), PARAMS).details["ranks"]["by_rank"]) == ["kingdom"]
 
 
 def test_two_classes_have_no_novelty() -> None:
@@ -211,17 +223,17 @@ def test_two_classes_have_no_novelty() -> None:
     two = Predictions(
         "vit", LABELS[:2], predictions.photos[chosen].reset_index(drop=True), predictions.logits[chosen, :2]
     )
-    assert "novelty" not in score(two, PARAMS).summary
+    assert "novelty" not in score(two, PARAMS).details
 
 
 @settings(max_examples=15)
 @given(st.integers(0, 1000), st.integers(1, 12), st.integers(1, 12), st.sampled_from([0.0, 1.0, 30.0]))
 def test_any_logits_give_files_of_plain_numbers(seed: int, val: int, test: int, skill: float) -> None:
     scores = score(made(seed, val, test, skill=skill), EvaluateParams(resamples=100))
-    for part in (scores.summary, scores.per_class):
+    for part in (scores.details, scores.per_class):
         assert json.loads(json.dumps(part, allow_nan=False)) == part
         assert {type(leaf) for leaf in leaves(part)} <= {int, float, str, type(None)}
-    assert str not in {type(leaf) for leaf in leaves(scores.summary)}
+    assert str not in {type(leaf) for leaf in leaves(scores.details)}
 
 
 @pytest.mark.parametrize(("counts", "split"), [((0, 9), "val"), ((9, 0), "test")])
@@ -237,3 +249,17 @@ def test_ancestors_come_back_from_the_file_and_older_files_have_none(tmp_path: P
     assert read_predictions(tmp_path / "a.parquet").part("test").ancestors == TAXA
     write_predictions(tmp_path / "b.parquet", replace(predictions, ancestors=()))
     assert read_predictions(tmp_path / "b.parquet").ancestors == ()
+
+
+def test_a_file_of_logits_has_no_offsets_that_could_overflow(tmp_path: Path) -> None:
+    """200,000 photos of 10,700 classes are more logits than 32 bits can number."""
+    predictions = replace(made(val=4, test=4), of_seeds=(np.zeros((8, len(LABELS)), np.float32),))
+    write_predictions(tmp_path / "a.parquet", predictions)
+    table = pq.read_table(tmp_path / "a.parquet")
+    for name in ("logits", "logits_seed_1"):
+        assert table.schema.field(name).type == pa.list_(pa.float32(), len(LABELS))
+        for chunk in table[name].chunks:  # an array of lists of any size would have one more buffer: the offsets
+            assert len(chunk.buffers()) == 3
+    again = read_predictions(tmp_path / "a.parquet")
+    assert np.array_equal(again.logits, predictions.logits)
+    assert np.array_equal(again.of_seeds[0], predictions.of_seeds[0])

@@ -34,7 +34,7 @@ def photos_of(place: Place, model_params: ModelParams, compute: Compute = CPU) -
 
 FAULTS = """
 import resource, sys, torch
-from florafauna.compute import reuse_freed_memory
+from florafauna.model.compute import reuse_freed_memory
 if sys.argv[1] == "reuse":
     reuse_freed_memory()
 for _ in range(20):  # what is freed fits only after some, because an aligned block is asked for with a margin

@@ -9,6 +9,7 @@ from helpers.tiny import Place, params
 from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.info import read_info
 from florafauna.compare._paired import compare_all
+from florafauna.scores.bootstrap import Truth
 from florafauna.scores.predictions import read_predictions
 
 
@@ -25,10 +26,10 @@ def test_further_seeds_are_the_runs_that_those_seeds_give_alone(place: Place, tm
 
 def test_the_spread_over_seeds_is_made_of_saved_logits(place: Place, tmp_path: Path) -> None:
     bundle = place.bundle(tmp_path, params(seeds=3, epochs=1, warmup_epochs=0))
-    test = read_predictions(tmp_path / "predictions.parquet").part("test")
+    test = read_predictions(tmp_path / "predictions/logits.parquet").part("test")
     assert len(test.of_seeds) == 2
     runs = [weighted_f1(test.targets, logits.argmax(axis=1)) for logits in (test.logits, *test.of_seeds)]
-    spread = json.loads((tmp_path / "metrics.json").read_text())["seeds"]
+    spread = json.loads((tmp_path / "details.json").read_text())["seeds"]
     assert read_info(bundle)["scores"]["seeds"] == spread
     assert not (bundle / "seeds").exists(), "one model is handed on"
     assert spread["n"] == 3
@@ -41,9 +42,11 @@ def test_a_lead_no_larger_than_the_luck_of_training_is_no_finding() -> None:
     targets = rng.integers(0, 3, 600)
     wrong = (targets + 1) % 3
     good, fair = np.where(rng.random(600) < 0.9, targets, wrong), np.where(rng.random(600) < 0.82, targets, wrong)
-    photos_alone = compare_all({"good": good, "fair": fair}, targets, 3)
+    photos_alone = compare_all({"good": good, "fair": fair}, Truth(targets, 3))
     assert photos_alone.best_is_better
-    lucky = compare_all({"good": good, "fair": fair}, targets, 3, seed_variance={"good": 0.05**2, "fair": 0.05**2})
+    lucky = compare_all(
+        {"good": good, "fair": fair}, Truth(targets, 3), seed_variance={"good": 0.05**2, "fair": 0.05**2}
+    )
     assert not lucky.best_is_better
     (before,), (after,) = photos_alone.pairs, lucky.pairs
     assert after.low < before.low < before.high < after.high

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from florafauna.compare._results import Result, Trained
+from florafauna.compare._results import Classifier, Model
 from florafauna.compare.report import _figures
 from florafauna.compare.report._figures import Line, Plot, x_axis, y_axis
-from florafauna.compare.report._scored import Scored
+from florafauna.compare.report._scored import Answers
 from florafauna.scores.abstention import risk_coverage
 from florafauna.scores.calibration import Bin, reliability, softmax
 
@@ -15,27 +15,27 @@ FIRST_PHOTOS, FIRST_SHARE = 10, 0.05  # a risk-coverage curve is drawn from here
 MOST_POINTS = 200  # of a curve: more cannot be seen at this size
 
 
-def cost_plots(results: Sequence[Result]) -> list[Plot]:
+def cost_plots(classifiers: Sequence[Classifier]) -> list[Plot]:
     """Weighted F1 against parameters, training time and photos per second, each with its Pareto front."""
     return [
-        _cost_plot(results, "Parameters", [float(each.cost.parameters) for each in results]),
-        _cost_plot(results, "Training time (s)", [each.cost.training_seconds for each in results]),
+        _cost_plot(classifiers, "Parameters", [float(each.cost.parameters) for each in classifiers]),
+        _cost_plot(classifiers, "Training time (s)", [each.cost.training_seconds for each in classifiers]),
         _cost_plot(
-            results,
+            classifiers,
             "Photos predicted per second",
-            [each.cost.photos_per_second for each in results],
+            [each.cost.photos_per_second for each in classifiers],
             more_is_better=True,
         ),
     ]
 
 
-def score_curves(results: "Sequence[Trained]") -> Plot:
+def score_curves(models: Sequence[Model]) -> Plot:
     """Validation weighted F1 after each epoch, all models; the epoch that was kept is marked."""
-    longest = max(int(each.history["epoch"].max()) for each in results)
-    scores = [float(score) for each in results for score in each.history["val_weighted_f1"]]
+    longest = max(int(each.history["epoch"].max()) for each in models)
+    scores = [float(score) for each in models for score in each.history["val_weighted_f1"]]
     x, y = _epochs(longest), y_axis("Validation weighted F1", *_figures.around(scores, 0.05, 0.0))
     lines = []
-    for number, each in enumerate(results):
+    for number, each in enumerate(models):
         points = list(zip(each.history["epoch"], each.history["val_weighted_f1"], strict=True))
         best = max(points, key=lambda point: point[1])
         mark = (x(best[0]), y(best[1]), 4.0, f"{each.name}: best in epoch {best[0]}, {best[1]:.3f}")
@@ -43,14 +43,14 @@ def score_curves(results: "Sequence[Trained]") -> Plot:
     best_of = "; ".join(
         f"{each.name} is best in epoch {int(each.history['epoch'].iloc[int(each.history['val_weighted_f1'].argmax())])}"
         f" of {int(each.history['epoch'].max())}"
-        for each in results
+        for each in models
     )
     return Plot("Validation score of all models", f"{best_of}.", x, y, lines, [])
 
 
-def loss_curves(result: Trained) -> Plot:
+def loss_curves(model: Model) -> Plot:
     """Training and validation loss of one model after each epoch."""
-    history = result.history
+    history = model.history
     series = [("train", "train_loss"), ("validation", "val_loss")]
     values = [float(value) for _, column in series for value in history[column]]
     x, y = _epochs(int(history["epoch"].max())), y_axis("Loss", *_figures.around(values, 0.05, 0.0))
@@ -60,16 +60,16 @@ def loss_curves(result: Trained) -> Plot:
     ]
     last = history.iloc[-1]
     summary = f"After {int(last['epoch'])} epochs: training loss {last['train_loss']:.3f}, validation loss "
-    return Plot(result.name, f"{summary}{last['val_loss']:.3f}.", x, y, lines, [])
+    return Plot(model.name, f"{summary}{last['val_loss']:.3f}.", x, y, lines, [])
 
 
-def bins_of(result: Result) -> list[Bin]:
+def bins_of(classifier: Classifier) -> list[Bin]:
     """Test photos by calibrated confidence."""
-    test = result.predictions.part("test")
-    return reliability(softmax(test.logits, result.temperature), test.targets)
+    test = classifier.predictions.part("test")
+    return reliability(softmax(test.logits, classifier.temperature), test.targets)
 
 
-def reliability_plot(result: Result, bins: Sequence[Bin]) -> Plot:
+def reliability_plot(classifier: Classifier, bins: Sequence[Bin]) -> Plot:
     """Accuracy against calibrated confidence; a point's area is its number of photos."""
     x, y = x_axis("Confidence", 0, 1), y_axis("Accuracy", 0, 1)
     largest = max(each.photos for each in bins)
@@ -83,14 +83,20 @@ def reliability_plot(result: Result, bins: Sequence[Bin]) -> Plot:
         for each in bins
     ]
     gaps = " ".join(_figures.path(x, y, [(b.confidence, b.confidence), (b.confidence, b.accuracy)]) for b in bins)
-    error = result.metrics["calibration"]["ece"]
+    error = classifier.details["calibration"]["ece"]
     summary = f"Calibration error {error['after']:.3f}, {error['before']:.3f} before temperature scaling."
     return Plot(
-        result.name, summary, x, y, [Line(0, "", gaps, [], quiet=True), Line(0, result.name, "", points)], [], True
+        classifier.name,
+        summary,
+        x,
+        y,
+        [Line(0, "", gaps, [], quiet=True), Line(0, classifier.name, "", points)],
+        [],
+        True,
     )
 
 
-def risk_plot(models: Sequence[Scored]) -> Plot:
+def risk_plot(models: Sequence[Answers]) -> Plot:
     """Share of errors among the most confident photos against their share; the summary names the area under each."""
     curves = {each.model: risk_coverage(each.confidence, each.correct) for each in models}
     first = min(max(FIRST_PHOTOS, round(FIRST_SHARE * len(models[0].targets))), len(models[0].targets) - 1)
@@ -108,9 +114,11 @@ def risk_plot(models: Sequence[Scored]) -> Plot:
     return Plot("Risk against coverage", f"Area under the curve: {areas}.", x, y, lines, [])
 
 
-def _cost_plot(results: Sequence[Result], title: str, values: list[float], more_is_better: bool = False) -> Plot:
+def _cost_plot(
+    classifiers: Sequence[Classifier], title: str, values: list[float], more_is_better: bool = False
+) -> Plot:
     values = [max(value, 1e-3) for value in values]  # a logarithm needs more than nothing
-    scores = [each.weighted_f1 for each in results]
+    scores = [each.weighted_f1 for each in classifiers]
     x = x_axis(title, *_figures.log_around(values), log=True)
     y = y_axis("Test weighted F1", *_figures.around(scores, 0.05, 0.0))
     front = _figures.pareto([-value if more_is_better else value for value in values], scores)
@@ -122,11 +130,11 @@ def _cost_plot(results: Sequence[Result], title: str, values: list[float], more_
             "",
             [(x(values[at]), y(scores[at]), 5.0, f"{each.name}: {values[at]:g}, weighted F1 {scores[at]:.3f}")],
         )
-        for at, each in enumerate(results)
+        for at, each in enumerate(classifiers)
     ]
     places = [(x(value), y(score)) for value, score in zip(values, scores, strict=True)]
-    labels = _figures.place_labels(places, [_figures.brief(each.name) for each in results])
-    names = ", ".join(results[at].name for at in front)
+    labels = _figures.place_labels(places, [_figures.brief(each.name) for each in classifiers])
+    names = ", ".join(classifiers[at].name for at in front)
     return Plot(f"Score against {title[0].lower()}{title[1:]}", f"Pareto front: {names}.", x, y, [line, *marks], labels)
 
 

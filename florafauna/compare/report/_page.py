@@ -13,15 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from florafauna.base.files import write_atomic
-from florafauna.commands.params import load_params
-from florafauna.compare._paired import Comparison
-from florafauna.compare._results import Result, Trained
+from florafauna.compare._results import Classifier, Findings
 from florafauna.compare.report import _curves, _data_facts, _figures, _mistakes, _thumbnails, _wrong_labels
 from florafauna.compare.report._provenance import provenance
-from florafauna.compare.report._scored import Scored, scored
+from florafauna.compare.report._scored import Answers, answers
 from florafauna.compare.report._thumbnails import Album
 from florafauna.pixels.store import PixelStore
-from florafauna.scores.settings import EvaluateParams
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_CLASSES = 2000  # rows of a table by class
@@ -39,62 +36,48 @@ class ClassRow:
     missed: int
 
 
-def write_report(
-    path: Path,
-    models: "Sequence[Trained]",
-    results: Sequence[Result],
-    comparison: Comparison,
-    facts: dict[str, Any],
-    root: Path,
-) -> None:
+def write_report(path: Path, findings: Findings, root: Path) -> None:
     """Write the report to `path`, one file that needs no network.
 
-    `models` are those that were trained, `results` are they and their ensemble, both best first; `facts` is what
-    metrics/comparison.json holds.
-
-    Below `root` lie the test photos' pixel store, metrics/data.json, data/quarantine.csv, models/M/bundle.json and,
-    where there are any, params.yaml, dvc.lock and the git repository. `UserError` names what is missing.
+    Below `root` lie the test photos' pixel store, metrics/data.json, data/quarantine.csv, data/examples.parquet and,
+    where there are any, dvc.lock and the git repository. `UserError` names what is missing.
     """
-    write_atomic(path, render(models, results, comparison, facts, root))
+    write_atomic(path, render(findings, root))
 
 
-def render(
-    models: "Sequence[Trained]",
-    results: Sequence[Result],
-    comparison: Comparison,
-    facts: dict[str, Any],
-    root: Path,
-) -> str:
+def render(findings: Findings, root: Path) -> str:
     """The page as text."""
-    suspects = _wrong_labels.suspected([scored(each.predictions, each.temperature) for each in models])
-    tests = [scored(each.predictions.part("test"), each.temperature) for each in results]
+    models, classifiers = findings.models, findings.classifiers
+    suspects = _wrong_labels.suspected([answers(each.predictions, each.temperature) for each in models])
+    tests = [answers(each.predictions.part("test"), each.temperature) for each in classifiers]
     album = Album(PixelStore(root / "data/processed/test"))
     for suspect in suspects[: _wrong_labels.MOST]:
         album.add(suspect.path)
     _mistakes.collect(tests, album)
     galleries = [_mistakes.mistakes(each, album) for each in tests]
-    bins = [_curves.bins_of(each) for each in results]
-    rows = class_rows(results, tests)
+    bins = [_curves.bins_of(each) for each in classifiers]
+    rows = class_rows(classifiers, tests)
     data = _data_facts.read_data_facts(root, MOST_CLASSES)
     return (
         _environment()
         .get_template("index.html.j2")
         .render(
             models=models,
-            results=results,
-            comparison=comparison,
-            costs=facts["models"],
-            seeds=any("seeds" in each.metrics for each in results),
-            ranked="ranks" in results[0].metrics,
-            forest=_forest(results),
-            confidence=_confidence(root),
-            cost_plots=_curves.cost_plots(results),
+            classifiers=classifiers,
+            comparison=findings.comparison,
+            costs=findings.costs,
+            seeds=any("seeds" in each.details for each in classifiers),
+            ranked="ranks" in classifiers[0].details,
+            forest=_forest(classifiers),
+            confidence=findings.params.confidence,
+            cost_plots=_curves.cost_plots(classifiers),
             rows=rows[:MOST_CLASSES],
             all_classes=len(rows),
             score_curves=_curves.score_curves(models),
             loss_curves=[_curves.loss_curves(each) for each in models],
             reliability=[
-                (each, found, _curves.reliability_plot(each, found)) for each, found in zip(results, bins, strict=True)
+                (each, found, _curves.reliability_plot(each, found))
+                for each, found in zip(classifiers, bins, strict=True)
             ],
             risks=_curves.risk_plot(tests),
             galleries=galleries,
@@ -102,7 +85,7 @@ def render(
             all_suspects=len(suspects),
             numbers={each.path: album.number(each.path) for each in suspects[: _wrong_labels.MOST]},
             data=data,
-            origin=provenance(root, models),
+            origin=provenance(findings, root),
             embedded={
                 "labels": tests[0].labels,
                 "photos": album.embedded(),
@@ -132,10 +115,10 @@ def render(
     )
 
 
-def class_rows(results: Sequence[Result], tests: list[Scored]) -> list[ClassRow]:
+def class_rows(classifiers: Sequence[Classifier], tests: list[Answers]) -> list[ClassRow]:
     """A row for every class, those first of which the models miss most photos."""
     missed = np.sum([_missed(each) for each in tests], axis=0)
-    by_class = [each.per_class["test"] for each in results]
+    by_class = [each.per_class["test"] for each in classifiers]
     rows = [
         ClassRow(label, by_class[0][label]["n"], [scores[label]["f1"] for scores in by_class], int(missed[number]))
         for number, label in enumerate(tests[0].labels)
@@ -143,26 +126,20 @@ def class_rows(results: Sequence[Result], tests: list[Scored]) -> list[ClassRow]
     return sorted(rows, key=lambda row: (-row.missed, sum(row.f1) if row.n else len(row.f1), row.label))
 
 
-def _missed(test: Scored) -> npt.NDArray[np.int64]:
+def _missed(test: Answers) -> npt.NDArray[np.int64]:
     return np.bincount(test.targets[~test.correct], minlength=len(test.labels))
 
 
-def _forest(results: Sequence[Result]) -> dict[str, Any]:
-    """Positions in percent of the plot's width: score and interval of each model, and ticks."""
-    bounds = [each.metrics["test"][key] for each in results for key in ("weighted_f1_low", "weighted_f1_high")]
+def _forest(classifiers: Sequence[Classifier]) -> dict[str, Any]:
+    """Positions in percent of the plot's width: score and interval of each classifier, and ticks."""
+    bounds = [each.details["test"][key] for each in classifiers for key in ("weighted_f1_low", "weighted_f1_high")]
     low, high = _figures.around(bounds, 0.1)
     axis = _figures.Axis("Weighted F1", max(0.0, low), min(1.0, high), 2, 98)
     rows = []
-    for each in results:
-        test = each.metrics["test"]
+    for each in classifiers:
+        test = each.details["test"]
         rows.append({name: axis(test[f"weighted_f1{name}"]) for name in ("", "_low", "_high")})
     return {"rows": rows, "ticks": axis.ticks}
-
-
-def _confidence(root: Path) -> float:
-    """Of the intervals, a share of 1."""
-    file = root / "params.yaml"
-    return (load_params(file).evaluate if file.is_file() else EvaluateParams()).confidence
 
 
 def _environment() -> Environment:

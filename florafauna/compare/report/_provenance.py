@@ -1,4 +1,4 @@
-"""What the figures were made from: commit, DVC's hashes, weights, params, versions, hardware and durations."""
+"""What the figures were made from: commit, DVC's hashes, params and versions."""
 
 import platform
 import subprocess
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from florafauna.base.errors import UserError
-from florafauna.base.files import read_json
-from florafauna.compare._results import Trained
+from florafauna.compare._results import Findings
 
 PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # those that scores depend on
+COMPARE = "compare"  # the stage that is writing the report: what dvc.lock says of it is of the run before
+INPUTS = ("florafauna", "stages", "dvc.yaml", "params.yaml")  # beside what dvc.lock names
 
 
 @dataclass(frozen=True)
@@ -28,60 +28,64 @@ class Tracked:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """One model's bundle, and what training and prediction took."""
-
-    name: str
-    bundle: dict[str, Any]
-    training: dict[str, Any]
-    prediction: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Provenance:
-    """`commit` and `params` are empty where they are not known; `versions` are those that scored."""
+    """`commit` is empty where it is not known; `changed` says that code, params or data differ from it.
+
+    `params` is YAML; `versions` are those that scored.
+    """
 
     commit: str
+    changed: bool
     tracked: list[Tracked]
     params: str
-    origins: list[Origin]
     versions: dict[str, str]
 
 
-def provenance(root: Path, models: "Sequence[Trained]") -> Provenance:
+def provenance(findings: Findings, root: Path) -> Provenance:
     """Gather it below `root`; what is absent (no git, no dvc.lock yet) is left out."""
-    params = root / "params.yaml"
-    origins = [Origin(each.name, _bundle(root, each.name), each.training, each.prediction) for each in models]
-    text = params.read_text(encoding="utf-8") if params.is_file() else ""
-    return Provenance(commit(root), _tracked(root / "dvc.lock"), text, origins, _versions())
+    read, tracked = _locked(root / "dvc.lock")
+    params = {
+        "evaluate": findings.params.model_dump(mode="json"),
+        "models": {each.name: each.bundle["params"] for each in findings.models},
+    }
+    text = yaml.safe_dump(params, sort_keys=False, allow_unicode=True, width=120)
+    changed = _changed(root, read, [each.path for each in tracked])
+    return Provenance(_commit(root), changed, tracked, text, _versions())
 
 
-def commit(root: Path) -> str:
+def _commit(root: Path) -> str:
     """The hash of the commit that is checked out; empty where `root` is in no repository or has no commit."""
-    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+    return _git(root, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+
+
+def _changed(root: Path, read: Sequence[str], written: Sequence[str]) -> bool:
+    """Whether what the pipeline reads differs from the commit, as far as it does not write it itself."""
+    others = [f":(exclude){path}" for path in (*written, "**/.gitignore")]
+    return bool(_git(root, "status", "--porcelain", "--", *INPUTS, *read, *others))
+
+
+def _git(root: Path, *words: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""
 
 
-def _tracked(lock: Path) -> list[Tracked]:
+def _locked(lock: Path) -> tuple[list[str], list[Tracked]]:
+    """What the stages before this one read, by path, and what they wrote."""
     if not lock.is_file():
-        return []
+        return [], []
     try:
         stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {})
-        return [
+        before = {stage: entry for stage, entry in stages.items() if stage != COMPARE}
+        read = sorted({dep["path"] for entry in before.values() for dep in entry.get("deps", [])})
+        return read, [
             Tracked(stage, out["path"], out.get("md5") or out.get("etag") or "", out.get("size"))
-            for stage, entry in stages.items()
+            for stage, entry in before.items()
             for out in entry.get("outs", [])
         ]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{lock} cannot be read ({error}); run `git checkout {lock.name}`.") from None
-
-
-def _bundle(root: Path, name: str) -> dict[str, Any]:
-    file = root / f"models/{name}/bundle.json"
-    return read_json(file, f"run `dvc pull {file.parent}` or `dvc repro`", f"run `dvc checkout {file.parent}`")
 
 
 def _versions() -> dict[str, str]:

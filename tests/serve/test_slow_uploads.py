@@ -1,0 +1,87 @@
+"""Who sends slowly, or too much, keeps nobody else waiting: a real server and sockets on this machine."""
+
+import http.client
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from predict.conftest import served
+
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+
+MANY = 12  # connections; more than photos are looked at at once
+SOON = 20.0  # seconds, far below the time that a slow photo is given
+SHORT = 3.0  # seconds that a photo is given where the limit itself is tested
+
+
+def sent(port: int, declared: int, begun: bytes) -> socket.socket:
+    """A connection that has sent the beginning of a photo."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    head = f"POST /photo?name=a.jpg HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {declared}\r\n\r\n"
+    connection.sendall(head.encode() + begun)
+    return connection
+
+
+def asked(port: int, photo: bytes) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON)
+    connection.request("POST", "/photo?name=a.jpg", photo)
+    return connection.getresponse().status
+
+
+@pytest.fixture
+def photo(photos: Path) -> bytes:
+    return sorted(photos.iterdir())[0].read_bytes()
+
+
+def test_slow_uploads_keep_nobody_waiting(bundle: Path, tmp_path: Path, photo: bytes) -> None:
+    for port in served(bundle, tmp_path, 600):
+        with ExitStack() as slow:
+            for _ in range(MANY):
+                slow.enter_context(sent(port, 1000, b"\xff"))
+            time.sleep(0.5)
+            start = time.monotonic()
+            assert [asked(port, photo) for _ in range(4)] == [200] * 4
+            assert time.monotonic() - start < SOON
+
+
+def test_an_upload_has_its_time_however_often_a_byte_comes(bundle: Path, tmp_path: Path, photo: bytes) -> None:
+    for port in served(bundle, tmp_path, SHORT):
+        with sent(port, 1000, b"\xff") as slow:
+            start, answer = time.monotonic(), b""
+            slow.settimeout(0.2)
+            while not answer and time.monotonic() - start < SOON:
+                try:
+                    slow.sendall(b"\xff")
+                    answer = slow.recv(1 << 16)
+                except TimeoutError:
+                    continue
+            assert b" 408 " in answer.splitlines()[0]
+            assert b"too_slow" in answer
+            assert time.monotonic() - start >= SHORT - 0.5
+        assert asked(port, photo) == 200
+
+
+def test_held_uploads_are_bounded_in_memory(bundle: Path, tmp_path: Path, photo: bytes) -> None:
+    """When unfinished photos fill what there is, more is refused; when they are gone, it is free again."""
+    piece, mebibyte = bytes(1 << 20), 1 << 20
+    for port in served(bundle, tmp_path, 600):
+        with ExitStack() as held:
+            for _ in range(4):
+                begun = held.enter_context(sent(port, 128 * mebibyte, b""))
+                for _ in range(127):
+                    begun.sendall(piece)
+            refused = held.enter_context(sent(port, 100 * mebibyte, b""))
+            answer = b""
+            try:
+                for _ in range(99):
+                    refused.sendall(piece)
+                answer = refused.recv(1 << 16)
+            except OSError:  # it has hung up
+                answer = answer or b" 503 "
+            assert b" 503 " in answer
+        end = time.monotonic() + SOON
+        while (status := asked(port, photo)) != 200 and time.monotonic() < end:
+            time.sleep(0.2)
+        assert status == 200
