@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from florafauna.audit.examine import Content
+from florafauna.photos.status import Status
 
 FILE_NAME = "audit.sqlite"
 LOCKED_SECONDS = 30.0  # how long another process may hold the file
@@ -34,25 +35,25 @@ CREATE TABLE version (text TEXT NOT NULL);
 CREATE TABLE content (sha256 TEXT PRIMARY KEY, {", ".join(_FACTS)}, checksum, used INTEGER NOT NULL)
 WITHOUT ROWID;
 CREATE TABLE seen (
-    origin TEXT, path TEXT, size INTEGER, modified INTEGER, sha256 TEXT, PRIMARY KEY (origin, path)
+    origin TEXT, path TEXT, {", ".join(f"{name} INTEGER" for name in Status._fields)}, sha256 TEXT,
+    PRIMARY KEY (origin, path)
 ) WITHOUT ROWID;
 CREATE TABLE pruned (origin TEXT PRIMARY KEY, day INTEGER NOT NULL);
 """
 
 
 class File(NamedTuple):  # a frozen dataclass takes four times as long to make
-    """A file as it was read: SHA-256 ("" where it could not be), bytes, times in ns since the epoch, its content."""
+    """A file as it was read: SHA-256 ("" where it could not be), status, time in ns since the epoch, its content."""
 
     path: str
     sha256: str
-    size: int
-    modified: int
+    status: Status
     read_at: int
     content: Content
 
 
 class AuditCache:
-    """Facts by content (`content`), and by name, size and time (`recall`). `folder` None remembers nothing after close.
+    """Facts by content (`content`), and by name and status (`recall`). `folder` None remembers nothing after close.
 
     `version` names what facts depend on besides the content; entries of another version are dropped. Where the file
     cannot be used one line on stderr says so, unless `quiet`.
@@ -86,19 +87,20 @@ class AuditCache:
         rows = self._run(f"SELECT {', '.join(_FACTS)}, checksum FROM content WHERE sha256 = ?", (sha256,))
         return _content(sha256, rows[0]) if rows else None
 
-    def recall(self, origin: str, status: dict[str, tuple[int, int]]) -> dict[str, File]:
-        """The facts of files whose size and time (`status`, by path) are those that were remembered."""
-        columns = ", ".join(f"content.{name}" for name in _FACTS)
+    def recall(self, origin: str, status: dict[str, Status]) -> dict[str, File]:
+        """The facts of files whose `status`, by path, is the one that was remembered."""
+        columns = ", ".join([*Status._fields, *(f"content.{name}" for name in _FACTS)])
         rows = self._run(
-            f"SELECT seen.path, size, modified, seen.sha256, {columns}, checksum FROM json_each(?) AS asked "
+            f"SELECT seen.path, seen.sha256, {columns}, checksum FROM json_each(?) AS asked "
             "CROSS JOIN seen ON origin = ? AND seen.path = asked.value CROSS JOIN content USING (sha256)",
             (json.dumps(list(status)), origin),
         )
         files = {}
-        for path, size, modified, sha256, *row in rows:
-            content = _content(sha256, row) if status.get(path) == (size, modified) else None
+        for path, sha256, *row in rows:
+            known = tuple(row[: len(Status._fields)])
+            content = _content(sha256, row[len(known) :]) if status.get(path) == known else None
             if content is not None:
-                files[path] = File(path, sha256, size, modified, 0, content)
+                files[path] = File(path, sha256, status[path], 0, content)
         return files
 
     def remember(self, origin: str, files: Sequence[File]) -> None:
@@ -109,11 +111,11 @@ class AuditCache:
             [(file.sha256, *_row(file), self._today) for file in files],
         )
         self._run_many(
-            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO seen VALUES (?, ?, {', '.join('?' * len(Status._fields))}, ?)",
             [
-                (origin, file.path, file.size, file.modified, file.sha256)
+                (origin, file.path, *file.status, file.sha256)
                 for file in files
-                if file.read_at - file.modified > RACY_NANOSECONDS
+                if file.read_at - file.status.modified > RACY_NANOSECONDS
             ],
         )
         self._pending += len(files)

@@ -1,7 +1,7 @@
 """Every file → its facts, on all cores, decoding only what no earlier audit has seen; a bad file becomes a reason.
 
-Facts are remembered by content outside DVC's outs. As in git and DVC, a file whose path, size and modification time
-are those of the last audit is taken to be unchanged; one changed within two seconds of being read is read again.
+Facts are remembered by content outside DVC's outs. As in git and DVC, a file whose path, size, times and inode are
+those of the last audit is taken to be unchanged; one changed within two seconds of being read is read again.
 """
 
 import os
@@ -35,6 +35,7 @@ from florafauna.photos.kinds import (
     refuse_size,
     unreadable,
 )
+from florafauna.photos.status import Status
 from florafauna.photos.workers import Workers, map_despite_crashes
 
 CACHE = Path(".florafauna/audit")  # where runs of this folder remember
@@ -67,8 +68,8 @@ class PhotoSource(Protocol):
     def read(self, path: str) -> bytes:
         """The content of a file; raises OSError."""
 
-    def stat(self, path: str) -> tuple[int, int]:
-        """Size in bytes and modification time in nanoseconds; raises OSError."""
+    def stat(self, path: str) -> Status:
+        """What tells that a file has changed; raises OSError."""
 
 
 @dataclass(frozen=True)
@@ -127,28 +128,28 @@ def _version() -> str:
 def _without_reading(
     source: PhotoSource, paths: Sequence[str], origin: str, memory: AuditCache
 ) -> Iterator[File | None]:
-    """The facts of each file that its name, size and time alone tell, or None."""
-    found: list[File | tuple[int, int]] = [_refused_or_status(source, path) for path in paths]
+    """The facts of each file that its name and status alone tell, or None."""
+    found: list[File | Status] = [_refused_or_status(source, path) for path in paths]
     asked = {path: what for path, what in zip(paths, found, strict=True) if not isinstance(what, File)}
     known = memory.recall(origin, asked)
     for path, what in zip(paths, found, strict=True):
         yield what if isinstance(what, File) else known.get(path)
 
 
-def _refused_or_status(source: PhotoSource, path: str) -> File | tuple[int, int]:
+def _refused_or_status(source: PhotoSource, path: str) -> File | Status:
     refused = refuse_name(path)
     if refused is not None:
         return _not_read(path, refused)
     try:
-        size, modified = source.stat(path)
+        status = source.stat(path)
     except Exception as error:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
         return _not_read(path, unreadable(error))
-    refused = refuse_size(size)
-    return (size, modified) if refused is None else _not_read(path, refused, size)
+    refused = refuse_size(status.size)
+    return status if refused is None else _not_read(path, refused, status.size)
 
 
 def _not_read(path: str, refused: Refusal, size: int = 0) -> File:
-    return File(path, "", size, 0, 0, Content(*refused))
+    return File(path, "", Status(size, 0, 0, 0), 0, Content(*refused))
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,12 @@ class ExamineChunk:
     def _file(self, path: str, memory: AuditCache) -> File:
         read_at = time.time_ns()
         try:
-            size, modified = self.source.stat(path)
+            status = self.source.stat(path)
             data = self.source.read(path)
         except Exception as error:  # as above
             return _not_read(path, unreadable(error))
         sha256 = sha256_bytes(data)
-        return File(path, sha256, size, modified, read_at, memory.content(sha256) or examine(data))
+        return File(path, sha256, status, read_at, memory.content(sha256) or examine(data))
 
 
 def _examine_all(
@@ -234,7 +235,7 @@ class _Rows:
             bool(sha256),
             bytes.fromhex(sha256),
             content.pixels,
-            file.size,
+            file.status.size,
             extension_matches(file.path, content.format),
             content.orientation,
             content.width,
@@ -267,5 +268,10 @@ def _mapped(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -
     if shape[0] == 0:
         return np.zeros(shape, dtype)
     usable = folder is not None and folder.is_dir() and os.access(folder, os.W_OK)
-    with tempfile.TemporaryFile(dir=folder if usable else None) as file:
-        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+    try:
+        with tempfile.TemporaryFile(dir=folder if usable else None) as file:
+            if hasattr(os, "posix_fallocate"):  # a page that a full disk has no room for would end the process (SIGBUS)
+                os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1] * dtype.itemsize)
+            return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+    except OSError:  # no room: then in memory
+        return np.zeros(shape, dtype)

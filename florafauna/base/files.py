@@ -1,15 +1,25 @@
 """Files on disk: written whole or not at all, and named by their content."""
 
 import hashlib
+import importlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from florafauna.base.errors import UserError
+
+SECONDS_TO_LOCK = 60.0  # a temporary file of this age that nobody holds is nobody's any more
+
+
+def _locking() -> ModuleType | None:
+    """The module `fcntl`, None on Windows."""
+    return importlib.import_module("fcntl") if os.name == "posix" else None
 
 
 @contextmanager
@@ -20,16 +30,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary, fcntl = Path(name), _locking()
     try:
+        if fcntl is not None:
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system drops it when this process ends
+        else:
+            os.close(descriptor)  # Windows does not rename an open file
         yield temporary
         flush(temporary)
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         temporary.replace(path)
         flush(path.parent)
     finally:
+        if fcntl is not None:
+            os.close(descriptor)
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files below `folder` of runs that were killed; those of runs under way are left alone."""
+    fcntl = _locking()
+    for file in folder.rglob(".*.tmp") if fcntl is not None else ():
+        with suppress(OSError), file.open("rb") as opened:
+            if time.time() - os.fstat(opened.fileno()).st_mtime > SECONDS_TO_LOCK:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
 
 
 def flush(path: Path) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from florafauna.base.errors import UserError
+from florafauna.photos.status import Status, status_of
 
 ARCHIVE = re.compile(r".+\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2|tar\.xz|txz)", re.IGNORECASE)
 DRIVE = re.compile(r"[A-Za-z]:")
@@ -133,9 +134,9 @@ class ZipSource(Archive[zipfile.ZipInfo]):
         except BROKEN_ARCHIVE as error:
             raise OSError(f"{path} in {self.root}: {error}") from error
 
-    def stat(self, path: str) -> tuple[int, int]:
+    def stat(self, path: str) -> Status:
         """See `Source`."""
-        return self._member(path).file_size, self.root.stat().st_mtime_ns
+        return status_of(self.root.stat(), self._member(path).file_size)
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
@@ -187,9 +188,9 @@ class TarSource(Archive[tarfile.TarInfo]):
             raise OSError(f"{path} in {self.root}: the archive ends within it")
         return data
 
-    def stat(self, path: str) -> tuple[int, int]:
+    def stat(self, path: str) -> Status:
         """See `Source`."""
-        return self._member(path).size, self.root.stat().st_mtime_ns
+        return status_of(self.root.stat(), self._member(path).size)
 
     @cached_property
     def _archive(self) -> tarfile.TarFile:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from florafauna.base.errors import UserError
 from florafauna.photos.archives import ARCHIVE, Refused, is_hidden, open_archive
+from florafauna.photos.status import Status, status_of
 
 
 class Source(Protocol):
@@ -25,8 +26,8 @@ class Source(Protocol):
     def read(self, path: str) -> bytes:
         """The bytes of a file; `OSError` where it cannot be read."""
 
-    def stat(self, path: str) -> tuple[int, int]:
-        """Size in bytes and time of change in nanoseconds (of the archive, for its members); `OSError` as `read`."""
+    def stat(self, path: str) -> Status:
+        """The status of a file; `OSError` as `read`."""
 
     def files(self) -> list[str]:
         """All files by path, sorted by code point. Bytes of a name that are not UTF-8 appear as surrogates."""
@@ -67,13 +68,12 @@ class FolderSource:
             raise OSError(errno.ENXIO, "no regular file", path)  # what opening a socket gives
         return file.read_bytes()
 
-    def stat(self, path: str) -> tuple[int, int]:
+    def stat(self, path: str) -> Status:
         """See `Source`."""
         archive, member = self._split(path)
         if archive is not None:
             return archive.stat(member)
-        status = os.stat(self._inside(path))  # noqa: PTH116 - a Path takes ten times as long to make
-        return status.st_size, status.st_mtime_ns
+        return status_of(os.stat(self._inside(path)))  # noqa: PTH116 - a Path takes ten times as long to make
 
     def files(self) -> list[str]:
         """See `Source`."""

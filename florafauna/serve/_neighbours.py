@@ -13,7 +13,7 @@ import torch
 
 from florafauna.base.code import code_hash
 from florafauna.base.errors import UserError
-from florafauna.base.files import fingerprint
+from florafauna.base.files import fingerprint, sweep
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.loading import EvalView, batches, normalise
 from florafauna.pixels.store import PixelStore
@@ -92,6 +92,7 @@ class Neighbours:
                 self.state = State("computing", done, len(store))
 
         try:
+            sweep(self._cache)
             sample = self._run(torch.zeros(1, 3, data.test_size, data.test_size, dtype=torch.uint8))
             self._features = remember(self._cache / fingerprint(key)[:32], len(store), [sample], computed)
             self.state = State("ready", len(store), len(store))

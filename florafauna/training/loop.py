@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from florafauna.base.errors import UserError
-from florafauna.base.files import sha256_file, write_json
+from florafauna.base.files import sha256_file, sweep, write_json
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.base.progress import track
 from florafauna.base.randomness import rng_key
@@ -105,6 +105,7 @@ def train(job: Job) -> None:
 
     The first seed's run is the model; those of further seeds, which show what is luck, go to seeds/1, 2, … below it.
     """
+    sweep(job.scratch)
     timings, folders = [], []
     for number in range(job.params.seeds):
         params = job.params.model_copy(update={"seed": job.params.seed + number, "seeds": 1})

@@ -20,6 +20,7 @@ from florafauna.audit.audit import Audit, audit
 from florafauna.audit.examine import examine
 from florafauna.base.files import sha256_bytes
 from florafauna.photos.sources import FolderSource
+from florafauna.photos.status import Status
 
 SMALL = [saved(scene(seed, 64, 48)) for seed in range(6)]
 PATHS = [f"{number}.jpg" for number in range(6)]
@@ -100,6 +101,29 @@ def test_a_file_changed_within_the_clock_of_the_file_system_is_seen(folder: Path
     assert before.table.loc[2, "sha256"] != after.table.loc[2, "sha256"]
 
 
+def test_a_file_replaced_by_another_of_its_size_and_time_is_seen(folder: Path) -> None:
+    before, _ = look(folder)
+    file, other = folder / "photos" / "2.jpg", folder / "other.jpg"
+    old = file.stat()
+    other.write_bytes(SMALL[2][:-2] + b"12")
+    os.utime(other, ns=(old.st_atime_ns, old.st_mtime_ns))
+    other.replace(file)
+    new = file.stat()
+    assert (new.st_size, new.st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    after, was_read = look(folder)
+    assert was_read == ["2.jpg"]
+    assert before.table.loc[2, "sha256"] != after.table.loc[2, "sha256"]
+
+
+def test_a_file_written_over_and_given_its_time_again_is_seen(folder: Path) -> None:
+    look(folder)
+    file = folder / "photos" / "2.jpg"
+    old = file.stat()
+    file.write_bytes(SMALL[2][:-2] + b"12")
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert look(folder)[1] == ["2.jpg"]
+
+
 def test_a_moved_file_is_known_by_its_content(folder: Path) -> None:
     first, _ = look(folder)
     (folder / "photos" / "0.jpg").rename(folder / "photos" / "moved.jpg")
@@ -116,7 +140,9 @@ def test_known_content_is_not_decoded_again(folder: Path) -> None:
         ((version,),) = connection.execute("SELECT text FROM version").fetchall()
     with AuditCache(folder / "cache", version) as cache:
         claimed = examine(SMALL[0])._replace(width=4711)
-        cache.remember("elsewhere", [File("x.jpg", sha256, len(SMALL[0]), LONG_AGO, time.time_ns(), claimed)])
+        cache.remember(
+            "elsewhere", [File("x.jpg", sha256, Status(len(SMALL[0]), LONG_AGO, 0, 0), time.time_ns(), claimed)]
+        )
     assert look(folder, ["a/copy.jpg"])[0].table.loc[0, "width"] == 4711
 
 
@@ -207,7 +233,7 @@ def test_where_no_cache_can_be_made_nothing_is_remembered_and_that_is_said_once(
 def test_a_cache_that_another_process_has_locked_is_left_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
+    file = File("a.jpg", "ab" * 32, Status(len(SMALL[0]), LONG_AGO, 0, 0), time.time_ns(), examine(SMALL[0]))
     with AuditCache(tmp_path, "1") as cache:
         cache.remember("here", [file])
     other = sqlite3.connect(tmp_path / FILE_NAME)
@@ -219,7 +245,7 @@ def test_a_cache_that_another_process_has_locked_is_left_to_it(
     (said,) = capsys.readouterr().err.splitlines()
     assert "cannot be used (database is locked)" in said
     with AuditCache(tmp_path, "1") as cache:
-        assert list(cache.recall("here", dict.fromkeys(("a.jpg", "b.jpg"), (file.size, file.modified)))) == ["a.jpg"]
+        assert list(cache.recall("here", dict.fromkeys(("a.jpg", "b.jpg"), file.status))) == ["a.jpg"]
 
 
 FULL = """
@@ -227,12 +253,13 @@ import resource, sys, time
 from pathlib import Path
 from florafauna.audit._cache import AuditCache, File
 from florafauna.audit.examine import Content
+from florafauna.photos.status import Status
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))  # as a disk that has no more room
 with AuditCache(Path(sys.argv[1]), "1") as cache:
     for number in range(3):
         digests = [f"{number:02x}" * 8 + f"{each:048x}" for each in range(500)]
-        cache.remember("here", [File(f"{each}.jpg", digest, 1, 0, time.time_ns(), Content()) for each, digest in
-                                enumerate(digests)])
+        status, now = Status(1, 0, 0, 0), time.time_ns()
+        cache.remember("here", [File(digest, digest, status, now, Content()) for digest in digests])
         cache.prune("here", [])
 print("went on")
 """
@@ -248,7 +275,10 @@ def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path: Path) -> None:
 def test_workers_read_while_much_is_written(tmp_path: Path) -> None:
     content = [examine(data) for data in SMALL]
     digests = [sha256_bytes(str(number).encode()) for number in range(4 * MOST_PENDING)]
-    files = [File(f"{n}.jpg", sha256, 1, LONG_AGO, LONG_AGO, content[n % 6]) for n, sha256 in enumerate(digests)]
+    files = [
+        File(f"{n}.jpg", sha256, Status(1, LONG_AGO, 0, 0), LONG_AGO, content[n % 6])
+        for n, sha256 in enumerate(digests)
+    ]
     with AuditCache(tmp_path, "1") as writer:
         writer.remember("here", files[:-MOST_PENDING])
         writer.remember("here", files[-MOST_PENDING:])  # more than SQLite holds by itself, and not yet committed
@@ -260,39 +290,39 @@ def test_workers_read_while_much_is_written(tmp_path: Path) -> None:
 
 
 def test_facts_of_another_version_are_forgotten(tmp_path: Path) -> None:
-    file = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
+    file = File("a.jpg", "ab" * 32, Status(len(SMALL[0]), LONG_AGO, 0, 0), time.time_ns(), examine(SMALL[0]))
     with AuditCache(tmp_path, "1") as cache:
         cache.remember("here", [file])
     with AuditCache(tmp_path, "1") as cache:
         assert cache.content(file.sha256) == file.content
     with AuditCache(tmp_path, "2") as cache:
         assert cache.content(file.sha256) is None
-        assert cache.recall("here", {"a.jpg": (file.size, file.modified)}) == {}
+        assert cache.recall("here", {"a.jpg": file.status}) == {}
 
 
 def test_content_not_met_for_long_is_forgotten(tmp_path: Path) -> None:
-    met = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
-    gone = File("b.jpg", "cd" * 32, len(SMALL[1]), LONG_AGO, time.time_ns(), examine(SMALL[1]))
+    met = File("a.jpg", "ab" * 32, Status(len(SMALL[0]), LONG_AGO, 0, 0), time.time_ns(), examine(SMALL[0]))
+    gone = File("b.jpg", "cd" * 32, Status(len(SMALL[1]), LONG_AGO, 0, 0), time.time_ns(), examine(SMALL[1]))
     with AuditCache(tmp_path, "1", today=1000) as cache:
         cache.remember("here", [met, gone])
     with AuditCache(tmp_path, "1", today=1000 + KEPT_DAYS) as cache:
         cache.prune("here", ["a.jpg"])
         assert cache.content(gone.sha256) == gone.content  # a branch switch brings it back
-        assert cache.recall("here", {"b.jpg": (gone.size, gone.modified)}) == {}
+        assert cache.recall("here", {"b.jpg": gone.status}) == {}
     with AuditCache(tmp_path, "1", today=1001 + KEPT_DAYS) as cache:
         cache.prune("here", ["a.jpg"])
         assert cache.content(gone.sha256) is None
-        assert cache.recall("here", {"a.jpg": (met.size, met.modified)})
+        assert cache.recall("here", {"a.jpg": met.status})
 
 
 def test_a_file_that_comes_back_the_same_day_is_still_known(tmp_path: Path) -> None:
     """A branch switch and back: the cache is tidied once a day."""
-    file = File("a.jpg", "ab" * 32, len(SMALL[0]), LONG_AGO, time.time_ns(), examine(SMALL[0]))
+    file = File("a.jpg", "ab" * 32, Status(len(SMALL[0]), LONG_AGO, 0, 0), time.time_ns(), examine(SMALL[0]))
     with AuditCache(tmp_path, "1", today=1000) as cache:
         cache.remember("here", [file])
         cache.prune("here", ["a.jpg"])
         cache.prune("here", [])
-        assert cache.recall("here", {"a.jpg": (file.size, file.modified)})
+        assert cache.recall("here", {"a.jpg": file.status})
     with AuditCache(tmp_path, "1", today=1001) as cache:
         cache.prune("here", [])
-        assert not cache.recall("here", {"a.jpg": (file.size, file.modified)})
+        assert not cache.recall("here", {"a.jpg": file.status})
