@@ -1,12 +1,15 @@
 """What ends a program early, and how the user is told: one sentence, on one line."""
 
 import errno
+import os
+import shutil
 import signal
 import sys
 import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 130  # the exit code of shells for a program that Ctrl-C ended
@@ -40,7 +43,7 @@ def one_sentence_on_error() -> Iterator[None]:
         if error.errno not in OF_THE_SYSTEM:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _end(f"{where}{OF_THE_SYSTEM[error.errno]}.", 1)
+        _end(f"{where}{OF_THE_SYSTEM[error.errno]}{_room_of(error)}.", 1)
 
 
 def plain_line(text: str) -> str:
@@ -50,6 +53,15 @@ def plain_line(text: str) -> str:
     """
     text = " ".join(text.split()).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(f"\\x{ord(char):02x}" if unicodedata.category(char) == "Cc" else char for char in text)
+
+
+def _room_of(error: OSError) -> str:
+    """How much room there is where the disk is full, as far as the error says where."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not error.filename:
+        return ""
+    folder = next(each for each in Path(os.fsdecode(error.filename)).absolute().parents if each.is_dir())
+    room = shutil.disk_usage(folder)
+    return f" ({room.free / 1e6:,.1f} of {room.total / 1e6:,.0f} MB are free in {folder})"
 
 
 def _end(sentence: str, code: int) -> None:

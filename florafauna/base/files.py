@@ -42,6 +42,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         temporary.replace(path)
         flush(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that finds the disk full does not say where
+        raise
     finally:
         if fcntl is not None:
             os.close(descriptor)

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
-from florafauna.base.errors import UserError
+from florafauna.base.errors import OF_THE_SYSTEM, UserError
 from florafauna.base.files import sha256_file, write_atomic
 from florafauna.model.network import backbone_state, create
 from florafauna.model.settings import Architecture, Weights
@@ -91,6 +91,7 @@ def _classes_in(file: Path, architecture: Architecture) -> int:
 def _hub_file(architecture: Architecture) -> Path:
     """The safetensors file of a full timm tag, from the hub or its local cache. Pickled files are never asked for."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     name = architecture.name
     tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
@@ -103,6 +104,9 @@ def _hub_file(architecture: Architecture) -> Path:
     try:
         return Path(hf_hub_download(repository, filename="model.safetensors"))
     except Exception as error:  # the hub's client raises a dozen unrelated classes for 'no network'
+        if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM:  # a full disk, say, which no network mends
+            error.filename = error.filename or HF_HUB_CACHE
+            raise
         raise UserError(
             f"the weights of {name} could not be fetched from the hub ({type(error).__name__}): connect, or download "
             f"model.safetensors of '{repository}' elsewhere and give it as weights: data/weights/{name}.safetensors."

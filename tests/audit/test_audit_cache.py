@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.drawn import LONG_AGO, CountingSource, saved, scene, write
+from helpers.small_disk import small_disk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -326,3 +327,23 @@ def test_a_file_that_comes_back_the_same_day_is_still_known(tmp_path: Path) -> N
     with AuditCache(tmp_path, "1", today=1001) as cache:
         cache.prune("here", [])
         assert not cache.recall("here", {"a.jpg": file.status})
+
+
+NO_ROOM = """
+import sys
+from pathlib import Path
+from florafauna.audit.audit import audit
+from florafauna.photos.sources import FolderSource
+found = audit(FolderSource(Path(".")), [f"{number}.jpg" for number in range(4000)], cache=Path(sys.argv[1]), workers=1)
+print(len(found.thumbnails), found.thumbnails.any())
+"""
+
+
+def test_facts_that_do_not_fit_the_disk_are_held_in_memory(tmp_path: Path) -> None:
+    """A mapped file without room would end the process with SIGBUS."""
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        (disk / "ballast").write_bytes(bytes(1 << 19))
+        command = [sys.executable, "-c", NO_ROOM, str(disk)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "4000 False\n"

@@ -14,6 +14,7 @@ import pytest
 
 from florafauna.base.errors import UserError
 from florafauna.labels.read import open_source, read_photos
+from florafauna.photos.status import status_of
 
 MakePhotos = Callable[..., Path]
 
