@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from florafauna.base.errors import UserError
@@ -17,7 +16,7 @@ from florafauna.base.errors import UserError
 SECONDS_TO_LOCK = 60.0  # a temporary file of this age that nobody holds is nobody's any more
 
 
-def _locking() -> ModuleType | None:
+def _locking() -> Any:
     """The module `fcntl`, None on Windows."""
     return importlib.import_module("fcntl") if os.name == "posix" else None
 
@@ -103,12 +102,16 @@ def read_json(
 def parse_json(text: str, path: Path | str, when_broken: str) -> dict[str, Any]:
     """The object in `text`, which is that of `path`."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); {when_broken}.") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} does not hold a JSON object; {when_broken}.")
     return value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -78,6 +78,10 @@ def _load(folder: Path, info: dict[str, Any], described: str) -> Bundle:
         raise UserError(
             f"{file} does not fit the architecture in {described}: {reason} Fetch {folder} again."
         ) from None
+    broken = [name for name, tensor in model.named_parameters() if not tensor.isfinite().all()]
+    broken += [name for name, tensor in model.named_buffers() if tensor.isnan().any()]
+    if broken:
+        raise UserError(f"{file} holds NaN or infinite numbers (in {broken[0]}); fetch {folder} again or train anew.")
     return Bundle(model.eval(), info)
 
 

@@ -33,7 +33,7 @@ class _Architecture(_Section):
 
 class _Data(_Section):
     mean: Triple
-    std: Triple
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
     interpolation: str
     crop_pct: Annotated[float, Field(gt=0, le=1)]
     train_size: Size

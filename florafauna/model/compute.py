@@ -131,9 +131,14 @@ def memory_advice(advice: Callable[[], str]) -> Iterator[None]:
     """Turn running out of memory (GPU or CPU) into a `UserError` that ends with `advice()`."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise UserError(f"out of memory ({str(error).partition('.')[0] or 'host'}); {advice()}") from None
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # how torch's CPU allocator says it
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
             raise
-        raise UserError(f"out of memory (host); {advice()}") from None
+        where = str(error).partition(".")[0] if isinstance(error, torch.OutOfMemoryError) else ""
+        raise UserError(f"out of memory ({where or 'host'}); {advice()}") from None
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory, of the GPU or the host, did not suffice."""
+    words = "can't allocate memory"  # of torch's allocator for CPUs
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or words in str(error)

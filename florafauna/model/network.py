@@ -1,6 +1,7 @@
 """timm models by name and creation arguments; timm never fetches a file by itself."""
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 from torch import nn
 
 from florafauna.base.errors import UserError
+from florafauna.model.compute import out_of_memory
 from florafauna.model.settings import Architecture
 
-OF_FILES = {"checkpoint_path", "cache_dir", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
+# With these timm would fetch or unpickle files, or let tensors that a file lacks stay random.
+LOADING = re.compile("pretrained.*|checkpoint.*|cache_dir|kwargs_filter|feature_cfg|features_only|.*strict")
 
 
 @dataclass(frozen=True)
@@ -27,47 +30,111 @@ class DataConfig:
     test_size: int
 
 
-def create(
+def create(architecture: Architecture, num_classes: int, overlay: dict[str, Any], drop_path: float = 0.0) -> nn.Module:
+    """Build a timm model with random weights; `UserError` where timm knows none such, whatever timm raises."""
+    _refuse_files(architecture)
+    try:
+        return _create(architecture, num_classes, overlay, drop_path)
+    except UserError:
+        raise
+    except Exception as error:  # each architecture refuses arguments in its own way
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"{architecture.name} does not take the given arguments ({_listed(architecture)}): {_reason(error)}."
+        ) from None
+
+
+def load(architecture: Architecture, num_classes: int, overlay: dict[str, Any], weights: Path) -> nn.Module:
+    """The same with the tensors of a safetensors file, which must hold exactly those of the model."""
+    _refuse_files(architecture)
+    # Equal numbers of classes make timm load strictly; custom_load is for .npz files, which this is not.
+    overlay = overlay | {"file": str(weights), "hf_hub_id": None, "url": "", "custom_load": False}
+    overlay = overlay | {"num_classes": num_classes, "label_offset": 0}
+    try:
+        return _create(architecture, num_classes, overlay, pretrained=True)
+    except UserError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise UserError(f"{weights} does not fit {architecture.name}: {_reason(error)}.") from None
+
+
+def _create(
     architecture: Architecture,
     num_classes: int,
     overlay: dict[str, Any],
     drop_path: float = 0.0,
-    weights: Path | None = None,
+    pretrained: bool = False,
 ) -> nn.Module:
-    """Build a timm model; `weights` is a safetensors file that must hold exactly its tensors."""
     arguments = architecture.arguments
-    _refuse_files(architecture)
     if drop_path:
         arguments["drop_path_rate"] = drop_path
-    if weights is not None:
-        # Equal numbers of classes make timm load strictly; custom_load is for .npz files, which this is not.
-        overlay = overlay | {"file": str(weights), "hf_hub_id": None, "url": "", "custom_load": False}
-        overlay = overlay | {"num_classes": num_classes, "label_offset": 0}
     try:
         return timm.create_model(
             architecture.name,
-            pretrained=weights is not None,
+            pretrained=pretrained,
             num_classes=num_classes,
             pretrained_cfg_overlay=overlay,
             **arguments,
         )
-    except TypeError as error:
-        raise UserError(f"{architecture.name} does not take the given arguments: {error}.") from None
     except RuntimeError as error:
         if "Unknown model" not in str(error) and "Invalid pretrained tag" not in str(error):
             raise
         bare = architecture.name.partition(".")[0]
         near = difflib.get_close_matches(bare, timm.list_models(), n=3) if bare not in timm.list_models() else []
-        tags = timm.list_pretrained(f"{bare}.*")
-        hint = f"did you mean {' or '.join(near)}?" if near else f"its tags are {', '.join(tags)}."
+        hint = f"did you mean {' or '.join(near)}?" if near else f"{known_tags(architecture.name)}."
         raise UserError(f"timm has no architecture '{architecture.name}'; {hint}") from None
+
+
+def try_out(model: nn.Module, size: int, name: str) -> None:
+    """Show the model a photo of noise, `size` pixels a side; `UserError` where it does not take it or answers NaN.
+
+    What timm accepts when a model is made may fail only here: one channel, a patch larger than the photo, another size.
+    """
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            answer = model(noise.to(next(model.parameters()).device))
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"{name} cannot be run on RGB photos of {size} × {size} pixels: {_reason(error)}; change its arguments, or "
+            "train_size and test_size."
+        ) from None
+    finally:
+        model.train(was_training)
+    if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or len(answer) != 1:
+        raise UserError(f"{name} does not answer with one row of numbers a photo; change its arguments.")
+    if not answer.isfinite().all():
+        raise UserError(f"{name} answers NaN or infinite numbers: its weights or arguments hold such; change them.")
+
+
+def known_tags(name: str) -> str:
+    """Half a sentence on what weights timm knows of the architecture with this name."""
+    tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    return f"its tags are {', '.join(tags)}" if tags else "timm has no weights of that architecture"
+
+
+def _reason(error: Exception) -> str:
+    """The gist of an error on one line: torch lists what does not fit behind a heading."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[-1].split())[:300].rstrip(".")
+
+
+def _listed(architecture: Architecture) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in architecture.arguments.items()) or "none"
 
 
 def _refuse_files(architecture: Architecture) -> None:
     """With these, timm would download configurations or unpickle weights, and bundles can come from anybody."""
-    if ":" in architecture.name:
+    if ":" in architecture.name or "/" in architecture.name:
         raise UserError(f"'{architecture.name}' is not one of timm's own names; choose one from timm.list_models().")
-    for name in OF_FILES & architecture.arguments.keys():
+    for name in filter(LOADING.fullmatch, architecture.arguments):
         raise UserError(f"'{name}' is not an argument of an architecture; give weights as `weights`.")
 
 

@@ -1,5 +1,6 @@
 """`models` and `training` of params.yaml: what a model is, what of it is trained, and how."""
 
+import math
 import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -27,8 +28,16 @@ from florafauna.base.settings import (
 # A guard against overfitting, not a schedule: below 5 epochs it stops a run before its rate has fallen.
 LEAST_PATIENCE_UNDER_COSINE = 5
 
+PositiveTriple = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
+
 FOLDERS = ("initial", "trained")  # of models/, beside the bundles
 IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 class Architecture(Strict):
@@ -37,6 +46,13 @@ class Architecture(Strict):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     name: str
+
+    @model_validator(mode="after")
+    def _finite(self) -> Self:
+        for name, value in self.arguments.items():
+            if not _is_finite(value):
+                raise ValueError(f"{name} must be finite, not {value}")
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -54,7 +70,7 @@ class Weights(Strict):
     file: str | None = None
     seed: int = 0
     mean: Triple | None = None
-    std: Triple | None = None
+    std: PositiveTriple | None = None
     interpolation: Interpolation | None = None
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
     licence: str | None = None

@@ -9,10 +9,11 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from timm.data import resolve_model_data_config
 
 from florafauna.base.errors import OF_THE_SYSTEM, UserError
 from florafauna.base.files import sha256_file, write_atomic
-from florafauna.model.network import backbone_state, create
+from florafauna.model.network import backbone_state, create, known_tags, load, try_out
 from florafauna.model.settings import Architecture, Weights
 
 HEADER = "florafauna"
@@ -43,11 +44,9 @@ def make_initial_weights(architecture: Architecture, weights: Weights, out: Path
         file = _hub_file(architecture) if weights.source == "hub" else Path(str(weights.file))
         _check_safetensors(file)
         origin |= {"name": architecture.name if weights.source == "hub" else file.name, "sha256": sha256_file(file)}
-        try:
-            model = create(architecture, _classes_in(file, architecture), overlay, weights=file)
-        except (RuntimeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(f"{file} does not fit {architecture.name}: {reason}.") from None
+        create(architecture, num_classes=0, overlay=overlay)  # what timm refuses whatever the file holds
+        model = load(architecture, _classes_in(file, architecture), overlay, file)
+    try_out(model, int(resolve_model_data_config(model)["input_size"][-1]), architecture.name)
     origin |= {"licence": weights.licence or _hub_licence(model, weights), "seen": weights.seen}
     initial = InitialWeights(backbone_state(model), architecture, origin, overlay)
     header = {"architecture": architecture.model_dump(), "origin": origin, "overlay": overlay}
@@ -94,10 +93,8 @@ def _hub_file(architecture: Architecture) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     name = architecture.name
-    tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
-    if name not in tags:
-        known = f"its tags are {', '.join(tags)}" if tags else "timm has no weights of that architecture"
-        raise UserError(f"weights: hub needs a full timm tag, which '{name}' is not; {known}.")
+    if name not in timm.list_pretrained(f"{name.partition('.')[0]}.*"):
+        raise UserError(f"weights: hub needs a full timm tag, which '{name}' is not; {known_tags(name)}.")
     repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
     if not repository:
         raise UserError(f"the weights of {name} are not on the hub as safetensors; choose another tag or give a file.")

@@ -25,6 +25,7 @@ from florafauna.base.randomness import rng_key
 from florafauna.base.version import own_version
 from florafauna.bundle.bundle import describe_data, load_trained, predict_logits, save_trained
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, peak_memory, reuse_freed_memory
+from florafauna.model.network import try_out
 from florafauna.model.settings import ModelParams
 from florafauna.model.weights import InitialWeights, load_initial_weights
 from florafauna.pixels.store import PixelStore
@@ -153,6 +154,8 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
     ):
         # --- data ---
         photos = Photos(train_store, val_store, params, data_config(model, params), compute)
+        for size in {photos.data.train_size, photos.data.test_size}:
+            try_out(model, size, params.architecture.name)
         weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
         feed, remark = choose_feed(photos, model, weights_sha256, features)
         _say(job, remark)

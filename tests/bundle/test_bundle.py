@@ -267,6 +267,8 @@ def test_a_bundle_json_that_was_edited_is_refused(copy: Path, edit: Callable[[In
         ({"name": "test_vit"}, "does not fit the architecture"),  # one for 160 pixels: its positions do not fit
         ({"name": "test_vit", "img_size": 32, "legs": 4}, "does not take the given arguments"),
         ({"name": "test_vit", "img_size": 32, "checkpoint_path": "x.pth"}, "'checkpoint_path' is not an argument"),
+        ({"name": "test_vit", "img_size": 32, "drop_rate": 2}, "does not take the given arguments"),
+        ({"name": "test_vit", "img_size": 32, "pretrained_strict": False}, "'pretrained_strict' is not an argument"),
         ({"name": "hf-hub:somebody/something"}, "'hf-hub:somebody/something' is not one of timm's own names"),
     ],
 )

@@ -287,3 +287,55 @@ def test_a_full_disk_is_not_taken_for_a_network_that_is_down(tmp_path: Path) -> 
 def test_the_hub_is_asked_for_full_tags_only(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"needs a full timm tag, which '{name}' is not"):
         make_initial_weights(Architecture(name=name), Weights(source="hub"), tmp_path / "initial.safetensors")
+
+
+# what timm refuses in its own ways
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("test_efficientnet", {"in_chans": 1}, "cannot be run on RGB photos"),
+        ("test_vit", {"drop_rate": 2}, "does not take the given arguments (drop_rate: 2)"),
+        ("test_vit", {"patch_size": 7}, ""),
+        ("test_vit", {"img_size": 0}, ""),
+        ("test_vit", {"img_size": "large"}, ""),
+        ("test_vit", {"num_classes": 3}, "does not take the given arguments"),
+        ("test_vit", {"pretrained_strict": False}, "'pretrained_strict' is not an argument of an architecture"),
+        ("test_vit", {"checkpoint_path": "x.pth"}, "'checkpoint_path' is not an argument of an architecture"),
+        ("test_vit", {"pretrained_filter_fn": "x"}, "'pretrained_filter_fn' is not an argument"),
+        ("test_convnext", {"features_only": True}, "'features_only' is not an argument"),
+        ("timm/x", {}, "'timm/x' is not one of timm's own names"),
+        ("test_vit.x", {}, "its tags are test_vit.r160_in1k"),
+        ("efficientnet_b8.x", {}, "timm has no weights of that architecture"),
+    ],
+)
+def test_what_timm_refuses_is_one_sentence(tmp_path: Path, name: str, arguments: dict[str, Any], words: str) -> None:
+    architecture = Architecture.model_validate({"name": name, **arguments})
+    with pytest.raises(UserError) as refused:
+        make_initial_weights(architecture, NONE, tmp_path / "initial.safetensors")
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith((".", "?"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [float("nan"), [0.1, float("inf")], {"a": float("nan")}])
+def test_arguments_that_are_no_numbers_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="drop_rate must be finite"):
+        Architecture.model_validate({"name": "test_vit", "drop_rate": value})
+
+
+def test_a_file_of_another_family_cannot_be_let_pass(workplace: Path) -> None:
+    save_file(seeded("test_convnext").state_dict(), workplace / "data/weights/w.safetensors")
+    with pytest.raises(UserError, match="'pretrained_strict' is not an argument of an architecture"):
+        from_file("test_vit", pretrained_strict=False)
+    assert not Path("initial.safetensors").exists()
+
+
+def test_a_file_of_nan_is_refused(workplace: Path) -> None:
+    state = dict(seeded("test_vit").state_dict())
+    state["blocks.3.mlp.fc1.weight"] = state["blocks.3.mlp.fc1.weight"] * float("nan")
+    save_file(state, workplace / "data/weights/w.safetensors")
+    with pytest.raises(UserError, match="test_vit answers NaN or infinite numbers"):
+        from_file("test_vit")
