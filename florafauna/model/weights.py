@@ -46,7 +46,9 @@ def make_initial_weights(architecture: Architecture, weights: Weights, out: Path
         origin |= {"name": architecture.name if weights.source == "hub" else file.name, "sha256": sha256_file(file)}
         create(architecture, num_classes=0, overlay=overlay)  # what timm refuses whatever the file holds
         model = load(architecture, _classes_in(file, architecture), overlay, file)
-    try_out(model, int(resolve_model_data_config(model)["input_size"][-1]), architecture.name)
+    size = architecture.arguments.get("img_size", resolve_model_data_config(model)["input_size"][-1])
+    if isinstance(size, int):
+        try_out(model, size, architecture.name)
     origin |= {"licence": weights.licence or _hub_licence(model, weights), "seen": weights.seen}
     initial = InitialWeights(backbone_state(model), architecture, origin, overlay)
     header = {"architecture": architecture.model_dump(), "origin": origin, "overlay": overlay}

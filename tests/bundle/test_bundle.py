@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny import ARCHITECTURES, CPU, LABELS, TRAIN, VAL, Place, params
+from safetensors.torch import load_file, save_file
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file
@@ -279,6 +280,29 @@ def test_an_architecture_that_is_unknown_or_does_not_fit_is_refused(
     assert load_bundle(copy).info["architecture"] == {"name": "test_vit", "img_size": 32}
     change(copy, lambda info: info.update(architecture=architecture))
     with pytest.raises(UserError, match=re.escape(words)):
+        load_bundle(copy)
+
+
+def test_a_deviation_of_zero_is_refused(copy: Path) -> None:
+    change(copy, lambda info: info["data"].update(std=[0.2, 0.0, 0.2]))
+    with pytest.raises(UserError, match=r"'data\.std\.1': input should be greater than 0"):
+        load_bundle(copy)
+
+
+def test_nan_in_bundle_json_is_refused(copy: Path) -> None:
+    file = copy / "bundle.json"
+    file.write_text(re.sub(r'"crop_pct": [0-9.]+', '"crop_pct": NaN', file.read_text()))
+    with pytest.raises(UserError, match=r"is not valid JSON .*NaN"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_though_they_are_sealed(copy: Path, broken: float) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    tensors["blocks.3.mlp.fc1.weight"][0, 0] = broken
+    save_file(tensors, copy / "model.safetensors")
+    change(copy, lambda info: info.update(sha256=sha256_file(copy / "model.safetensors")))
+    with pytest.raises(UserError, match=r"holds NaN or infinite numbers \(in blocks\.3\.mlp\.fc1\.weight\)"):
         load_bundle(copy)
 
 

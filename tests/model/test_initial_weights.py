@@ -339,3 +339,8 @@ def test_a_file_of_nan_is_refused(workplace: Path) -> None:
     save_file(state, workplace / "data/weights/w.safetensors")
     with pytest.raises(UserError, match="test_vit answers NaN or infinite numbers"):
         from_file("test_vit")
+
+
+def test_a_deviation_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        Weights(source="none", std=(0.2, 0.0, 0.2))
