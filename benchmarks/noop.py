@@ -19,11 +19,8 @@ ABOUT = """`dvc repro` on the embedded sample after a run of everything, and in 
 each of which copies a one-line file. All are git repositories with all of it committed; no stage runs.
 Second row: the chain whose stages declare as many files, of one line each, as the pipeline's do. It holds nothing of
 florafauna, so what is above 1 there is DVC's price for {lines} declared dependencies, outputs and params.
-Third row, what was tried: the pipeline with all of `florafauna/` as one dependency of each stage, {coarse} items. It is
-not done, since a change of the report would then train the models again.
 The last column is the time over that of the first chain: lower is better.
 A profile of the pipeline's no-op, as shares of all its function calls' time: {profile}."""
-CODE = "florafauna/"
 # What of DVC takes the time, by the end of a function's file and its name
 PROFILED = {
     "reading YAML": ("serialize/_yaml.py", "parse_yaml"),
@@ -38,25 +35,23 @@ PROFILED = {
 def run() -> Section:
     """All in turn, after one of each that is not counted."""
     with TemporaryDirectory() as name:
-        ours, empty, filled, coarse = (Path(name) / each for each in ("florafauna", "empty", "filled", "coarse"))
+        ours, empty, filled = (Path(name) / each for each in ("florafauna", "empty", "filled"))
         _sample(ours)
-        _make_coarse(ours, coarse)
         lines = declared(ours)
         chain(empty, [2] * len(lines))
         chain(filled, lines)
-        roots = (empty, ours, filled, coarse)
+        roots = (empty, ours, filled)
         for root in roots:
             repro(root)
         seconds = in_turn([partial(repro, root) for root in roots], RUNS)
-        items, profile = sum(declared(coarse)), _profile(ours)
+        profile = _profile(ours)
     names = (
         f"dvc repro, nothing changed, {len(lines)} stages",
         f"the chain with {sum(lines)} one-line files",
-        "dvc repro, all code one dependency",
     )
     rows = [_row(name, seconds[0], each) for name, each in zip(names, seconds[1:], strict=True)]
     columns = ("what", "chain of one file a stage", "this", "times as long")
-    about = ABOUT.format(stages=len(lines), lines=sum(lines), coarse=items, profile=profile)
+    about = ABOUT.format(stages=len(lines), lines=sum(lines), profile=profile)
     return Section("No-op", about, columns, rows)
 
 
@@ -108,17 +103,6 @@ def _sample(root: Path) -> None:
         shutil.copytree(REPOSITORY / folder, root / folder, dirs_exist_ok=True)
     shutil.copy(REPOSITORY / ".gitignore", root)
     command(root, "dvc", "repro")
-    _commit(root)
-
-
-def _make_coarse(ours: Path, root: Path) -> None:
-    """A copy of `ours` in which a stage depends on the whole folder of code instead of the modules that it uses."""
-    shutil.copytree(ours, root, symlinks=True)
-    tree = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
-    for stage in tree["stages"].values():
-        stage["deps"] = [CODE.rstrip("/"), *(dep for dep in stage["deps"] if not dep.startswith(CODE))]
-    (root / "dvc.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
-    command(root, "dvc", "commit", "-f", "-q")
     _commit(root)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 # What each list of suspects in metrics/data.json is, as a heading
 TITLES = {
     "seen_once": "labels of a single photo",
+    "look_like_none": "labels that look like none",
     "spelling": "labels that differ by spelling alone",
     "near_duplicates_with_other_labels": "near-duplicates with several labels",
     "extension_is_not_the_format": "extensions that are not the format",

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -57,9 +58,9 @@ def check(
     try:
         dataset = split_photos(examined, split, kept)
     except UserError:
-        _show(console, data, examined.facts(), examined.quarantine, [*notes, *examined.notes])
+        _show(console, data, examined.facts(), examined.quarantine, [*examined.notes, *notes])
         raise
-    _show(console, data, dataset.facts, dataset.quarantine, [*notes, *dataset.notes])
+    _show(console, data, dataset.facts, dataset.quarantine, [*dataset.notes, *notes])
 
 
 def _is_the_projects(path: Path, params: Path) -> bool:
@@ -105,9 +106,13 @@ def _show(
 ) -> None:
     lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     lines.add_column(no_wrap=True)
-    lines.add_column(no_wrap=True, overflow="ellipsis")
+    room = console.width - len("duplicates  ")
+    lines.add_column(no_wrap=True, overflow="ellipsis", max_width=room)
     for name, text in _lines(data, facts, notes):
-        lines.add_row(name, _plain(text))
+        # the evidence for the labels is shown whole, the rest as far as it fits
+        parts = wrap(text, room) if name == "labels" else [text]
+        for number, part in enumerate(parts):
+            lines.add_row("" if number else name, _plain(part))
     console.print(lines, highlight=False, markup=False)
     if len(quarantine):
         console.print(_quarantine(quarantine), markup=False, highlight=False)
@@ -119,6 +124,8 @@ def _lines(data: DataParams, facts: dict[str, Any], notes: list[str]) -> list[tu
     photos, clusters, groups = facts["photos"], facts["duplicates"], facts["groups"]
     counts = f"{photos['input']} in {data.root}, {photos['used']} usable, {photos['quarantined']} quarantined"
     lines = [("photos", f"{counts} (format: {facts['format']})")]
+    evidence, *notes = notes
+    lines.append(("labels", evidence.removeprefix("labels ")))
     lines.append(("classes", f"{facts['classes']}{_imbalance(facts)}"))
     by = f" by {', '.join(data.groups)} and by likeness" if data.groups else " by likeness (data.groups is empty)"
     lines.append(("groups", f"{groups['named']} of {groups['photos']} photos{by}"))

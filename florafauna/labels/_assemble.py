@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from florafauna.base.errors import UserError
-from florafauna.base.split_names import SPLITS
+from florafauna.base.split_names import SPLIT_OF, split_of
 from florafauna.labels._moments import to_iso
 from florafauna.labels._paths import below_root, cannot_be_there
+from florafauna.labels.formats._folders import splits_of_photos
 from florafauna.labels.found import Found
 from florafauna.labels.labels import Labels
 from florafauna.labels.tabular import among
@@ -20,7 +21,6 @@ from florafauna.photos.kinds import printable
 
 STANDARD = ("location", "observer", "occurrence", "sequence", "individual", "datetime", "latitude", "longitude",
             "split", *RANKS, "licence", "weak")  # fmt: skip
-SPLIT_NAMES = {**{name: name for name in SPLITS}, "validation": "val", "holdout": "test", "": ""}
 
 # Labels given to a whole event, and by a machine: they count only where a photo has no other.
 WEAK = ("event", "machine")
@@ -35,7 +35,7 @@ class Photos:
 
     `table`: path, label and what else the source knows, one row a photo, sorted by path, all text, "" for missing.
     `omitted`: path, label, reason, detail of every other file or listed photo, one row each, sorted by path.
-    `notes` are sentences about what was assumed or left empty.
+    `notes` are sentences about what was assumed or left empty; the first says what gave the labels and the split.
     """
 
     table: pd.DataFrame
@@ -56,8 +56,8 @@ def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, r
         raise UserError(f"data.root: {root} holds no photos.")
     rows = labels.rows.reset_index(drop=True)
     rows = rows.assign(**{column: "" for column in ("_reason", "_detail") if column not in rows.columns})
-    rows = _at_rank(rows, labels.ranked, rank, origin)
-    paths, path_notes = below_root(rows["path"], found.files, origin, root)
+    homes = rows.pop("_home") if "_home" in rows.columns else None
+    paths, path_notes = below_root(rows["path"], homes, found, origin, root)
     rows, gone = _take_out(rows.assign(path=paths), *cannot_be_there(paths, found))
     if rows.empty and not gone.empty:
         raise UserError(
@@ -65,11 +65,14 @@ def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, r
             f"'{gone['path'].iloc[0]}', the root '{printable(min(found.files))}'; "
             "set data.root to the folder that the listed paths start from."
         )
+    there = len(rows)
+    rows = _at_rank(rows, labels.ranked, rank, origin)
     rows, omitted = _one_row_a_photo(rows)
+    rows, split_origin = _with_split(rows, labels)
     rows, value_notes = _standard_values(rows, origin)
     table = _ordered(rows)
     omitted = _with_the_rest(table, pd.concat([gone, omitted], ignore_index=True), found, origin)
-    notes = (*labels.notes, *path_notes, *value_notes)
+    notes = (_evidence(labels, there, split_origin), *labels.notes, *path_notes, *value_notes, *_unmatched(omitted))
     if table.empty:
         counts = omitted["reason"].value_counts().sort_index()
         facts = [", ".join(f"{count} {reason}" for reason, count in counts.items()), *notes]
@@ -86,7 +89,8 @@ def _at_rank(rows: pd.DataFrame, ranked: bool, rank: str, origin: Path) -> pd.Da
         known = [column for column in RANKS if column in rows.columns and (rows[column] != "").any()]
         raise UserError(
             f"data.label: {origin} has no '{rank}' for its photos; "
-            + (f"the ranks that it has are {', '.join(known)}." if known else "it has no ranks, leave the default.")
+            + (f"the ranks that it has are {', '.join(known)}" if known else "it has no ranks, leave the default")
+            + ("; data.label: label takes the labels as they are." if (rows["label"] != "").any() else ".")
         )
     lacking = (rows[rank] == "") & ~marked
     only = (", only " + rows["label"]).where(rows["label"] != "", "")
@@ -144,28 +148,57 @@ def _merge(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows[~repeated], merged.fillna("").astype(str).reset_index()[list(rows.columns)]])
 
 
+def _with_split(rows: pd.DataFrame, labels: Labels) -> tuple[pd.DataFrame, str]:
+    """The rows with a split where something gives one, and what: a column, the label files, the photos' folders."""
+    if "split" in rows.columns:
+        return rows, labels.split_origin or "the column split"
+    splits, origin = splits_of_photos(list(rows["path"]))
+    return (rows.assign(split=splits), origin) if splits else (rows, "")
+
+
 def _standard_values(rows: pd.DataFrame, origin: Path) -> tuple[pd.DataFrame, list[str]]:
     """Splits as train, val and test, times as ISO 8601."""
     notes = []
     if "split" in rows.columns:
-        names = rows["split"].str.lower().str.strip()
-        unknown = rows.loc[~names.isin(SPLIT_NAMES), "split"]
+        splits = {name: split_of(name) for name in rows["split"].unique()}
+        unknown = rows.loc[rows["split"].map(lambda name: name.strip() != "" and not splits[name]), "split"]
         if not unknown.empty:
             raise UserError(
                 f"{origin}: the split '{unknown.iloc[0]}' of {rows.loc[unknown.index[0], 'path']} is not one of "
-                "train, val, validation, test and holdout."
+                f"{', '.join(SPLIT_OF)}."
             )
-        rows = rows.assign(split=names.map(SPLIT_NAMES))
+        rows = rows.assign(split=rows["split"].map(splits))
     if "datetime" in rows.columns:
         moments, understood = to_iso(rows["datetime"])
         if not understood.all():
             values = rows.loc[~understood, "datetime"]
             notes.append(
-                f"{len(values)} times of {origin} are not ISO 8601, for example '{values.iloc[0]}'; "
+                f"{len(values)} times of {origin} are not understood, for example '{values.iloc[0]}'; "
                 "they were left empty"
             )
         rows = rows.assign(datetime=moments)
     return rows, notes
+
+
+def _evidence(labels: Labels, there: int, split_origin: str) -> str:
+    """What gave the labels and the split, in one line."""
+    listed = labels.listed if labels.listed is not None else len(labels.rows)
+    facts = [f"labels from {labels.origin}"]
+    facts += [f"{there} of {listed} rows found"] if listed else []
+    facts += [f"split from {split_origin}"] if split_origin else []
+    return "; ".join(facts)
+
+
+def _unmatched(omitted: pd.DataFrame) -> list[str]:
+    """A sentence where rows lack photos and photos rows: perhaps they are the same under other names."""
+    first = {reason: omitted.loc[omitted["reason"] == reason, "path"] for reason in ("missing_file", "unlisted")}
+    missing, unlisted = first["missing_file"], first["unlisted"]
+    if missing.empty or unlisted.empty:
+        return []
+    return [
+        f"{len(missing)} listed photos are not there ('{missing.iloc[0]}') and {len(unlisted)} that are there are not "
+        f"listed ('{unlisted.iloc[0]}'); if they are the same, correct the paths"
+    ]
 
 
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:

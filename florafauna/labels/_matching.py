@@ -42,15 +42,17 @@ def _rules(
     rows: pd.DataFrame, files: pd.DataFrame, urls: Sequence[str], ids: Sequence[str]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each way to match, with the pairs of row and path that it gives."""
+    if files.empty:
+        return
     bare = _without_extension(files["path"])
-    deepest = min(DEEPEST, 1 + bare.str.count("/").max()) if len(bare) else 0
+    deepest = min(DEEPEST, 1 + bare.str.count("/").max())
     for column in urls:
         ends = _without_extension(rows[column].str.replace(r"^[a-z0-9+]+://[^/]+/|[?#].*$", "", regex=True))
         for depth in range(deepest, 0, -1):
             yield f"the end of {column}", _pairs_by_end(ends, bare, files["path"], depth)
     name = bare.str.rpartition("/")[2]
     forms = {
-        "file name": name,
+        "file name": _of_one(name, files["path"]),
         "folder name": bare.str.rpartition("/")[0].str.rpartition("/")[2],
         "beginning of the file name": name.str.extract(r"^(.+)[_. -][^_. -]+$")[0].fillna(""),
     }

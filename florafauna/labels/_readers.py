@@ -5,6 +5,7 @@ from florafauna.labels.formats._coco import Coco
 from florafauna.labels.formats._darwin_core import DarwinCore
 from florafauna.labels.formats._inaturalist import Export, OpenData
 from florafauna.labels.formats._lila import Lila
+from florafauna.labels.formats._machines import MegaDetector, SpeciesNet
 from florafauna.labels.formats._table import Table
 from florafauna.labels.formats._timelapse import Timelapse
 from florafauna.labels.formats._wildlife_insights import WildlifeInsights
@@ -18,6 +19,8 @@ READERS: tuple[Reader, ...] = (
     Lila(),
     Export(),
     Timelapse(),
+    MegaDetector(),
+    SpeciesNet(),
     Coco(),
     Table(),
 )

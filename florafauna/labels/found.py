@@ -9,8 +9,9 @@ from florafauna.photos.sources import Source
 
 # The audit refuses some of these with a reason of its own; a video among the photos is to be listed, not lost.
 PHOTO_SUFFIXES = frozenset[str]().union(*EXTENSIONS.values()) | {".heic", ".heif", ".hif"}
-SIDECARS = (".csv", ".tsv", ".tab", ".txt", ".parquet", ".pq", ".json", ".xml", ".gz", ".md", ".rst", ".pdf", ".html",
-            ".yaml", ".yml", ".xmp", ".ddb", ".tdb", ".dvc", ".db", ".ini", "readme", "license", "licence")  # fmt: skip
+SIDECARS = (".csv", ".tsv", ".tab", ".txt", ".parquet", ".pq", ".json", ".jsonl", ".xlsx", ".xls", ".ods", ".xml",
+            ".gz", ".md", ".rst", ".pdf", ".html", ".yaml", ".yml", ".xmp", ".ddb", ".tdb", ".dvc", ".db", ".ini",
+            "readme", "license", "licence")  # fmt: skip
 
 # How files of photos begin whose name has no extension: JPEG, PNG, WebP, TIFF, GIF
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8")
@@ -41,6 +42,16 @@ def find_photos(source: Source) -> Found:
         elif not path.lower().endswith(SIDECARS):
             others.append(Refused(path, "not_a_photo", f"a {suffix} file" if suffix else "a file without extension"))
     return Found(frozenset(files), photos, [other._replace(path=printable(other.path)) for other in others])
+
+
+def without_videos(found: Found) -> Found:
+    """What was found, with videos among the `others`: among labelled photos they are not photos that cannot be read."""
+    suffixes = {path: posixpath.splitext(path)[1].lower() for path in found.photos}
+    videos = {path: suffix for path, suffix in suffixes.items() if VIDEO.fullmatch(suffix)}
+    if not videos:
+        return found
+    refused = [Refused(path, "not_a_photo", f"a video ({suffix}); extract frames") for path, suffix in videos.items()]
+    return Found(found.files, [path for path in found.photos if path not in videos], [*found.others, *refused])
 
 
 def _is_photo_suffix(suffix: str) -> bool:

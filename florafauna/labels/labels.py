@@ -1,7 +1,9 @@
 """What the reader of a format hands on, and the files that it reads."""
 
 import gzip
-from dataclasses import dataclass, field
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -9,8 +11,13 @@ from typing import Protocol
 import pandas as pd
 
 from florafauna.base.errors import UserError
+from florafauna.base.split_names import split_of
 from florafauna.photos.archives import ARCHIVE
 from florafauna.photos.sources import FolderSource, Source, open_source
+
+# Folders around a layout that are not part of it, and those in which data sets keep their label files
+WRAPPERS = ("images", "photos", "pictures", "img", "data", "dataset", "raw", "media")
+ANNOTATIONS = ("annotations", "labels", "metadata")
 
 
 @dataclass(frozen=True)
@@ -19,13 +26,24 @@ class Labels:
 
     `rows` has `path`, `label` and what else the source knows under the table's standard names. `weak` is "event" where
     the label was given to a whole event, "machine" where by no person. `_reason` and `_detail` say why a row cannot be
-    trained on: no_animal and no_label are about the label of the row, any other reason about the photo. `ranked` says
-    that `species` and the other ranks are the labels to train on, and `label` only the finest name known.
+    trained on: no_animal and no_label are about the label of the row, any other reason about the photo. `_home` is the
+    folder of the file that has the row, where there are several. `ranked` says that `species` and the other ranks are
+    the labels to train on, and `label` only the finest name known.
+
+    `origin` says in words which files and columns gave the labels, `split_origin` what gave the split. `listed` is the
+    number of rows before those without a photo were left out (None: none were; 0: the photos themselves are the rows).
     """
 
     rows: pd.DataFrame
     ranked: bool = False
     notes: tuple[str, ...] = ()
+    origin: str = ""
+    split_origin: str = ""
+    listed: int | None = None
+
+
+class NoLabelsError(UserError):
+    """A file that is not a label file at all: it has no column of paths or none of labels."""
 
 
 class Reader(Protocol):
@@ -49,6 +67,8 @@ class LabelFiles:
     source: Source
     single: str | None = None
     is_root: bool = False  # data.labels is data.root: labels may be folder names
+    chosen: tuple[str, ...] = ()  # of all files those to look at
+    remarks: list[str] = field(default_factory=list)  # what was assumed to read them
     _contents: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -67,12 +87,25 @@ class LabelFiles:
 
     @cached_property
     def names(self) -> list[str]:
-        """The files by path, those nearest to the top first; of data.root only those at its top."""
+        """The files by path, those nearest to the top first; of data.root only those at its top or of a split."""
         if self.single is not None:
             return [self.single]
+        if self.chosen:
+            return list(self.chosen)
+        files = self.source.files()
         if self.is_root:
-            return [path for path in self.source.files() if "/" not in path]
-        return sorted(self.source.files(), key=lambda path: (path.count("/"), path))
+            top = _common_folders(files)
+            files = [path for path in files if all(map(_is_around, path.split("/")[top:-1]))]
+        return sorted(files, key=lambda path: (path.count("/"), path))
+
+    def only(self, chosen: Sequence[str]) -> "LabelFiles":
+        """Some of these files, as if data.labels named them."""
+        return replace(self, chosen=tuple(chosen), is_root=False, remarks=[])
+
+    def home(self, path: str) -> str:
+        """The absolute path of a file's folder (inside an archive: as if it were unpacked under its own name)."""
+        top = self.origin.parent if self.single is not None else self.origin
+        return f"{top.absolute().as_posix()}/{path.rpartition('/')[0]}".rstrip("/")
 
     def find(self, name: str) -> str | None:
         """The file of that name (also gzipped) nearest to the top, or None."""
@@ -87,6 +120,13 @@ class LabelFiles:
 
     def _beside_single(self, name: str) -> list[str]:
         return [name for name in (name, f"{name}.gz") if (self.origin.parent / name).is_file()]
+
+    def neighbours(self, path: str, extension: str) -> list[str]:
+        """The files with an extension in the folder of the file at `path`."""
+        if self.single is not None:
+            return sorted(file.name for file in self.origin.parent.glob(f"*{extension}"))
+        folder = path.rpartition("/")[0]
+        return [file for file in self.source.files() if file.endswith(extension) and file.rpartition("/")[0] == folder]
 
     def read(self, path: str) -> bytes:
         """The bytes of a file, unpacked where its name ends in .gz; remembered, since recognising also reads."""
@@ -105,6 +145,18 @@ class LabelFiles:
     def describe(self, path: str) -> str:
         """How messages name a file."""
         return str(self.origin) if self.single == path else f"{self.origin}/{path}"
+
+
+def _common_folders(paths: Sequence[str]) -> int:
+    """How many folders all of some paths share at their beginning."""
+    if not paths:
+        return 0
+    first, last = (path.split("/")[:-1] for path in (min(paths), max(paths)))
+    return len(posixpath.commonprefix([first, last]))
+
+
+def _is_around(folder: str) -> bool:
+    return bool(split_of(folder)) or folder.lower() in (*WRAPPERS, *ANNOTATIONS)
 
 
 def base_name(path: str) -> str:

@@ -1,13 +1,16 @@
 """Labelled photos in the layouts people have → one table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from florafauna.base.errors import UserError
 from florafauna.labels._assemble import Photos, assemble
+from florafauna.labels._at_root import labels_at_root
 from florafauna.labels._readers import READERS
 from florafauna.labels.formats import _folders
-from florafauna.labels.found import Found, find_photos
-from florafauna.labels.labels import LabelFiles, Labels
+from florafauna.labels.found import Found, find_photos, without_videos
+from florafauna.labels.labels import LabelFiles, Labels, Reader
+from florafauna.labels.tabular import is_spreadsheet
 from florafauna.photos.sources import open_source
 
 FORMATS = (*_folders.LAYOUTS, *(reader.name for reader in READERS))
@@ -27,19 +30,24 @@ def read_photos(root: Path, labels: Path, format: str = "auto", rank: str = "spe
         raise UserError(f"data.format: '{format}' is not one of auto, {', '.join(FORMATS)}.")
     source = open_source(root)
     files = LabelFiles.open(labels, root, source)
-    found = find_photos(source)
+    found = without_videos(find_photos(source))
     name, read = _read(files, found, root, format)
     return assemble(read, found, rank, name, labels, root)
 
 
 def _read(files: LabelFiles, found: Found, root: Path, name: str) -> tuple[str, Labels]:
     """The name of the format and the rows."""
-    for reader in READERS:
-        if name == reader.name or (name == "auto" and reader.recognises(files)):
-            return reader.name, reader.read(files, found.photos)
+    reader = _reader(files, name)
+    if reader is not None:
+        labels = reader.read(files, found.photos)
+        origin = labels.origin or f"{files.origin.name} ({reader.name})"
+        return reader.name, replace(labels, origin=origin, notes=(*files.remarks, *labels.notes))
     if not files.is_root:
         if name in _folders.LAYOUTS:
             raise UserError(f"data.format: {name} takes the labels from folder names; set data.labels to {root}, too.")
+        sheet = next((path for path in files.names if is_spreadsheet(path)), None)
+        if sheet is not None:
+            raise UserError(f"data.labels: {files.describe(sheet)} is a spreadsheet; save it as CSV (UTF-8).")
         known = "; ".join(reader.looks_like for reader in READERS)
         raise UserError(
             f"data.labels: {files.origin} is not in a recognised format; looked for {known}; "
@@ -47,7 +55,17 @@ def _read(files: LabelFiles, found: Found, root: Path, name: str) -> tuple[str, 
         )
     if not found.photos:
         raise UserError(f"data.root: {root} holds no photos; expected one folder of photos for each label.")
-    return _folders.read(found.photos, root, None if name == "auto" else name)
+    if name != "auto":
+        return _folders.read(found.photos, root, name)
+    used, notes = labels_at_root(files, found, root, _reader)
+    name, labels = used or _folders.read(found.photos, root)
+    return name, replace(labels, notes=(*labels.notes, *notes))
+
+
+def _reader(files: LabelFiles, name: str = "auto") -> Reader | None:
+    """The reader of that name, or the first that recognises the files."""
+    fitting = (reader for reader in READERS if name == reader.name or (name == "auto" and reader.recognises(files)))
+    return next(fitting, None)
 
 
 __all__ = ["FORMATS", "Photos", "open_source", "read_photos"]

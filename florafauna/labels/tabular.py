@@ -2,8 +2,11 @@
 
 import csv
 import io
+import json
+import re
 from collections import Counter
 from collections.abc import Collection, Set
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -11,9 +14,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from florafauna.base.errors import UserError
+from florafauna.base.files import parse_json
 from florafauna.labels.labels import LabelFiles, base_name, decode
 
 TEXT_TABLES = (".csv", ".tsv", ".tab", ".txt")
+JSON_LINES = (".jsonl", ".ndjson")
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 PARQUETS = (".parquet", ".pq")
 DELIMITERS = ",;\t|"
 BLOCK = 1 << 24  # bytes; a row that is longer could not be read
@@ -21,7 +27,12 @@ BLOCK = 1 << 24  # bytes; a row that is longer could not be read
 
 def is_table(path: str) -> bool:
     """Whether a file's name is that of a table."""
-    return base_name(path).lower().endswith(TEXT_TABLES + PARQUETS)
+    return base_name(path).lower().endswith(TEXT_TABLES + JSON_LINES + PARQUETS)
+
+
+def is_spreadsheet(path: str) -> bool:
+    """Whether a file's name is that of a spreadsheet, which is not read."""
+    return path.lower().endswith(SPREADSHEETS)
 
 
 def columns(files: LabelFiles, path: str) -> list[str]:
@@ -29,7 +40,9 @@ def columns(files: LabelFiles, path: str) -> list[str]:
     try:
         if _is_parquet(path):
             return [str(name) for name in pq.read_schema(io.BytesIO(files.read(path))).names]
-        return _header(_first_lines(files.read(path)), files.describe(path))[0]
+        if _is_json_lines(path):
+            return list(_read_json_lines(_first_lines(files.read(path)).partition("\n")[0], path, None).columns)
+        return _header(_first_lines(_without_preamble(files.read(path))), files.describe(path))[0]
     except (UserError, pa.ArrowInvalid, OSError):
         return []
 
@@ -38,15 +51,60 @@ def read_table(files: LabelFiles, path: str, keep: Collection[str] | None = None
     """A table as text, "" for what is missing; of its columns only `keep`, if given, as far as they are there.
 
     The delimiter of a text file is the one of comma, semicolon, tab and bar that its header has most of. `quoted` False
-    takes quotation marks for text. `UserError`: no table, not UTF-8, a column name given twice, rows of unequal length.
+    takes quotation marks for text. Lines before the header (`sep=;`, `# a comment`) are passed over. `UserError`: no
+    table, neither UTF-8 nor clearly Windows-1252, a column name given twice, rows of unequal length.
     """
     name = files.describe(path)
+    if _is_json_lines(path):
+        return _read_json_lines(files.text(path), name, keep)
     if _is_parquet(path):
         return _read_parquet(files.read(path), name, keep)
-    data = files.read(path)
-    decode(data, name)
+    data = _without_preamble(_as_utf8(files, path))
     header, delimiter = _header(_first_lines(data), name)
     return _checked(parse(data, name, delimiter, '"' if quoted else None), header, keep, name)
+
+
+def _as_utf8(files: LabelFiles, path: str) -> bytes:
+    """The bytes of a text table as UTF-8; of other encodings only Windows-1252 is read, and said."""
+    data = files.read(path)
+    try:
+        decode(data, files.describe(path))
+    except UserError:
+        words = _western_words(data)
+        if not words:
+            raise
+        files.remarks.append(
+            f"{path} was read as Windows-1252, for example '{words[0]}'; save it as UTF-8 if that is wrong"
+        )
+        return data.decode("cp1252").encode()
+    return data
+
+
+def _western_words(data: bytes) -> list[str]:
+    """The words with letters beyond ASCII, if the bytes are clearly Windows-1252: such letters are few in each word."""
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        return []
+    words = [word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()]
+    western = all(re.search(r"[a-zA-Z]", word) and not re.search(r"[^\x00-\x7f]{3}", word) for word in words)
+    others = [char for char in text if not char.isascii() and not char.isalpha()]
+    return words if western and not others and "\0" not in text else []
+
+
+def _without_preamble(data: bytes) -> bytes:
+    """Text without the lines that Excel (`sep=;`) and people (`# a comment`) put before the header."""
+    text = data.removeprefix(b"\xef\xbb\xbf")
+    while match := re.match(rb"\s*(?:sep=.|#[^\r\n]*)(?:\r\n|\n|\r)", text, re.IGNORECASE):
+        line, rest = match[0], text[match.end() :]
+        marks = max(DELIMITERS.encode(), key=rest.partition(b"\n")[0].count)
+        if (
+            line.lstrip().startswith(b"#")
+            and line.count(bytes([marks])) == rest.partition(b"\n")[0].count(bytes([marks])) > 0
+        ):
+            return text  # a header that begins so
+        text = rest
+    return text
 
 
 def among(values: pd.Series, known: Set[str]) -> pd.Series:
@@ -59,7 +117,9 @@ def parse(data: bytes, name: str, delimiter: str, quote: str | None, skip: int =
     lengths: list[str] = []
 
     def refuse(row: pa.csv.InvalidRow) -> str:
-        lengths.append(f"row {row.number} has {row.actual_columns} columns, not {row.expected_columns}")
+        too_many = row.actual_columns > row.expected_columns
+        advice = "quote values that hold delimiters" if too_many else "give every row a value, or a delimiter, for each"
+        lengths.append(f"row {row.number} has {row.actual_columns} columns, not {row.expected_columns}; {advice}")
         return "error"
 
     try:
@@ -81,7 +141,7 @@ def parse(data: bytes, name: str, delimiter: str, quote: str | None, skip: int =
         )
     except pa.ArrowInvalid as error:
         detail = lengths[0] if lengths else str(error).splitlines()[0]
-        raise UserError(f"{name} cannot be read as a table: {detail}; quote values that hold delimiters.") from None
+        raise UserError(f"{name} cannot be read as a table: {detail}.") from None
     return table.slice(skip).to_pandas().astype(str).reset_index(drop=True)
 
 
@@ -113,6 +173,25 @@ def _read_parquet(data: bytes, name: str, keep: Collection[str] | None) -> pd.Da
     return pd.DataFrame({column: text for column, text in texts.items() if text is not None}, dtype=str)
 
 
+def _read_json_lines(text: str, name: str, keep: Collection[str] | None) -> pd.DataFrame:
+    """A table of one JSON object a line, as Hugging Face's metadata.jsonl; nested values are not text."""
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        row = parse_json(line, f"{name}: line {number}", "export it again") if line.strip() else {}
+        rows += [{str(key): value_as_text(value) for key, value in row.items()}] if row else []
+    table = pd.DataFrame(rows, dtype=str).fillna("")
+    return table[[column for column in table.columns if keep is None or column in keep]]
+
+
+def value_as_text(value: Any) -> str:
+    """A value of a JSON file as text: "" for null, true and false in JSON's spelling."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False)
+
+
 def _as_text(column: pa.ChunkedArray) -> pd.Series | None:
     """The values as text, integers without a decimal point; None for nested values, which no table of text has."""
     if pa.types.is_nested(column.type):
@@ -120,6 +199,10 @@ def _as_text(column: pa.ChunkedArray) -> pd.Series | None:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz))
     return column.cast(pa.string()).fill_null("").to_pandas().astype(str)
+
+
+def _is_json_lines(path: str) -> bool:
+    return base_name(path).lower().endswith(JSON_LINES)
 
 
 def _is_parquet(path: str) -> bool:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import fingerprint
-from florafauna.labels.columns import SYNONYMS
+from florafauna.labels.columns import SYNONYMS, named
 from florafauna.labels.found import find_photos
 from florafauna.labels.labels import LabelFiles
 from florafauna.labels.tabular import is_table, read_table
@@ -132,7 +132,7 @@ def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path]]:
     files = LabelFiles.open(table, table.parent, source)
     rows = read_table(files, table.name)
     names = [*SYNONYMS["path"], *([id_column] if id_column else [])]
-    column = next((name for name in names if name in rows.columns), None)
+    column = next(iter(named(names, list(rows.columns))), None)
     paths = [path for path in rows[column] if path] if column else _without_heading(table, rows)
     if paths is None:
         raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")

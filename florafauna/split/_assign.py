@@ -7,12 +7,9 @@ import pandas as pd
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLITS
 from florafauna.split._stratify import crossing, stratify, waivers
-from florafauna.split._suspects import canonical
-from florafauna.split.corrections import CORRECTIONS
 from florafauna.split.kept_places import KeptPlaces, drawn_with, keep, kept_from_splits, match
 from florafauna.split.settings import SplitParams
 
-FEWEST_PHOTOS = 3  # of a class: one to learn from, one to choose by, one to be tested on
 NAMED = 5  # locations named in a sentence
 
 
@@ -34,10 +31,10 @@ def assign(
     Held-out photos come first, then the split that the source gives, which a group follows as a whole; then kept
     places, unless they were drawn with other settings; the other groups are drawn.
     """
-    held_out = _held_out(table, params)
-    given, notes = _given(table, params)
+    held_out = held_out_photos(table, params)
+    given, notes = given_split(table, params)
     inside = held_out == ""
-    _refuse_small(table[inside], table[(given == "") & inside])
+    _refuse_one_class(table[inside])
     given = given.mask(~inside, "test")
     has_test = bool((given[inside] == "test").any())
     drawn = inside & ~table["key"].isin(table.loc[inside & (given != ""), "key"])
@@ -63,7 +60,7 @@ def assign(
     )
 
 
-def _held_out(table: pd.DataFrame, params: SplitParams) -> pd.Series:
+def held_out_photos(table: pd.DataFrame, params: SplitParams) -> pd.Series:
     """`location` or `time` for photos of the second test set; whole groups, since nothing crosses."""
     held_out = pd.Series("", index=table.index)
     if params.after is not None:
@@ -86,7 +83,7 @@ def _held_out(table: pd.DataFrame, params: SplitParams) -> pd.Series:
     return held_out
 
 
-def _given(table: pd.DataFrame, params: SplitParams) -> tuple[pd.Series, tuple[str, ...]]:
+def given_split(table: pd.DataFrame, params: SplitParams) -> tuple[pd.Series, tuple[str, ...]]:
     """The split that the source gives ("" where it gives none), and what was made of it.
 
     Without a test set val is the test set; without a val set photos are taken out of train for it.
@@ -106,21 +103,10 @@ def _given(table: pd.DataFrame, params: SplitParams) -> tuple[pd.Series, tuple[s
     return given, tuple(notes)
 
 
-def _refuse_small(table: pd.DataFrame, rest: pd.DataFrame) -> None:
-    counts = table["label"].value_counts()
-    if len(counts) < 2:
+def _refuse_one_class(table: pd.DataFrame) -> None:
+    if table["label"].nunique() < 2:
         raise UserError(
             f"all {len(table)} photos have the label '{table['label'].iloc[0]}'; classifying takes two classes."
-        )
-    small = sorted(label for label in rest["label"].unique() if counts[label] < FEWEST_PHOTOS)
-    if small:
-        alike = [name for name in counts.index if name != small[0] and canonical(name) == canonical(small[0])]
-        spelling = f" (perhaps it is '{alike[0]}')" if alike else ""
-        raise UserError(
-            f"class '{small[0]}'{spelling} has {counts[small[0]]} usable photo{'s' if counts[small[0]] > 1 else ''} "
-            f"and needs {FEWEST_PHOTOS} to be split"
-            f"{f', as do {len(small) - 1} more classes' if len(small) > 1 else ''}; add photos, correct the label, or "
-            f"take it out in {CORRECTIONS}."
         )
 
 

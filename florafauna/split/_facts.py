@@ -6,7 +6,7 @@ import pandas as pd
 
 from florafauna.base.split_names import SPLITS
 from florafauna.split._stratify import crossing, shares
-from florafauna.split._suspects import mixed_clusters, seen_once, variants
+from florafauna.split._suspects import look_like_none, mixed_clusters, seen_once, variants
 
 FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "duplicates", "crossing", "quarantine",
          "suspects", "waivers", "leaks", "format", "per_class")  # fmt: skip
@@ -75,6 +75,7 @@ def facts_of_photos(
         "quarantine": {str(k): v for k, v in sorted(quarantine["reason"].value_counts().items())},
         "suspects": {
             "seen_once": seen_once(labels_as_read),
+            "look_like_none": look_like_none(labels_as_read.unique()),
             "spelling": variants(labels_as_read),
             "near_duplicates_with_other_labels": mixed_clusters(table),
             "extension_is_not_the_format": sorted(table.loc[~table["extension_matches"].astype(bool), "path"]),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from florafauna.base.suspicions import with_labels
+from florafauna.labels.taxonomy import NO_LABEL
 
 NAMED = 4  # files in a sentence
 
@@ -21,6 +22,11 @@ def variants(labels: Iterable[str]) -> list[list[str]]:
     for label in sorted(set(labels)):
         together.setdefault(canonical(label), []).append(label)
     return [names for names in together.values() if len(names) > 1]
+
+
+def look_like_none(labels: Iterable[str]) -> list[str]:
+    """Labels that say that there is none: NA, ?, unknown."""
+    return sorted({label for label in labels if label.strip().lower() in NO_LABEL})
 
 
 def seen_once(labels: pd.Series) -> list[str]:

@@ -21,6 +21,7 @@ from florafauna.split._assign import assert_apart, assign, without_leaks, withou
 from florafauna.split._examples import write_examples
 from florafauna.split._facts import facts_of_dataset, facts_of_photos
 from florafauna.split._grouping import cluster_names, join
+from florafauna.split._rare import without_rare
 from florafauna.split._suspects import label_conflicts
 from florafauna.split.corrections import correct
 from florafauna.split.kept_places import KeptPlaces, read_places
@@ -48,6 +49,9 @@ class Dataset:
         """Write the five files, each whole or not at all; print what the reader of the log should know."""
         for note in self.notes:
             print(f"split: {note}", flush=True)
+        nameless = self.facts["suspects"]["look_like_none"]
+        if nameless:
+            print(f"split: labels that look like none are classes: {', '.join(nameless)}", flush=True)
         mixed = self.facts["suspects"]["near_duplicates_with_other_labels"]
         write_examples(examples, open_source(self.root), self.manifest, self.quarantine, mixed)
         for path, table in ((manifest, self.manifest), (quarantine, self.quarantine)):
@@ -134,21 +138,22 @@ def examine_photos(
 def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None = None) -> Dataset:
     """Split examined photos; those with a `kept` place keep it.
 
-    `UserError` for too many unreadable ones and for classes that are too small.
+    `UserError` for too many unreadable ones and, if `data.rare` says so, for classes that are too small.
     """
     _refuse_many(examined.unusable, examined.listed, examined.data)
     if examined.table.empty:
         raise UserError(f"no photo below {examined.data.root} can be used; `florafauna check` lists the reasons.")
     labels_as_read = examined.table["label"]
-    assigned = assign(examined.table, split, examined.data.groups, kept)
+    frequent = without_rare(examined.table, examined.data, split)
+    assigned = assign(frequent.table, split, examined.data.groups, kept)
     table, leaks = without_leaks(assigned.table)
     table, untrained = without_untrained(table)
     assert_apart(table)
-    quarantine = _listed([examined.quarantine, leaks, untrained])
+    quarantine = _listed([examined.quarantine, frequent.rare, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
     also = [name for name in ALSO_KEPT if name in table.columns]
-    notes = (*examined.notes, *assigned.notes, *_unused_columns(table, examined.data))
+    notes = (*examined.notes, *frequent.notes, *assigned.notes, *_unused_columns(table, examined.data))
     facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
     return Dataset(table[[*COLUMNS, *also]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
 

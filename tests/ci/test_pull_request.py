@@ -86,7 +86,7 @@ def test_changed_evaluation_code_is_run_but_has_to_be_committed_with_its_lock_fi
     assert "train_" not in sentence
     assert (runner.root / "data/processed/val").is_dir()
     assert not (runner.root / "data/processed/train").exists()
-    assert "ran again, because florafauna/scores/bootstrap.py is modified, and now dvc.lock" in sentence
+    assert "ran again, because florafauna/scores is modified, and now dvc.lock" in sentence
     assert "run `dvc repro` and `dvc push`, and commit" in sentence
 
 
@@ -165,11 +165,11 @@ def test_a_bundle_that_praises_itself_is_found(branch: Project) -> None:
 
 def test_logits_of_another_model_are_found(branch: Project, tmp_path: Path) -> None:
     """Both are in dvc.lock, so no hash tells: the bundle that was pushed is not the one that was scored."""
-    branch.run("dvc", "unprotect", "predictions/vit.parquet")
+    branch.run("dvc", "unprotect", "predictions/vit")
     other = branch.run(
         "python", "-c",
         "from dataclasses import replace; from pathlib import Path; import numpy as np;"
-        "from florafauna.scores.predictions import *; file = Path('predictions/vit.parquet');"
+        "from florafauna.scores.predictions import *; file = Path('predictions/vit/logits.parquet');"
         "one = read_predictions(file); write_predictions(file, replace(one, logits=np.ascontiguousarray(-one.logits)))",
     )  # fmt: skip
     assert other.code == 0
@@ -177,7 +177,7 @@ def test_logits_of_another_model_are_found(branch: Project, tmp_path: Path) -> N
     branch.run("dvc", "push", "-q")
     runner = proposed(branch, tmp_path / "runner")
     runner.steps("pull")
-    assert "predictions/vit.parquet does not come from the model in models/vit" in runner.refused("scores")
+    assert "predictions/vit does not come from the model in models/vit" in runner.refused("scores")
 
 
 def test_an_object_missing_on_the_remote(branch: Project, tmp_path: Path) -> None:

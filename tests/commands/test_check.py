@@ -35,6 +35,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_an_orderly_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(capsys, "photos")
     assert "12 in photos, 12 usable, 0 quarantined (format: folder)" in out
+    assert "labels      from the names of 2 folders (fern, moss)" in out
     assert "imbalance 1 " in out
     assert "train" in out
     assert "quarantine " not in out
@@ -61,6 +62,14 @@ def test_oddities_are_named_with_an_example(photos: Path, capsys: pytest.Capture
     assert "no column 'site', which data.groups of params.yaml names" in out
 
 
+def test_the_evidence_for_the_labels_is_shown_whole(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"{'photos that we took in the wood ' * 4}.csv"
+    rows = [f"{label}/{number}.jpg,{label}" for number in range(12) for label in [LABELS[number % 2]]]
+    (photos / name).write_text("\n".join(["path,label", *rows]) + "\n")
+    out = " ".join(shown(capsys, "photos").split())
+    assert f"labels from {' '.join(name.split())}: column label; 12 of 12 rows found" in out
+
+
 def test_many_classes_fit_the_screen(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = [saved(scene(seed, 64, 48)) for seed in range(100, 160)]
     for number, content in enumerate(data):
@@ -75,6 +84,10 @@ def test_many_classes_fit_the_screen(photos: Path, capsys: pytest.CaptureFixture
 
 def test_what_is_known_is_shown_before_the_error(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(photos, "newt/1.jpg", saved(scene(30)))
+    Path("params.yaml").write_text(
+        "data: {root: x, labels: x, rare: stop}\nsplit: {}\nimage: {}\n"
+        "models: {a: {architecture: a, weights: none, trainable: all}}\n"
+    )
     with pytest.raises(SystemExit) as ended:
         main(["check", "photos"])
     captured = capsys.readouterr()
@@ -83,6 +96,13 @@ def test_what_is_known_is_shown_before_the_error(photos: Path, capsys: pytest.Ca
     assert "1 labels of a single photo: newt" in captured.out
     assert captured.err.startswith("florafauna: class 'newt'")
     assert len(captured.err.splitlines()) == 1
+
+
+def test_rare_classes_are_left_out_and_listed(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(photos, "newt/1.jpg", saved(scene(30)))
+    out = shown(capsys, "photos")
+    assert ["rare_class", "1", "newt/1.jpg:"] in [line.split()[:3] for line in out.splitlines()]
+    assert "1 classes with fewer than 3 photos are left out: newt (1)" in out
 
 
 def test_where_all_photos_are_broken_the_reasons_are_shown(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

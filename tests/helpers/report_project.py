@@ -172,6 +172,7 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
         "quarantine": {"label_conflict": 4, "truncated": 1},
         "suspects": {
             "seen_once": ["Parus mayor"],
+            "look_like_none": [],
             "spelling": [["Bubo bubo", "bubo bubo"]],
             "near_duplicates_with_other_labels": [
                 {"paths": ["twin0.jpg", "twin1.jpg"], "labels": ["Lynx", "<b>Vulpes</b>"]}

@@ -26,6 +26,8 @@ TIMELAPSE = (
     "IMG_0005.JPG",
 )
 
+MACHINE = tuple(f"a/{number}.jpg" for number in range(1, 6))
+
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 
 CASES = {
@@ -38,6 +40,8 @@ CASES = {
     "wildlife_insights": ("wildlife-insights", INSIGHTS),
     "lila.csv": ("lila", LILA),
     "timelapse.csv": ("timelapse", TIMELAPSE),
+    "megadetector.json": ("megadetector", MACHINE),
+    "speciesnet_results.json": ("speciesnet", MACHINE[:4]),
 }
 
 
@@ -378,6 +382,22 @@ def test_lila(make_photos: MakePhotos, fixture_of: Fixture) -> None:
     assert column(by_class, "location")["images/2094.jpg"] == ""  # unknown sites are not one site
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name.endswith(".csv")])
+def test_a_table_without_rows(make_photos: MakePhotos, fixture_of: Fixture, name: str) -> None:
+    files = fixture_of(name)
+    files.write_text(files.read_text().splitlines()[0] + "\n")
+    with pytest.raises(UserError, match="no photo with a label is left"):
+        read_photos(make_photos("a.jpg"), files)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_root_without_photos(make_photos: MakePhotos, fixture_of: Fixture, name: str) -> None:
+    root = make_photos()
+    (root / "notes.txt").write_text("no photo")
+    with pytest.raises(UserError, match=r"none of the \d+ photos|no photo with a label is left"):
+        read_photos(root, fixture_of(name))
+
+
 def test_timelapse(make_photos: MakePhotos, fixture_of: Fixture) -> None:
     photos = read_photos(make_photos(*TIMELAPSE), fixture_of("timelapse.csv"))
     assert labels(photos) == {
@@ -388,6 +408,53 @@ def test_timelapse(make_photos: MakePhotos, fixture_of: Fixture) -> None:
     assert reasons(photos) == {
         "Station2/IMG_0002.JPG": "deleted", "Station2/IMG_0003.JPG": "no_animal", "Station2/IMG_0004.JPG": "no_label",
     }  # fmt: skip
+
+
+def test_megadetector(make_photos: MakePhotos, fixture_of: Fixture) -> None:
+    photos = read_photos(make_photos(*MACHINE), fixture_of("megadetector.json"))
+    assert labels(photos) == {"a/1.jpg": "deer"}
+    assert column(photos, "weak") == {"a/1.jpg": "machine"}
+    assert dict(zip(photos.omitted["path"], photos.omitted["detail"], strict=True)) == {
+        "a/2.jpg": "shows human, no animal", "a/3.jpg": "shows blank, no animal",
+        "a/4.jpg": "an animal that was not classified", "a/5.jpg": "the label is empty",
+    }  # fmt: skip
+    assert "what a machine saw; 5 of 5 rows found" in photos.notes[0]
+
+
+def test_speciesnet(make_photos: MakePhotos, fixture_of: Fixture) -> None:
+    root, files = make_photos(*MACHINE[:4]), fixture_of("speciesnet_results.json")
+    photos = read_photos(root, files)
+    assert labels(photos) == {"a/1.jpg": "lynx rufus"}
+    assert column(photos, "weak") == {"a/1.jpg": "machine"}
+    assert reasons(photos) == {"a/2.jpg": "no_animal", "a/3.jpg": "no_label", "a/4.jpg": "no_label"}
+    assert set(read_photos(root, files, rank="family").table["label"]) == {"felidae"}
+
+
+def test_results_of_a_machine_do_not_replace_folder_names(make_photos: MakePhotos, fixture_of: Fixture) -> None:
+    root = make_photos("a/1.jpg", "b/1.jpg")
+    shutil.copy(fixture_of("megadetector.json"), root)
+    photos = read_photos(root, root)
+    assert set(photos.table["label"]) == {"a", "b"}
+    assert any("megadetector.json has a machine's labels" in note for note in photos.notes)
+
+
+def test_several_coco_files(make_photos: MakePhotos, fixture_of: Fixture, tmp_path: Path) -> None:
+    root = make_photos("images/train2017/a.jpg", "images/val2017/b.jpg")
+    document = json.loads(fixture_of("coco_camera_traps.json").read_text())
+    deer = next(category["id"] for category in document["categories"] if category["name"] == "deer")
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    for split, name in (("train", "a.jpg"), ("val", "b.jpg")):
+        image = {"id": 1, "file_name": name}
+        annotation = {"id": 1, "image_id": 1, "category_id": deer}
+        part = document | {"images": [image], "annotations": [annotation]}
+        (folder / f"instances_{split}2017.json").write_text(json.dumps(part))
+    photos = read_photos(root, folder)
+    assert set(photos.table["label"]) == {"deer"}
+    assert list(photos.table["split"]) == ["train", "val"]
+    shutil.copy(folder / "instances_train2017.json", folder / "other.json")
+    with pytest.raises(UserError, match=r"several label files, instances_train2017\.json and other\.json"):
+        read_photos(root, folder)
 
 
 def test_a_path_column_makes_any_export_a_table(make_photos: MakePhotos, fixture_of: Fixture) -> None:

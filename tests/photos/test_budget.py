@@ -20,7 +20,7 @@ from florafauna.pixels.resize import resize
 from florafauna.predict.decoding import Sight, see_bytes
 
 SIGHT = Sight(64, 48, 0.9, "bicubic", resize)
-HERE: Any = {"cwd": Path(__file__).parent, "env": os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}}
+HERE: Any = {"cwd": REPOSITORY / "tests", "env": os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}}
 SIDE = 13_376  # its square is just below Pillow's limit
 
 
@@ -42,7 +42,7 @@ def seen_elsewhere(file: Path) -> tuple[str, int]:
     code = (
         "import io, re, sys\n"
         "from pathlib import Path\n"
-        "from test_budget import SIGHT, Image, saved, see_bytes\n"
+        "from photos.test_budget import SIGHT, Image, saved, see_bytes\n"
         "def peak(): return int(re.findall(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[0])\n"
         "see_bytes(saved(Image.new('RGB', (99, 99)), 'PNG'), SIGHT)\n"
         "data = Path(sys.argv[1]).read_bytes()\n"

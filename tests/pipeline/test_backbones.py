@@ -17,7 +17,7 @@ from florafauna.preprocess.preprocess import preprocess
 from florafauna.split.dataset import prepare
 from florafauna.training._trainable import data_config
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 MODELS = ("efficientnet", "convnext", "vit")
 
 

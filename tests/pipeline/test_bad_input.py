@@ -34,6 +34,7 @@ def small_class(project: Project) -> None:
     labels = pd.read_csv(project.root / "photos/labels.csv", keep_default_na=False)
     labels.loc[:1, "species"] = "Ladder_Fern"
     labels.to_csv(project.root / "photos/labels.csv", index=False)
+    project.change_params(data__rare="stop")
 
 
 def missing_root(project: Project) -> None:
@@ -70,7 +71,7 @@ def unknown_correction(project: Project) -> None:
     [
         (no_photos, ["photos", "photos"]),
         (one_class, ["fern", "two classes"]),
-        (small_class, ["Ladder_Fern", "2 usable photos", "ladder_fern"]),
+        (small_class, ["Ladder_Fern", "1 usable group", "ladder_fern", "data.rare"]),
         (missing_root, ["data.root", "nowhere"]),
         (outside, ["../secret.jpg"]),
         (absolute, ["/etc/passwd"]),

@@ -190,6 +190,61 @@ def test_labels_that_differ_by_case_or_space_are_suspects(tmp_path: Path, correc
     assert facts["suspects"]["spelling"] == [["Ash", "ash "]]
 
 
+def test_labels_that_look_like_none_are_suspects_and_classes(
+    tmp_path: Path, corrections: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("NA", "?", "none", "beech")
+    write(tmp_path / "photos", photos := {f"{k}_{n}.jpg": blob(k * 40 + n) for k in range(4) for n in range(4)})
+    rows = pd.DataFrame({"path": sorted(photos), "label": [names[int(path[0])] for path in sorted(photos)]})
+    dataset = prepare(table(tmp_path / "photos", rows), SplitParams(), corrections)
+    assert dataset.facts["suspects"]["look_like_none"] == ["?", "NA", "none"]
+    assert dataset.facts["classes"] == 4
+    dataset.write(*(tmp_path / name for name in ("m.csv", "q.csv", "e.parquet", "d.json", "p.csv")))
+    out = capsys.readouterr().out
+    assert "split: labels that look like none are classes: ?, NA, none" in out
+    assert "split: labels from labels.csv: column label; 16 of 16 rows found" in out
+
+
+@pytest.mark.parametrize("rare", ["omit", "other", "stop"])
+def test_classes_with_too_few_photos(tmp_path: Path, corrections: Path, rare: str) -> None:
+    counts = {"ash": 6, "beech": 5, "elm": 2, "yew": 1}
+    photos = {f"{k}_{n}.jpg": blob(50 * k + n) for k, count in enumerate(counts.values()) for n in range(count)}
+    write(tmp_path / "photos", photos)
+    rows = pd.DataFrame({"path": sorted(photos), "label": [list(counts)[int(path[0])] for path in sorted(photos)]})
+    data = table(tmp_path / "photos", rows).model_copy(update={"rare": rare})
+    if rare == "stop":
+        with pytest.raises(
+            UserError, match=r"class 'elm' has 2 usable photos and needs 3 .* as do 1 more .*data\.rare"
+        ):
+            prepare(data, SplitParams(), corrections)
+        return
+    dataset = prepare(data, SplitParams(), corrections)
+    assert_counts_add_up(dataset)
+    if rare == "omit":
+        assert set(dataset.manifest["label"]) == {"ash", "beech"}
+        assert dataset.facts["quarantine"] == {"rare_class": 3}
+        assert dataset.facts["per_class"]["elm"]["quarantined"] == 2
+        assert any(
+            "2 classes with fewer than 3 photos are left out: elm (2), yew (1)" in note for note in dataset.notes
+        )
+    else:
+        assert dataset.manifest["label"].value_counts().to_dict() == {"ash": 6, "beech": 5, "other": 3}
+        assert any("are 'other': elm (2), yew (1)" in note for note in dataset.notes)
+    fewest = prepare(data.model_copy(update={"least": 1}), SplitParams(), corrections)
+    assert set(fewest.manifest["label"]) == set(counts)
+
+
+def test_where_photos_are_joined_groups_are_counted(tmp_path: Path, corrections: Path) -> None:
+    photos = {f"{label}_{n}.jpg": blob(50 * k + n) for k, label in enumerate(("ash", "beech", "elm")) for n in range(6)}
+    write(tmp_path / "photos", photos)
+    bed = [path.replace("elm_", "elm_1")[:5] if path.startswith("elm") else path for path in sorted(photos)]
+    rows = pd.DataFrame({"path": sorted(photos), "label": [path[:-6] for path in sorted(photos)], "bed": bed})
+    data = table(tmp_path / "photos", rows).model_copy(update={"groups": ("bed",)})
+    dataset = prepare(data, SplitParams(), corrections)
+    assert set(dataset.manifest["label"]) == {"ash", "beech"}
+    assert set(dataset.quarantine["detail"]) == {"its class has 1 usable group(s), fewer than data.least (3)"}
+
+
 def test_a_background_that_betrays_the_camera_scores_under_a_random_split_alone(
     tmp_path: Path, corrections: Path
 ) -> None:
@@ -222,5 +277,5 @@ def test_a_run_that_cannot_be_split_by_its_groups_says_so(tmp_path: Path, correc
     write(tmp_path / "photos", {f"{n}.jpg": blob(n) for n in range(20)})
     rows = pd.DataFrame({"path": [f"{n}.jpg" for n in range(20)], "label": ["ash", "beech"] * 10, "location": "here"})
     data = table(tmp_path / "photos", rows).model_copy(update={"groups": ("location",)})
-    with pytest.raises(UserError, match=r"no photo is left for .*data\.groups"):
+    with pytest.raises(UserError, match=r"0 classes have 3 groups or more.*data\.groups"):
         prepare(data, SplitParams(), corrections)

@@ -10,7 +10,7 @@ from florafauna.base.files import parse_json
 from florafauna.labels._matching import locate
 from florafauna.labels.labels import LabelFiles, Labels
 from florafauna.labels.tabular import read_table
-from florafauna.labels.taxonomy import RANKS, set_aside_non_animals
+from florafauna.labels.taxonomy import RANKS, set_aside_non_animals, with_ranks_of_names
 from florafauna.photos.archives import inner_path
 
 DEPLOYMENTS = ("deploymentID", "latitude", "longitude")
@@ -156,11 +156,15 @@ def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _taxa(package: dict[str, Any], used: pd.Series) -> pd.DataFrame:
-    """label and the ranks that the package states for its scientific names; other names of two words are species."""
+    """label and the ranks that the package states for its scientific names; other names of two words are species.
+
+    Where it states none at all, those that the names tell by their form.
+    """
     entries = [taxon for taxon in package.get("taxonomic") or [] if isinstance(taxon, dict)]
     listed = {taxon.get("scientificName") for taxon in entries}
     if not entries:
-        return pd.DataFrame({"label": []}, dtype=str)
+        names = used.drop_duplicates().reset_index(drop=True)
+        return with_ranks_of_names(pd.DataFrame({"label": names}), names)
     entries += [{"scientificName": name, "taxonRank": "species"} for name in sorted(set(used) - listed) if " " in name]
     taxa = pd.DataFrame({"label": [str(taxon.get("scientificName") or "") for taxon in entries]}, dtype=str)
     for rank in RANKS:

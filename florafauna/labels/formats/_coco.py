@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
+from florafauna.labels._parts import join_parts, one_set
 from florafauna.labels.labels import LabelFiles, Labels, base_name
-from florafauna.labels.tabular import among
+from florafauna.labels.tabular import among, value_as_text
 from florafauna.labels.taxonomy import RANKS, binomial, set_aside_non_animals
 
 PARTS = ("images", "annotations", "categories")
@@ -26,36 +28,45 @@ class Coco:
 
     def recognises(self, files: LabelFiles) -> bool:
         """See `Reader`."""
-        path = None if files.is_root else _the_json(files)
-        return path is not None and all(f'"{part}"'.encode() in files.read(path) for part in PARTS)
+        return not files.is_root and any(map(partial(_is_coco, files), _jsons(files)))
 
     def read(self, files: LabelFiles, photos: list[str]) -> Labels:
         """See `Reader`. Annotations of a whole sequence are weak; images without any have no label."""
-        path = _the_json(files)
-        if path is None:
+        paths = _jsons(files)
+        if not paths:
             raise UserError(f"{files.origin} is not a COCO JSON; give the one .json file with the annotations.")
-        name = files.describe(path)
-        document = _document(files.text(path), name)
-        images, categories = _images(document, name), _categories(document["categories"], name)
-        annotations = _frame(document["annotations"], ("image_id", "category_id", "sequence_level_annotation"))
-        for column, known in (("image_id", images["image_id"]), ("category_id", categories["category_id"])):
-            unknown = annotations.loc[~among(annotations[column], set(known)), column]
-            if not unknown.empty:
-                raise UserError(f"{name}: an annotation has {column} '{unknown.iloc[0]}', which is not in the file.")
-        annotations["weak"] = annotations.pop("sequence_level_annotation").replace({"true": "event", "false": ""})
-        labelled = annotations.merge(categories, on="category_id")
-        rows = images.merge(labelled, on="image_id", how="left").fillna("").drop(columns=["image_id", "category_id"])
-        ranked = "species" in rows.columns
-        rows = rows.assign(_reason="", _detail="") if ranked else set_aside_non_animals(rows)
-        corrupt = rows.pop("corrupt") == "true"
-        rows["_reason"] = rows["_reason"].mask(corrupt, "corrupt")
-        rows["_detail"] = rows["_detail"].mask(corrupt, "the label file marks it as corrupt")
-        return Labels(rows, ranked)
+        if len(paths) > 1:
+            paths = [path for path in paths if _is_coco(files, path)] or paths
+        return join_parts(files, one_set(files, paths), partial(_read, files))
 
 
-def _the_json(files: LabelFiles) -> str | None:
-    found = [path for path in files.names if base_name(path).lower().endswith(".json")]
-    return found[0] if len(found) == 1 else None
+def _read(files: LabelFiles, path: str) -> Labels:
+    """The rows of one file."""
+    name = files.describe(path)
+    document = _document(files.text(path), name)
+    images, categories = _images(document, name), _categories(document["categories"], name)
+    annotations = _frame(document["annotations"], ("image_id", "category_id", "sequence_level_annotation"))
+    for column, known in (("image_id", images["image_id"]), ("category_id", categories["category_id"])):
+        unknown = annotations.loc[~among(annotations[column], set(known)), column]
+        if not unknown.empty:
+            raise UserError(f"{name}: an annotation has {column} '{unknown.iloc[0]}', which is not in the file.")
+    annotations["weak"] = annotations.pop("sequence_level_annotation").replace({"true": "event", "false": ""})
+    labelled = annotations.merge(categories, on="category_id")
+    rows = images.merge(labelled, on="image_id", how="left").fillna("").drop(columns=["image_id", "category_id"])
+    ranked = "species" in rows.columns
+    rows = rows.assign(_reason="", _detail="") if ranked else set_aside_non_animals(rows)
+    corrupt = rows.pop("corrupt") == "true"
+    rows["_reason"] = rows["_reason"].mask(corrupt, "corrupt")
+    rows["_detail"] = rows["_detail"].mask(corrupt, "the label file marks it as corrupt")
+    return Labels(rows, ranked, origin="its categories")
+
+
+def _jsons(files: LabelFiles) -> list[str]:
+    return [path for path in files.names if base_name(path).lower().endswith(".json")]
+
+
+def _is_coco(files: LabelFiles, path: str) -> bool:
+    return all(f'"{part}"'.encode() in files.read(path) for part in PARTS)
 
 
 def _document(text: str, name: str) -> dict[str, Any]:
@@ -96,6 +107,19 @@ def _categories(entries: list[dict[str, Any]], name: str) -> pd.DataFrame:
     return categories.rename(columns={"id": "category_id", "name": "label"})
 
 
+def category_names(data: bytes) -> dict[str, str]:
+    """Number → name of the categories of a JSON, {} where it has none."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    entries = document.get("categories") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return {}
+    categories = _frame(entries, ("id", "name"))
+    return dict(zip(categories["id"], categories["name"], strict=True))
+
+
 def _refuse_repeated(ids: pd.Series, what: str) -> None:
     repeated = ids[ids.duplicated()]
     if not repeated.empty:
@@ -104,12 +128,4 @@ def _refuse_repeated(ids: pd.Series, what: str) -> None:
 
 def _frame(entries: Sequence[dict[str, Any]], keys: Sequence[str]) -> pd.DataFrame:
     """The values of `keys` as text, "" for null or absent, true and false in JSON's spelling."""
-    return pd.DataFrame({key: [_text(entry.get(key)) for entry in entries] for key in keys}, dtype=str)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    return str(value) if type(value) is int else json.dumps(value, ensure_ascii=False)
+    return pd.DataFrame({key: [value_as_text(entry.get(key)) for entry in entries] for key in keys}, dtype=str)

@@ -70,8 +70,9 @@ class DarwinCore:
             occurrences = occurrences.merge(event[added].drop_duplicates("id"), on="id", how="left").fillna("")
         media = _still_images(tables["Multimedia"]) if "Multimedia" in tables else _associated(occurrences)
         rows = media.merge(occurrences, on="id", suffixes=("", "_record"))
+        listed = len(rows)
         rows, notes = locate(rows, photos, urls=["url"], ids=_identifiers(rows))
-        return Labels(_standardised(rows, core.kind == "Event"), ranked=True, notes=notes)
+        return Labels(_standardised(rows, core.kind == "Event"), ranked=True, notes=notes, listed=listed)
 
 
 def _meta(data: bytes, name: str) -> tuple[DataFile, list[DataFile]]:
@@ -165,7 +166,7 @@ def _still_images(media: pd.DataFrame) -> pd.DataFrame:
     if "format" in media.columns:
         photo &= (media["format"] == "") | media["format"].str.lower().str.startswith("image")
     if "type" in media.columns:
-        photo &= media["type"].str.rpartition("/")[2].isin(["", "StillImage", "Image"])
+        photo &= media["type"].str.replace(r"^.*/", "", regex=True).isin(["", "StillImage", "Image"])
     url = next((media[term] for term in ("accessURI", "identifier") if term in media.columns), None)
     licence = next((media[term] for term in ("license", "rights") if term in media.columns), None)
     columns = {"id": media["id"], "url": url, "licence": licence}

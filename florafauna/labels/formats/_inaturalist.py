@@ -7,7 +7,7 @@ from florafauna.labels._matching import locate
 from florafauna.labels.formats._table import the_table
 from florafauna.labels.labels import LabelFiles, Labels
 from florafauna.labels.tabular import columns, read_table
-from florafauna.labels.taxonomy import RANKS
+from florafauna.labels.taxonomy import RANKS, with_ranks_of_names
 
 PHOTO_ID = r"/photos?/(\d+)/"  # the number of a photo in the URLs of iNaturalist
 
@@ -47,7 +47,9 @@ class Export:
         kept = ["path", "label", "occurrence", "observer", "datetime", "latitude", "longitude", "licence", *RANKS]
         kept += ["common_name", "quality_grade", "captive_cultivated"]
         rows = rows[[name for name in kept if name in rows.columns]]
-        return Labels(rows, ranked="species" in rows.columns, notes=notes)
+        if "species" not in rows.columns:
+            rows = with_ranks_of_names(rows, rows["label"])
+        return Labels(rows, ranked="species" in rows.columns, notes=notes, listed=len(table))
 
 
 class OpenData:
@@ -73,7 +75,7 @@ class OpenData:
         rows = rows.merge(_ranks(taxa, rows["taxon_id"]), on="taxon_id", how="left").fillna("")
         names = {"observation_uuid": "occurrence", "observer_id": "observer", "observed_on": "datetime"}
         rows = rows.rename(columns={**names, "license": "licence"}).drop(columns=["photo_uuid", "photo_id", "taxon_id"])
-        return Labels(rows, ranked=True, notes=notes)
+        return Labels(rows, ranked=True, notes=notes, listed=len(table))
 
     def _table(self, files: LabelFiles, name: str, wanted: list[str]) -> pd.DataFrame:
         photos = files.find("photos.csv")

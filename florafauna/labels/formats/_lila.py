@@ -35,7 +35,7 @@ class Lila:
         missing = [name for name in REQUIRED if name not in table.columns]
         if missing:
             raise UserError(f"{files.describe(path)} is not a LILA CSV: it has no column {missing[0]}.")
-        table["image_id"] = table["image_id"].str.rpartition(" : ")[2]  # "Dataset : id"
+        table["image_id"] = table["image_id"].str.replace(r"^.* : ", "", regex=True)  # "Dataset : id"
         urls = [url for url in URLS if url in table.columns]
         rows, notes = locate(table, photos, urls, ids=["image_id"])
         rows = set_aside_non_animals(rows.rename(columns={"original_label": "label"}))
@@ -48,7 +48,7 @@ class Lila:
             if column in rows.columns:
                 rows[standard] = _within_dataset(rows, column)
         dropped = [*urls, "image_id", "annotation_level", "location_id", "sequence_id"]
-        return Labels(rows.drop(columns=dropped, errors="ignore"), ranked=True, notes=notes)
+        return Labels(rows.drop(columns=dropped, errors="ignore"), ranked=True, notes=notes, listed=len(table))
 
 
 def _within_dataset(rows: pd.DataFrame, column: str) -> pd.Series:

@@ -1,5 +1,7 @@
 """Timelapse CSV (Greenberg's image analyser): a row a file, its own columns, and a flag for what is to be deleted."""
 
+from dataclasses import replace
+
 from florafauna.base.errors import UserError
 from florafauna.labels.columns import standardise
 from florafauna.labels.formats._table import the_table
@@ -32,9 +34,10 @@ class Timelapse:
             raise UserError(f"{files.describe(path)} is not a Timelapse CSV: it has no column {missing[0]}.")
         if "DateTime" not in table.columns and {"Date", "Time"} <= set(table.columns):
             table["DateTime"] = table["Date"] + " " + table["Time"]  # as Timelapse wrote it before version 2.3
-        rows = set_aside_non_animals(standardise(table, files.describe(path)))
+        labels = standardise(table, files.describe(path), photos)
+        rows = set_aside_non_animals(labels.rows)
         if "DeleteFlag" in rows.columns:
             flagged = rows["DeleteFlag"].str.lower() == "true"
             rows["_reason"] = rows["_reason"].mask(flagged, "deleted")
             rows["_detail"] = rows["_detail"].mask(flagged, "its delete flag is set in Timelapse")
-        return Labels(rows)
+        return replace(labels, rows=rows, origin=f"{path}: {labels.origin}")

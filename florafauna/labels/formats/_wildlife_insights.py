@@ -43,7 +43,7 @@ class WildlifeInsights:
             machine = rows["identified_by"].str.lower() == "computer vision"
             rows["weak"] = pd.Series("machine", index=rows.index, dtype=str).where(machine, "")
         rows = rows.drop(columns=["url", "file", "filename", "image_id", "is_blank"], errors="ignore")
-        return Labels(rows.rename(columns=NAMES), ranked=True, notes=notes)
+        return Labels(rows.rename(columns=NAMES), ranked=True, notes=notes, listed=len(table))
 
 
 def _image_tables(files: LabelFiles) -> list[str]:
@@ -63,7 +63,10 @@ def _with_places(rows: pd.DataFrame, files: LabelFiles, images: str) -> pd.DataF
     path = files.beside(images, "deployments.csv")
     if path is None:
         return rows.assign(location=rows["deployment_id"])
-    places = read_table(files, path, keep={"deployment_id", *PLACE}).drop_duplicates("deployment_id")
+    places = read_table(files, path, keep={"deployment_id", *PLACE})
+    if "deployment_id" not in places.columns:
+        raise UserError(f"{files.describe(path)} has no column deployment_id, by which images name their place.")
+    places = places.drop_duplicates("deployment_id")
     rows = rows.merge(places.rename(columns=PLACE), on="deployment_id", how="left").fillna("")
     if "location" not in rows.columns:
         rows["location"] = ""
