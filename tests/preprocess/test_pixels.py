@@ -482,7 +482,8 @@ def test_a_killed_build_leaves_no_store(tmp_path: Path, repository: Path) -> Non
     rows = manifest_of(root)
     build_store(rows, LABELS, open_source(root), tmp_path / "whole", 48)
     build_store(rows, LABELS, open_source(root), out, 48)
-    environment = os.environ | {"PYTHONPATH": f"{repository}{os.pathsep}{Path(__file__).parent}"}
+    folders = (repository, repository / "tests", Path(__file__).parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     killed = subprocess.run([sys.executable, "-c", KILLED, root, out], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(UserError, match="no stored photos"):
