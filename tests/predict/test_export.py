@@ -131,9 +131,8 @@ def test_views_without_torch_are_the_same_to_the_last_bit(tmp_path: Path, form: 
         assert np.array_equal(ours.pixels, torchs.pixels)
 
 
-@pytest.mark.parametrize("factor", [1e7, np.nan])
 def test_a_model_that_onnxruntime_computes_otherwise_is_not_exported(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: float
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two classes all but equal, and logits in the millions: the last bits of fp32 decide between them."""
     spoiled, out = tmp_path / "spoiled", tmp_path / "new" / "exported"
@@ -141,7 +140,7 @@ def test_a_model_that_onnxruntime_computes_otherwise_is_not_exported(
     weights = load_file(spoiled / "model.safetensors")
     head = weights["classifier.weight"]
     head[1] = np.nextafter(head[0], head[2])
-    weights["classifier.weight"] = head * np.float32(factor)
+    weights["classifier.weight"] = head * np.float32(1e7)
     save_file(weights, spoiled / "model.safetensors")
     write_info(spoiled, read_info(bundle) | {"sha256": sha256_file(spoiled / "model.safetensors")})
     with pytest.raises(SystemExit) as ended:
