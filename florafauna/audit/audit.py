@@ -9,7 +9,8 @@ import tempfile
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from florafauna.audit.examine import HASHED, Content, decoder_versions, examine
 from florafauna.base.code import code_hash
 from florafauna.base.files import sha256_bytes
 from florafauna.base.progress import track
+from florafauna.photos.budget import ended_when_slow
 from florafauna.photos.kinds import (
     CRASHES,
     Refusal,
@@ -121,7 +123,7 @@ def audit(
 def _version() -> str:
     """What facts, and how they are remembered, depend on besides the content."""
     own = (f"florafauna.audit.{name}" for name in ("_cache", "_perceptual", "examine"))
-    code = code_hash(*own, "florafauna.photos.kinds", "florafauna.photos.upright")
+    code = code_hash(*own, *(f"florafauna.photos.{name}" for name in ("budget", "kinds", "upright")))
     return f"code {code}, {decoder_versions()}"
 
 
@@ -159,6 +161,7 @@ class ExamineChunk:
     source: PhotoSource
     cache: Path | None
     version: str  # of the cache
+    watched: bool = False  # whether a file that takes too long ends the process, which has to be a worker's
 
     def __call__(self, paths: Sequence[str]) -> list[File]:
         """The facts of `paths`, in order."""
@@ -173,7 +176,9 @@ class ExamineChunk:
         except Exception as error:  # as above
             return _not_read(path, unreadable(error))
         sha256 = sha256_bytes(data)
-        return File(path, sha256, status, read_at, memory.content(sha256) or examine(data))
+        with ended_when_slow() if self.watched else nullcontext():
+            content = memory.content(sha256) or examine(data)
+        return File(path, sha256, status, read_at, content)
 
 
 def _examine_all(
@@ -191,7 +196,7 @@ def _examine_all(
     if alone:
         results = (work(chunk(number)) for number in range(len(starts)))
     else:
-        start = partial(_workers, work, few=total < WORTH_IMPORTS)
+        start = partial(_workers, replace(work, watched=True), few=total < WORTH_IMPORTS)
         results = map_despite_crashes(start, workers, len(starts), chunk, lambda path: _not_read(path, CRASHES))
     files = track(chain.from_iterable(results), "audit", total=total)
     for first in starts:

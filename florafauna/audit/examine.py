@@ -10,6 +10,7 @@ from typing import NamedTuple
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from florafauna.audit import _perceptual
+from florafauna.photos.budget import over_budget
 from florafauna.photos.kinds import LARGEST_PIXELS, Reason, ends_in_zeros, known_formats, one_line
 from florafauna.photos.upright import ON_THE_SIDE, TURNS, orientation, to_rgb
 
@@ -64,6 +65,8 @@ def examine(data: bytes) -> Content:
         form, mode = image.format or "", image.mode
         if image.width * image.height > LARGEST_PIXELS:
             return Content(Reason.TOO_LARGE, f"{image.width} × {image.height} pixels", form, mode)
+        if why := over_budget(image, data):
+            return Content(Reason.TOO_LARGE, why, form, mode)
         try:
             return _decode(image, data)
         except MemoryError:

@@ -113,8 +113,6 @@ def see_bytes(data: bytes, sight: Sight, times: bool = False) -> Seen:
     try:
         taken = _inspect(data, times)
         return Seen(sight(data), taken=taken)
-    except _OverBudgetError as error:
-        return _refused(Refusal(Reason.TOO_LARGE, str(error)))
     except Exception as error:  # a plugin raises whatever its parser stumbles over
         found = examine(data)
         return _refused(found if found.reason else Refusal(Reason.CORRUPT, one_line(error)))
@@ -138,19 +136,14 @@ class _RefusedError(Exception):
     """The audit would refuse the file; the reason is asked of it."""
 
 
-class _OverBudgetError(Exception):
-    """Decoding would cost too much; so the audit must not be asked, either."""
-
-
 def _inspect(data: bytes, times: bool) -> str:
     """Refuse what the audit refuses and `decode` would not; returns the time of the photo, if asked for."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=known_formats()) as image:
-            if image.width * image.height > LARGEST_PIXELS or (image.format in ("JPEG", "MPO") and ends_in_zeros(data)):
+            cut = image.format in ("JPEG", "MPO") and ends_in_zeros(data)
+            if image.width * image.height > LARGEST_PIXELS or cut or over_budget(image, data):
                 raise _RefusedError
-            if why := over_budget(image, data):
-                raise _OverBudgetError(why)
             return _time(image) if times else ""
 
 

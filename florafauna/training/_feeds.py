@@ -24,8 +24,9 @@ from florafauna.model.settings import ModelParams
 from florafauna.pixels.loading import EvalView, Loader, PixelBatch, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.training._compiling import compiled
+from florafauna.training._epochs import Epochs, epoch_order
 from florafauna.training._trainable import set_training_modes
-from florafauna.training.augment._view import Epochs, TrainView, epoch_order, random_erasing
+from florafauna.training.augment._view import TrainView, random_erasing
 from florafauna.training.frozen._prefix import NoPrefixError, SplitModel, split
 from florafauna.training.frozen.features import Features, NotRememberedError, remember, reserve, values_of
 

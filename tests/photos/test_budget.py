@@ -14,8 +14,10 @@ import pytest
 from helpers.project import REPOSITORY
 from PIL import Image
 
-from florafauna.audit.examine import LARGEST_PIXELS
+from florafauna.audit.audit import audit
 from florafauna.photos.budget import count_scans, ended_when_slow, over_budget
+from florafauna.photos.kinds import LARGEST_PIXELS
+from florafauna.photos.sources import open_source
 from florafauna.pixels.resize import resize
 from florafauna.predict.decoding import Sight, see_bytes
 
@@ -89,6 +91,16 @@ def test_a_thousand_scans_are_refused_at_once() -> None:
         == "too_large: 1000 scans of 3000 × 2000 pixels would take too long to decode; save it as a baseline JPEG"
     )
     assert time.monotonic() - start < 5  # they take 60 seconds
+
+
+def test_the_audit_refuses_what_prediction_refuses(tmp_path: Path) -> None:
+    (tmp_path / "scans.jpg").write_bytes(with_scans(3000, 2000, 1000))
+    (tmp_path / "bomb.png").write_bytes(saved(Image.new("L", (SIDE, SIDE)), "PNG"))
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    start = time.monotonic()
+    found = audit(open_source(tmp_path), ["bomb.png", "photo.jpg", "scans.jpg"], workers=1).table.set_index("path")
+    assert time.monotonic() - start < 5
+    assert dict(found["reason"]) == {"bomb.png": "too_large", "photo.jpg": "", "scans.jpg": "too_large"}
 
 
 def test_ordinary_progressive_photos_are_seen() -> None:

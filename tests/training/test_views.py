@@ -18,7 +18,8 @@ from florafauna.photos.sources import open_source
 from florafauna.pixels.loading import EvalView, Loader, PixelBatch, View, batches, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
-from florafauna.training.augment._view import Epochs, TrainView, epoch_order, random_erasing
+from florafauna.training._epochs import Epochs, epoch_order
+from florafauna.training.augment._view import TrainView, random_erasing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STRONG = Augment(rand_augment="rand-m9-mstd0.5-inc1", color_jitter=0.2, vertical_flip=0.3)
