@@ -5,14 +5,14 @@ from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.base.settings import read_section
-from florafauna.evaluate.evaluate import Job, evaluate
+from florafauna.evaluate.evaluate import EvaluationJob, evaluate
 from florafauna.scores.settings import EvaluateParams
 
 if __name__ == "__main__":
     with one_sentence_on_error():
         name = sys.argv[1]
         evaluate(
-            Job(
+            EvaluationJob(
                 name,
                 read_section("evaluate", EvaluateParams),
                 trained=Path(f"models/trained/{name}"),

@@ -21,13 +21,13 @@ from florafauna.bundle.info import BUNDLE, read_info
 from florafauna.ci._commands import committed
 from florafauna.ci._lock import evaluated_models, read_stages, stale_stages, writer
 from florafauna.compare.compare import compare
-from florafauna.evaluate.evaluate import describe_model
+from florafauna.evaluate.evaluate import model_details
 from florafauna.evaluate.finish import claims
 from florafauna.model.compute import for_inference
 from florafauna.pixels.loading import EvalView, batches
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.predictions import LOGITS, PER_CLASS, read_predictions
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits less than this
@@ -87,7 +87,7 @@ def evaluate_again(folder: Path, name: str, params: EvaluateParams) -> dict[str,
     scores = score(read_predictions(predictions / LOGITS), params)
     write_json(predictions / PER_CLASS, scores.per_class)
     write_json(folder / f"metrics/{name}.json", scores.metrics)
-    details = scores.details | {"model": describe_model(read_info(bundle), bundle)}
+    details = scores.details | {"model": model_details(read_info(bundle), bundle)}
     write_json(folder / f"metrics/details/{name}.json", details)
     return claims(scores, params)
 

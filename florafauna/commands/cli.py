@@ -72,10 +72,10 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from florafauna.predict.request import Request, choose_bundle
+    from florafauna.predict.request import PredictionRequest, choose_bundle
     from florafauna.predict.run import predict
 
-    request = Request.checked(
+    request = PredictionRequest.checked(
         options.photos,
         options.out,
         options.format,

@@ -33,7 +33,7 @@ _WEIGHTED_F1 = SCORES.index("weighted_f1")
 
 
 @dataclass(frozen=True)
-class Pair:
+class ModelPair:
     """Two models, the one that scores higher first, and their difference in weighted F1 (points of 1).
 
     `low` and `high` bound the difference; `p` is of the exact test (or of the difference over training seeds where that
@@ -57,7 +57,7 @@ class Pair:
 class Comparison:
     """All pairs of models, the one that scores highest, whether it is better than all others, and that in words."""
 
-    pairs: list[Pair]
+    pairs: list[ModelPair]
     best: str
     best_is_better: bool
     verdict: str
@@ -111,7 +111,9 @@ def compare_all(
         hopeful = not told and more_right > 0
         more = _more_photos(each, exact[at], level, len(targets)) if hopeful else None
         sentence = _sentence(first, second, each, told, more, len(targets))
-        pairs.append(Pair(first, second, each.value, each.low, each.high, tests[at], corrected, told, more, sentence))
+        pairs.append(
+            ModelPair(first, second, each.value, each.low, each.high, tests[at], corrected, told, more, sentence)
+        )
     best, of_best = ranked[0], [pair for pair in pairs if pair.first == ranked[0] and pair.second in models]
     better = bool(of_best) and all(pair.distinguishable for pair in of_best)
     return Comparison(pairs, best, better, _verdict(best, of_best, len(targets)))
@@ -229,7 +231,7 @@ def _more_photos(difference: _Difference, p: float, level: float, photos: int) -
     return max(1, int(float(f"{more:.1e}")))
 
 
-def _verdict(best: str, pairs: list[Pair], photos: int) -> str:
+def _verdict(best: str, pairs: list[ModelPair], photos: int) -> str:
     if not pairs:
         return f"{best} is the only model"
     others = [pair.second for pair in pairs if not pair.distinguishable]
@@ -246,8 +248,8 @@ def _verdict(best: str, pairs: list[Pair], photos: int) -> str:
     return f"{alike}; about {max(needed)} more would be needed"
 
 
-def _margin(difference: Pair | _Difference) -> str:
-    value = difference.difference if isinstance(difference, Pair) else difference.value
+def _margin(difference: ModelPair | _Difference) -> str:
+    value = difference.difference if isinstance(difference, ModelPair) else difference.value
     return f"by {_points(value)} points ({_points(difference.low)} to {_points(difference.high)})"
 
 

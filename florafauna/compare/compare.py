@@ -10,16 +10,16 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import write_atomic, write_json
+from florafauna.compare._classifiers import Classifier, Findings, Model, read_classifier
 from florafauna.compare._cost import together
 from florafauna.compare._ensemble import ensemble_logits
 from florafauna.compare._paired import Comparison, compare_all
-from florafauna.compare._results import Classifier, Findings, Model, read_model
 from florafauna.compare.report._figures import pareto
 from florafauna.compare.report._page import write_report
 from florafauna.scores.bootstrap import Resampling
 from florafauna.scores.calibration import reliability, softmax
 from florafauna.scores.classification import rounded
-from florafauna.scores.scoring import METRIC_DIGITS, score
+from florafauna.scores.score import METRIC_DIGITS, score
 from florafauna.scores.settings import EvaluateParams
 
 SEEDS = ("n", "weighted_f1_mean", "weighted_f1_sd")
@@ -37,12 +37,12 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
     """
     if ENSEMBLE in names:
         raise UserError(f"'{ENSEMBLE}' is what all models together are called; rename the model in params.yaml.")
-    models = ranked(of_the_same_photos([read_model(name, root) for name in names]))
+    models = ranked(of_the_same_photos([read_classifier(name, root) for name in names]))
     combined = [ensemble(models, params)] if len(models) > 1 else []
     comparison = compare_models(models, combined, params)
     models = ranked(models, comparison.best)
     classifiers = ranked([*models, *combined])
-    details, costs = describe(classifiers, comparison), costs_of(classifiers)
+    details, costs = comparison_details(classifiers, comparison), costs_of(classifiers)
     best = rounded(details["models"][comparison.best]["weighted_f1"], METRIC_DIGITS)
     write_json(root / "metrics/comparison.json", {"best": comparison.best, "test": {"weighted_f1": best}})
     write_json(root / "metrics/details/comparison.json", details)
@@ -129,7 +129,7 @@ def costs_of(classifiers: Sequence[Classifier]) -> dict[str, dict[str, Any]]:
     }
 
 
-def describe(classifiers: Sequence[Classifier], comparison: Comparison) -> dict[str, Any]:
+def comparison_details(classifiers: Sequence[Classifier], comparison: Comparison) -> dict[str, Any]:
     """metrics/details/comparison.json: the verdict, models and ensemble from best to worst, the pairs.
 
     `best` is a single model, what `predict` uses; `best_with_ensemble` is the first row. `ensemble` holds of the

@@ -12,16 +12,16 @@ import pandas as pd
 from florafauna.base.files import write_json
 from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
 from florafauna.bundle.info import WEIGHTS
-from florafauna.evaluate.finish import describe, write_bundle
+from florafauna.evaluate.finish import bundle_info, write_bundle
 from florafauna.model.compute import Compute, for_inference, hardware
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.predictions import LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 
 @dataclass(frozen=True)
-class Job:
+class EvaluationJob:
     """One model's evaluation: what it reads (folders), and where it writes."""
 
     name: str
@@ -35,7 +35,7 @@ class Job:
     bundle: Path  # a folder
 
 
-def evaluate(job: Job) -> None:
+def evaluate(job: EvaluationJob) -> None:
     """Write logits, scores by class and speed (all in `predictions`), `metrics`, `details` and `bundle`.
 
     The scores are made of the logits alone.
@@ -56,9 +56,9 @@ def evaluate(job: Job) -> None:
     scores = score(predictions, job.params)
     write_json(job.predictions / PER_CLASS, scores.per_class)
     write_json(job.metrics, scores.metrics)
-    write_json(job.details, scores.details | {"model": describe_model(trained.info, job.trained)})
+    write_json(job.details, scores.details | {"model": model_details(trained.info, job.trained)})
     of_photos = {split: store.facts for split, store in stores.items()}
-    write_bundle(job.bundle, job.trained, describe(trained.info, scores, ancestors, of_photos, job.params))
+    write_bundle(job.bundle, job.trained, bundle_info(trained.info, scores, ancestors, of_photos, job.params))
     test = scores.details["test"]
     print(
         f"{job.name}: test weighted F1 {test['weighted_f1']:.4f} ({test['weighted_f1_low']:.4f} to "
@@ -67,14 +67,14 @@ def evaluate(job: Job) -> None:
     )
 
 
-def describe_model(info: dict[str, Any], folder: Path) -> dict[str, Any]:
+def model_details(info: dict[str, Any], folder: Path) -> dict[str, Any]:
     """`model` of metrics/details/M.json, from training.json or bundle.json and the weights beside it."""
     size = (folder / WEIGHTS).stat().st_size
     about = {key: info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
     return about | {"megabytes": round(size / 1e6, 3)}
 
 
-def _further_seeds(job: Job) -> list[Path]:
+def _further_seeds(job: EvaluationJob) -> list[Path]:
     """Models of the runs with further seeds, in the order of the seeds."""
     return sorted((job.trained / "seeds").glob("*"), key=lambda path: int(path.name))
 

@@ -7,14 +7,14 @@ from typing import Any
 from florafauna.base.files import atomic_path, write_atomic
 from florafauna.bundle.info import BUNDLE, WEIGHTS, write_info
 from florafauna.evaluate.card import model_card
-from florafauna.scores.scoring import Scores
+from florafauna.scores.score import Scores
 from florafauna.scores.settings import EvaluateParams
 
 HISTORY, CARD = "history.csv", "MODEL_CARD.md"
 PARTS = ("test", "val", "held_out")
 
 
-def describe(
+def bundle_info(
     trained: dict[str, Any],
     scores: Scores,
     ancestors: tuple[dict[str, str], ...],

@@ -17,7 +17,7 @@ from florafauna.labels.taxonomy import NO_ANIMAL
 from florafauna.predict._inputs import Photo
 from florafauna.predict._part import Row
 from florafauna.predict.answers import Answers
-from florafauna.predict.request import Request
+from florafauna.predict.request import PredictionRequest
 
 UNKNOWN = "unknown"
 BLOCK = 4096  # rows that a Parquet row group holds
@@ -33,7 +33,7 @@ OBSERVATION = ("observationID", "deploymentID", "mediaID", "eventID", "eventStar
 Pairs = Iterable[tuple[Photo, Row]]
 
 
-def write(request: Request, pairs: Pairs, answers: Answers, model: str) -> None:
+def write(request: PredictionRequest, pairs: Pairs, answers: Answers, model: str) -> None:
     """Write `request.out`; `pairs` are all photos with their rows, in order, read once."""
     with atomic_path(request.out) as temporary:
         WRITERS[request.form](temporary, pairs, answers, request, model)
@@ -71,7 +71,7 @@ def table_row(photo: Photo, row: Row, answers: Answers) -> dict[str, Any]:
     return result
 
 
-def _csv(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _csv(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     columns = [name for name, _ in table_columns(answers)]
     with _rows(path, columns, request.verbatim) as add:
         for photo, row in pairs:
@@ -80,13 +80,13 @@ def _csv(path: Path, pairs: Pairs, answers: Answers, request: Request, model: st
             add([*(values | {"accepted": None if accepted is None else str(accepted).lower()}).values()])
 
 
-def _jsonl(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _jsonl(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     with _text(path) as file:
         for photo, row in pairs:
             file.write(json.dumps(table_row(photo, row, answers), ensure_ascii=False) + "\n")
 
 
-def _parquet(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _parquet(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     schema = pa.schema(table_columns(answers))
     rows = (table_row(photo, row, answers) for photo, row in pairs)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -94,14 +94,14 @@ def _parquet(path: Path, pairs: Pairs, answers: Answers, request: Request, model
             writer.write_table(pa.Table.from_pylist(block, schema))
 
 
-def _submission(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _submission(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     with _rows(path, list(request.submission or ()), verbatim=True) as add:  # ids are compared with others
         for photo, row in pairs:
             best = row["top"][0] if "top" in row else None
             add([photo.id, best if best is None or request.by_index else answers.labels[best]])
 
 
-def _megadetector(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _megadetector(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     """The format of MegaDetector's batch results: one detection, the whole photo, as confident as its first label."""
     head = {
         "info": {"format_version": MEGADETECTOR_VERSION, "classifier": f"florafauna {model}"},
@@ -123,7 +123,7 @@ def _detected(photo: Photo, row: Row) -> dict[str, Any]:
     return {"file": photo.name, "detections": [found]}
 
 
-def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     """observations.csv of Camtrap DP: one a photo; its folder is the deployment, its EXIF time that of the event."""
     with _rows(path, list(OBSERVATION), request.verbatim) as add:
         for photo, row in pairs:
@@ -184,7 +184,7 @@ def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-WRITERS: dict[str, Callable[[Path, Pairs, Answers, Request, str], None]] = {
+WRITERS: dict[str, Callable[[Path, Pairs, Answers, PredictionRequest, str], None]] = {
     "csv": _csv,
     "jsonl": _jsonl,
     "parquet": _parquet,

@@ -12,7 +12,7 @@ EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": 
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictionRequest:
     """Photos in, a file out; `form` is csv, parquet, jsonl, megadetector, camtrap-dp or submission."""
 
     photos: tuple[str, ...]
@@ -35,7 +35,7 @@ class Request:
         submission_label: str,
         zone: str | None = None,
         verbatim: bool = False,
-    ) -> "Request":
+    ) -> "PredictionRequest":
         """The request; `UserError` for an extension without a format and options that exclude each other."""
         columns = None
         if submission is not None:

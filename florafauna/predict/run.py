@@ -18,7 +18,7 @@ from florafauna.predict._outputs import moment, write
 from florafauna.predict._part import Part, Row
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import WORTH_PROCESSES, Decoder, Seen, Sight, see_all
-from florafauna.predict.request import Request
+from florafauna.predict.request import PredictionRequest
 from florafauna.predict.scorer import Scorer, load_scorer
 
 FORMAT = 2  # of the part
@@ -32,7 +32,7 @@ class Scored:
     logits: np.ndarray
 
 
-def predict(request: Request, folder: Path, workers: int | None = None) -> int:
+def predict(request: PredictionRequest, folder: Path, workers: int | None = None) -> int:
     """Write `request.out`; returns the exit code, 1 where not one photo could be read.
 
     What an earlier call for the same photos and the same model finished is kept. `UserError` for bad input.
@@ -56,7 +56,7 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
         return _finish(part, request, photos, answers, name)
 
 
-def _finish(part: Part, request: Request, photos: Sequence[Photo], answers: Answers, model: str) -> int:
+def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], answers: Answers, model: str) -> int:
     """The result from the finished part, which is then removed; returns the exit code."""
     total, failed = len(photos), sum("error" in row for row in part.rows())
     try:
@@ -115,7 +115,7 @@ def _rows(scored: Scored, answers: Answers) -> list[Row]:
     return rows
 
 
-def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answers, decoder: Decoder) -> Part:
+def _open_part(request: PredictionRequest, inputs: Inputs, scorer: Scorer, answers: Answers, decoder: Decoder) -> Part:
     header = {
         "format": FORMAT,
         "bundle": fingerprint(scorer.info),
@@ -131,7 +131,7 @@ def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answer
     return Part(request.part, header, is_stale)
 
 
-def _without_zone(request: Request, part: Part) -> int:
+def _without_zone(request: PredictionRequest, part: Part) -> int:
     """How many observations Camtrap DP would not take, since it wants an instant."""
     if request.form != "camtrap-dp":
         return 0
@@ -139,7 +139,7 @@ def _without_zone(request: Request, part: Part) -> int:
     return sum(time is None or datetime.fromisoformat(time).tzinfo is None for time in moments)
 
 
-def _refuse_overwriting(request: Request, inputs: Inputs) -> None:
+def _refuse_overwriting(request: PredictionRequest, inputs: Inputs) -> None:
     """The result must not replace a photo, or the table that names them."""
     out = request.out.resolve()
     for path in (*map(Path, request.photos), *(Path(photo.name) for photo in inputs.photos)):

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
-class State:
+class NeighboursState:
     """`kind` is absent, waiting, computing, ready or failed; `why` says it in a sentence where photos are missing."""
 
     kind: str
@@ -21,7 +21,7 @@ class State:
 class Nearest(Protocol):
     """Training photos that can be asked for."""
 
-    state: State
+    state: NeighboursState
 
     def start(self) -> None:
         """Begin to make `find` possible, in the background; once."""
@@ -40,7 +40,7 @@ class Absent:
     """No training photos, for the reason given."""
 
     def __init__(self, why: str) -> None:
-        self.state = State("absent", why=why)
+        self.state = NeighboursState("absent", why=why)
 
     def start(self) -> None:
         """See `Nearest`."""

@@ -16,7 +16,7 @@ from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.loading import EvalView, batches, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.predict.with_torch import TorchScorer
-from florafauna.serve._nearest import Absent, Nearest, State, jpeg
+from florafauna.serve._nearest import Absent, Nearest, NeighboursState, jpeg
 from florafauna.training.frozen.features import Features, TooLargeError, remember
 
 VERSION = 2  # to be raised when the features change: older ones are then not found
@@ -42,7 +42,7 @@ class Neighbours:
     """See `Nearest`. `find` is for when `state` is ready."""
 
     def __init__(self, scorer: TorchScorer, store: PixelStore, cache: Path, model: AbstractContextManager[Any]) -> None:
-        self.state = State("waiting", total=len(store))
+        self.state = NeighboursState("waiting", total=len(store))
         self._scorer, self._store, self._cache, self._model = scorer, store, cache, model
         self._start = threading.Lock()
         self._features: Features | None = None
@@ -51,7 +51,7 @@ class Neighbours:
         """See `Nearest`."""
         with self._start:
             if self.state.kind == "waiting":
-                self.state = State("computing", total=len(self._store))
+                self.state = NeighboursState("computing", total=len(self._store))
                 threading.Thread(target=self._compute, daemon=True, name="neighbours").start()
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
@@ -87,14 +87,14 @@ class Neighbours:
             for batch in batches(store, view, range(len(store)), PREDICTION_BATCH):
                 yield (self._run(batch.images),)
                 done += len(batch.names)
-                self.state = State("computing", done, len(store))
+                self.state = NeighboursState("computing", done, len(store))
 
         try:
             sample = self._run(torch.zeros(1, 3, data.test_size, data.test_size, dtype=torch.uint8))
             self._features = remember(self._cache / fingerprint(key)[:32], len(store), [sample], computed)
-            self.state = State("ready", len(store), len(store))
+            self.state = NeighboursState("ready", len(store), len(store))
         except (UserError, TooLargeError, OSError, RuntimeError) as error:
-            self.state = State("failed", why=f"The training photos cannot be compared: {error}.")
+            self.state = NeighboursState("failed", why=f"The training photos cannot be compared: {error}.")
 
     @torch.inference_mode()
     def _run(self, images: torch.Tensor) -> torch.Tensor:

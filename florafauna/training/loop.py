@@ -54,7 +54,7 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training run: what goes in, and where the trained model and its timing go.
 
     `scratch` outlives the stage's outs: it holds what a killed run resumes from, and remembered features.
@@ -74,7 +74,7 @@ class Job:
 class Parts:
     """The moving parts of one run. `average` is the moving average of the weights, empty without EMA."""
 
-    job: Job
+    job: TrainingJob
     model: nn.Module
     feed: Feed
     compute: Compute
@@ -89,7 +89,7 @@ class Parts:
 # --- the run ---
 
 
-def train(job: Job) -> None:
+def train(job: TrainingJob) -> None:
     """Train a model as its params say, once for each of `seeds`; leave it with its learning curve, and its timing.
 
     The first seed's run is the model; those of further seeds, which show what is luck, go to seeds/1, 2, … below it.
@@ -108,7 +108,7 @@ def train(job: Job) -> None:
         shutil.rmtree(folder)
 
 
-def train_once(job: Job) -> tuple[dict[str, Any], Path]:
+def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     """One run with one seed; returns its timing, and the folder that lets it resume.
 
     A run killed at any moment resumes from its last saved state and, on a CPU, ends with the weights it would have
@@ -388,7 +388,7 @@ def _save(parts: Parts, state: State) -> None:
     save_state(path, state, moving_tensors(parts.model), parts.average, parts.optimizer, parts.scaler)
 
 
-def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:
+def _refuse_nan(job: TrainingJob, broken_at: int, rate: float) -> None:
     if broken_at >= 0:
         raise UserError(
             f"the loss is NaN or infinite at step {broken_at} (rate {rate:.2e}); lower models.{job.name}.rate, raise "
@@ -396,5 +396,5 @@ def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:
         )
 
 
-def _say(job: Job, text: str) -> None:
+def _say(job: TrainingJob, text: str) -> None:
     print(f"{job.name}: {text}", flush=True)

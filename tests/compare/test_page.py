@@ -24,7 +24,7 @@ from florafauna.compare.report._page import MATRIX_CLASSES, ROWS_AT_FIRST
 from florafauna.scores.calibration import softmax
 from florafauna.scores.classification import per_class
 from florafauna.scores.predictions import Predictions, read_predictions, write_predictions
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 

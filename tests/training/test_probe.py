@@ -24,7 +24,7 @@ from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Feed, PixelFeed, choose_feed
 from florafauna.training.frozen._logistic import Samples, solve
 from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
-from florafauna.training.loop import Job, train, train_once
+from florafauna.training.loop import TrainingJob, train, train_once
 
 
 def fed(place: Place, folder: Path, model_params: ModelParams) -> tuple[Feed, nn.Module]:
@@ -209,7 +209,7 @@ def test_the_probe_beats_a_random_head_on_real_photos(shared: Path, tmp_path: Pa
     make_initial_weights(model.architecture, real, tmp_path / "initial.safetensors")
     scores = {}
     for way in ("random", "probe"):
-        job = Job(
+        job = TrainingJob(
             name=way,
             params=model.model_copy(update={"head_init": way}),
             initial=tmp_path / "initial.safetensors",

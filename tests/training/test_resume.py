@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
-from florafauna.training.loop import Job
+from florafauna.training.loop import TrainingJob
 
 NEVER = 1e9  # seconds between saves within an epoch
 
@@ -27,7 +27,7 @@ CASES: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-def run(job: Job, saves: int | None, between_saves: float) -> int | None:
+def run(job: TrainingJob, saves: int | None, between_saves: float) -> int | None:
     """Train in a process of its own, into an empty folder as DVC leaves it; returns the exit code."""
     shutil.rmtree(job.out, ignore_errors=True)
     context = multiprocessing.get_context("forkserver")
@@ -38,11 +38,11 @@ def run(job: Job, saves: int | None, between_saves: float) -> int | None:
     return process.exitcode
 
 
-def log(job: Job) -> Path:
+def log(job: TrainingJob) -> Path:
     return job.timing.with_name("log.txt")
 
 
-def files(job: Job) -> dict[str, bytes]:
+def files(job: TrainingJob) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(job.out.iterdir())}
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from florafauna.compare._results import Classifier, Model
+from florafauna.compare._classifiers import Classifier, Model
 from florafauna.compare.report import _figures
 from florafauna.compare.report._figures import Line, Plot, x_axis, y_axis
-from florafauna.compare.report._scored import Answers
+from florafauna.compare.report._predicted import PredictedLabels
 from florafauna.scores.abstention import risk_coverage
 from florafauna.scores.calibration import Bin, reliability, softmax
 
@@ -96,7 +96,7 @@ def reliability_plot(classifier: Classifier, bins: Sequence[Bin]) -> Plot:
     )
 
 
-def risk_plot(models: Sequence[Answers]) -> Plot:
+def risk_plot(models: Sequence[PredictedLabels]) -> Plot:
     """Share of errors among the most confident photos against their share; the summary names the area under each."""
     curves = {each.model: risk_coverage(each.confidence, each.correct) for each in models}
     first = min(max(FIRST_PHOTOS, round(FIRST_SHARE * len(models[0].targets))), len(models[0].targets) - 1)

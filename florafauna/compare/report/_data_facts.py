@@ -17,7 +17,7 @@ MOST_NAMED = 20  # entries of a list; its length is always stated
 
 
 @dataclass(frozen=True)
-class Reason:
+class QuarantineRow:
     """Why files were left out, how many, and the first of them as (path, label, detail)."""
 
     reason: str
@@ -53,7 +53,7 @@ class DataFacts:
     splits: list[str]
     columns: list[str]
     per_class: list[tuple[str, dict[str, int]]]
-    reasons: list[Reason]
+    reasons: list[QuarantineRow]
     suspicions: list[Listed]
     duplicates: list[list[Shown]]
     suspects: list[list[Shown]]
@@ -94,12 +94,12 @@ def _shown(photos: pd.DataFrame) -> list[Shown]:
     ]
 
 
-def _reasons(quarantine: pd.DataFrame) -> list[Reason]:
+def _reasons(quarantine: pd.DataFrame) -> list[QuarantineRow]:
     found = []
     for reason, rows in quarantine.groupby("reason"):
         first = rows.head(EXAMPLES)
         examples = [(str(a), str(b), str(c)) for a, b, c in zip(*(first[n] for n in COLUMNS), strict=True)]
-        found.append(Reason(str(reason), len(rows), examples))
+        found.append(QuarantineRow(str(reason), len(rows), examples))
     return sorted(found, key=lambda each: (-each.files, each.reason))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from florafauna.compare.report._scored import Answers
+from florafauna.compare.report._predicted import PredictedLabels
 from florafauna.compare.report._thumbnails import Album
 
 MOST_ERRORS = 60  # in a model's gallery
@@ -29,7 +29,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ConfusedPair:
     """Photos of class `truth` that were taken for class `predicted`, the most confident first."""
 
     truth: str
@@ -48,11 +48,11 @@ class Mistakes:
     photos: int
     errors: int
     gallery: list[Answer]
-    pairs: list[Pair]
+    pairs: list[ConfusedPair]
     confused_pairs: int
 
 
-def collect(models: Sequence[Answers], album: Album) -> None:
+def collect(models: Sequence[PredictedLabels], album: Album) -> None:
     """Take photos into the album, the most telling first: confident errors, then all errors, then correct ones.
 
     Models take turns, so that no model's photos are left out for another's where the album is full.
@@ -69,12 +69,12 @@ def collect(models: Sequence[Answers], album: Album) -> None:
                     album.add(str(model.photos["path"].iat[row]))
 
 
-def mistakes(model: Answers, album: Album) -> Mistakes:
+def mistakes(model: PredictedLabels, album: Album) -> Mistakes:
     """The galleries of one model."""
     cells = {cell: rows for cell, rows in _cells(model).items() if cell[0] != cell[1]}
     confused = sorted(cells, key=lambda cell: (-len(cells[cell]), -model.confidence[cells[cell][0]], cell))
     pairs = [
-        Pair(
+        ConfusedPair(
             model.labels[truth],
             model.labels[predicted],
             truth,
@@ -88,7 +88,7 @@ def mistakes(model: Answers, album: Album) -> Mistakes:
     return Mistakes(model.model, len(model.targets), len(model.errors), gallery, pairs, len(cells))
 
 
-def matrix(model: Answers, album: Album) -> list[list[Any]]:
+def matrix(model: PredictedLabels, album: Album) -> list[list[Any]]:
     """The cells that are not empty: [true class, predicted class, photos, [[number in the album, confidence], …]]."""
     found = []
     for (truth, predicted), rows in sorted(_cells(model).items()):
@@ -102,7 +102,7 @@ def matrix(model: Answers, album: Album) -> list[list[Any]]:
     return found
 
 
-def _cells(model: Answers) -> dict[tuple[int, int], list[int]]:
+def _cells(model: PredictedLabels) -> dict[tuple[int, int], list[int]]:
     """Rows behind each cell: of errors the most confident first, of correct answers the least."""
     ranked = np.where(model.correct, model.confidence, -model.confidence)
     cells: dict[tuple[int, int], list[int]] = {}
@@ -111,7 +111,7 @@ def _cells(model: Answers) -> dict[tuple[int, int], list[int]]:
     return cells
 
 
-def _answer(model: Answers, row: int, album: Album) -> Answer:
+def _answer(model: PredictedLabels, row: int, album: Album) -> Answer:
     path = str(model.photos["path"].iat[row])
     truth, predicted = model.labels[model.targets[row]], model.labels[model.predicted[row]]
     return Answer(path, album.number(path), truth, predicted, float(model.confidence[row]))

@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from florafauna.base.files import write_atomic
-from florafauna.compare._results import Classifier, Findings
+from florafauna.compare._classifiers import Classifier, Findings
 from florafauna.compare.report import _curves, _data_facts, _figures, _mistakes, _thumbnails, _wrong_labels
+from florafauna.compare.report._predicted import PredictedLabels, predicted_labels
 from florafauna.compare.report._provenance import provenance
-from florafauna.compare.report._scored import Answers, answers
 from florafauna.compare.report._thumbnails import Album
 from florafauna.pixels.store import PixelStore
 
@@ -48,8 +48,8 @@ def write_report(path: Path, findings: Findings, root: Path) -> None:
 def render(findings: Findings, root: Path) -> str:
     """The page as text."""
     models, classifiers = findings.models, findings.classifiers
-    suspects = _wrong_labels.suspected([answers(each.predictions, each.temperature) for each in models])
-    tests = [answers(each.predictions.part("test"), each.temperature) for each in classifiers]
+    suspects = _wrong_labels.suspected([predicted_labels(each.predictions, each.temperature) for each in models])
+    tests = [predicted_labels(each.predictions.part("test"), each.temperature) for each in classifiers]
     album = Album(PixelStore(root / "data/processed/test"))
     for suspect in suspects[: _wrong_labels.MOST]:
         album.add(suspect.path)
@@ -115,7 +115,7 @@ def render(findings: Findings, root: Path) -> str:
     )
 
 
-def class_rows(classifiers: Sequence[Classifier], tests: list[Answers]) -> list[ClassRow]:
+def class_rows(classifiers: Sequence[Classifier], tests: list[PredictedLabels]) -> list[ClassRow]:
     """A row for every class, those first of which the models miss most photos."""
     missed = np.sum([_missed(each) for each in tests], axis=0)
     by_class = [each.per_class["test"] for each in classifiers]
@@ -126,7 +126,7 @@ def class_rows(classifiers: Sequence[Classifier], tests: list[Answers]) -> list[
     return sorted(rows, key=lambda row: (-row.missed, sum(row.f1) if row.n else len(row.f1), row.label))
 
 
-def _missed(test: Answers) -> npt.NDArray[np.int64]:
+def _missed(test: PredictedLabels) -> npt.NDArray[np.int64]:
     return np.bincount(test.targets[~test.correct], minlength=len(test.labels))
 
 

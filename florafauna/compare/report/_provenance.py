@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from florafauna.base.errors import UserError
-from florafauna.compare._results import Findings
+from florafauna.compare._classifiers import Findings
 
 PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # those that scores depend on
 COMPARE = "compare"  # the stage that is writing the report: what dvc.lock says of it is of the run before

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from florafauna.compare.report._scored import Answers
+from florafauna.compare.report._predicted import PredictedLabels
 
 LEAST = 0.5
 MOST = 200
@@ -27,7 +27,7 @@ class Suspect:
     confidence: float
 
 
-def suspected(models: Sequence[Answers]) -> list[Suspect]:
+def suspected(models: Sequence[PredictedLabels]) -> list[Suspect]:
     """All suspects by `RULE`. The models must have answered on the same photos."""
     first = models[0]
     sure = first.predicted != first.targets
@@ -48,7 +48,7 @@ def suspected(models: Sequence[Answers]) -> list[Suspect]:
     ]
 
 
-def _thresholds(model: Answers) -> np.ndarray:
+def _thresholds(model: PredictedLabels) -> np.ndarray:
     """What a probability of each class must reach, (classes,). A class without photos is asked for certainty."""
     photos = np.bincount(model.targets, minlength=len(model.labels))
     sums = np.bincount(model.targets, model.of_label, minlength=len(model.labels))

@@ -19,7 +19,7 @@ from florafauna.scores.abstention import global_threshold, realised
 from florafauna.scores.calibration import fit_temperature, softmax
 from florafauna.scores.predictions import PHOTO, Predictions, read_predictions, write_predictions
 from florafauna.scores.ranks import scores_at
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 LABELS = ["Parus major", "Parus minor", "Poecile montanus", "Quercus robur"]

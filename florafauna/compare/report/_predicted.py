@@ -12,7 +12,7 @@ from florafauna.scores.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Answers:
+class PredictedLabels:
     """One model's answers on some photos, all arrays (photos,) in the photos' order.
 
     `confidence` is the calibrated probability of the predicted class, `of_label` that of the class on the label.
@@ -38,8 +38,8 @@ class Answers:
         return rows[np.argsort(-self.confidence[rows], kind="stable")]
 
 
-def answers(predictions: Predictions, temperature: float) -> Answers:
-    """Answers of saved logits; probabilities are softmax(logits / temperature)."""
+def predicted_labels(predictions: Predictions, temperature: float) -> PredictedLabels:
+    """PredictedLabels of saved logits; probabilities are softmax(logits / temperature)."""
     predicted, targets = predictions.predicted.astype(np.int64), predictions.targets
     confidence, of_label = np.empty(len(targets)), np.empty(len(targets))
     for part in blocks(len(targets)):
@@ -47,4 +47,6 @@ def answers(predictions: Predictions, temperature: float) -> Answers:
         rows = np.arange(len(probabilities))
         confidence[part] = probabilities[rows, predicted[part]]
         of_label[part] = probabilities[rows, targets[part]]
-    return Answers(predictions.model, predictions.labels, predictions.photos, targets, predicted, confidence, of_label)
+    return PredictedLabels(
+        predictions.model, predictions.labels, predictions.photos, targets, predicted, confidence, of_label
+    )

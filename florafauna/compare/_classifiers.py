@@ -60,7 +60,7 @@ class Findings:
     params: EvaluateParams
 
 
-def read_model(name: str, root: Path = Path()) -> Model:
+def read_classifier(name: str, root: Path = Path()) -> Model:
     """Everything about one model; `UserError` names the file that is missing."""
     bundle, predictions = root / f"models/{name}", root / f"predictions/{name}"
     history = bundle / "history.csv"
