@@ -1,3 +1,3 @@
-"""The three parts of the photos, as every file and folder names them."""
+"""The names of the three splits, as used in every file and folder."""
 
 SPLITS = ("train", "val", "test")

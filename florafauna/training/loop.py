@@ -1,4 +1,4 @@
-"""Training: one loop for every model. What differs between models is data in params.yaml."""
+"""The training loop, one for every model: what differs between models is data in params.yaml."""
 
 import json
 import platform
@@ -49,15 +49,15 @@ from florafauna.training.frozen._logistic import Optimum
 from florafauna.training.frozen._probe import put_head, solve_head
 
 SECONDS_BETWEEN_SAVES = 300.0
-STEPS_BETWEEN_CHECKS = 50  # of the loss: reading it makes a GPU wait
+STEPS_BETWEEN_CHECKS = 50  # that the loss is finite: reading it makes the GPU wait
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training run: what goes in, and where the trained model and its timing go.
+    """One training run: its inputs, and where the trained model and its timing are written.
 
-    `scratch` outlives the stage's outs: it holds what a killed run resumes from, and remembered features.
+    `scratch` outlives the stage's outs: it holds the state that a killed run resumes from, and cached features.
     """
 
     name: str
@@ -72,7 +72,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Parts:
-    """The moving parts of one run. `average` is the moving average of the weights, empty without EMA."""
+    """The moving parts of one run. `average` is the exponential moving average of the weights, empty without EMA."""
 
     job: TrainingJob
     model: nn.Module
@@ -90,9 +90,13 @@ class Parts:
 
 
 def train(job: TrainingJob) -> None:
-    """Train a model as its params say, once for each of `seeds`; leave it with its learning curve, and its timing.
+    """Train a model as its params say, once for each of `seeds`; write it, its learning curve and its timing.
 
-    The first seed's run is the model; those of further seeds, which show what is luck, go to seeds/1, 2, … below it.
+    The run with the first seed is the model. Those with further seeds, which show the spread, go to seeds/1, 2, …
+    below it. Raises `UserError` if the loss is NaN or infinite, or memory runs out.
+
+    >>> params = read_model("vit")  # doctest: +SKIP
+    >>> train(TrainingJob("vit", params, initial, train_store, val_store, scratch, out, timing))  # doctest: +SKIP
     """
     timings, folders = [], []
     for number in range(job.params.seeds):
@@ -104,15 +108,15 @@ def train(job: TrainingJob) -> None:
         timings.append(timing)
         folders.append(folder)
     write_json(job.timing, timings[0] | {"seconds_of_seeds": [timing["seconds"] for timing in timings]})
-    for folder in folders:  # only now: until then a killed run finds the seeds that are done
+    for folder in folders:  # only now: until then a killed run finds the seeds that are finished
         shutil.rmtree(folder)
 
 
 def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
-    """One run with one seed; returns its timing, and the folder that lets it resume.
+    """One run with one seed; returns its timing, and the folder that it would resume from.
 
-    A run killed at any moment resumes from its last saved state and, on a CPU, ends with the weights it would have
-    ended with. Raises `UserError` when the loss is NaN or infinite, or the memory does not suffice.
+    A run killed at any moment resumes from its last saved state and, on a CPU, ends with the same weights as an
+    uninterrupted one.
     """
     params, compute = job.params, choose(job.params.precision)
     reuse_freed_memory()
@@ -152,7 +156,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
 
         # --- loop ---
-        averages = params.ema > 0 and params.optimizer != "lbfgs"  # weights that are solved for have no average
+        averages = params.ema > 0 and params.optimizer != "lbfgs"  # a head that is solved for has no average
         parts = Parts(
             job=job,
             model=model,
@@ -178,7 +182,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
 
 
 def fit(parts: Parts) -> State:
-    """The loop. Returns the final state; the best checkpoint lies in `parts.folder`."""
+    """The loop. Returns the final state; the best checkpoint is in `parts.folder`."""
     job, params, model = parts.job, parts.job.params, parts.model
     state = load_state(parts.folder / "state.safetensors", model, parts.average, parts.optimizer, parts.scaler)
     if state.step:
@@ -191,7 +195,7 @@ def fit(parts: Parts) -> State:
         start = time.monotonic()
         with averaged(model, parts.average):
             logits, targets = validate(parts)
-            if not np.isfinite(logits).all():  # the last step broke the weights, after its loss was computed
+            if not np.isfinite(logits).all():  # the last step broke the weights after its loss had been computed
                 _refuse_nan(job, state.step, parts.optimizer.param_groups[0]["lr"])
             predictions = logits.argmax(1)
             row = Epoch(
@@ -204,7 +208,7 @@ def fit(parts: Parts) -> State:
                 val_weighted_f1=weighted_f1(targets, predictions),
             )
             best = not state.scores or row.val_weighted_f1 > max(state.scores)
-            if best:  # to disk: a state_dict kept in memory would go on changing with the model
+            if best:  # to disk: a state_dict in memory would keep changing with the model
                 tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in moving_tensors(model).items()}
                 write_atomic(parts.folder / "best.safetensors", save(tensors))
 
@@ -246,10 +250,10 @@ def train_epoch(parts: Parts, state: State) -> float:
         together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)  # in this step
         parts.scaler.scale(loss / together).backward()
         loss_sum += loss.detach()
-        broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy and wait
+        broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy, then wait
         state.batch += 1
 
-        # one step for `accumulate` batches, or for as many as are left in the epoch
+        # one step for `accumulate` batches, or for those that are left in the epoch
         if state.batch % params.accumulate == 0 or state.batch == total:
             if params.clip_gradient:
                 parts.scaler.unscale_(optimizer)
@@ -272,7 +276,7 @@ def train_epoch(parts: Parts, state: State) -> float:
 
 
 def train_head(parts: Parts, state: State) -> float:
-    """`optimizer: lbfgs`: the optimum as the only epoch; returns its loss. A step is one of L-BFGS."""
+    """`optimizer: lbfgs`: solve for the head, as the only epoch; returns the loss. Steps are those of L-BFGS."""
     assert parts.solve is not None
     optimum = parts.solve()
     put_head(parts.model, optimum)
@@ -297,7 +301,7 @@ def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
-    """Write the model from the best checkpoint on disk, and hold its score against the one that was logged."""
+    """Write the model from the best checkpoint on disk, and check its score against the logged one."""
     job, model = parts.job, parts.model
     model.load_state_dict(load_file(parts.folder / "best.safetensors"), strict=False)
     best = max(state.history, key=lambda row: row.val_weighted_f1)
@@ -329,7 +333,7 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
     )
     if abs(score - best.val_weighted_f1) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
         raise RuntimeError(
-            f"the saved model scores {score} on the validation photos, training logged {best.val_weighted_f1}"
+            f"the saved model scores {score} on the validation photos, but training logged {best.val_weighted_f1}"
         )
     pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
     _say(
@@ -369,13 +373,13 @@ def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
 
 def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compute) -> torch.optim.Optimizer:
     if params.optimizer == "lbfgs":
-        return torch.optim.SGD(groups, lr=0.0)  # for the state that is saved; it makes no step
+        return torch.optim.SGD(groups, lr=0.0)  # for the saved state; it never steps
     options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
     return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
 
 
 def _class_weights(store: PixelStore, params: ModelParams, compute: Compute) -> torch.Tensor | None:
-    """`balanced` as in scikit-learn: photos / (classes * photos of the class)."""
+    """`balanced` as in scikit-learn: photos / (classes * photos in the class)."""
     if params.class_weighting == "none":
         return None
     counts = np.bincount(store.targets, minlength=len(store.labels))

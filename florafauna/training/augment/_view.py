@@ -1,4 +1,4 @@
-"""What a model sees of a training photo: random crops, flips and colours as a function of (seed, epoch, photo)."""
+"""Training views: random crops, flips and colours as a function of (seed, epoch, photo)."""
 
 import math
 import random
@@ -23,13 +23,13 @@ CROP_ATTEMPTS = 10
 class TrainView:
     """A random crop, flipped and augmented; equal (seed, epoch, photo) give equal views.
 
-    The crop is resized first; colour jitter and timm's policy then work on the small result.
+    The crop is resized first; colour jitter and timm's policy then work on the smaller picture.
     """
 
     size: int
     interpolation: str
     augment: Augment
-    mean: tuple[float, float, float]  # fills what the policy moves into the picture
+    mean: tuple[float, float, float]  # colour of pixels that the policy moves into the picture
     seed: int
 
     def __call__(self, photo: np.ndarray, epoch: int, name: str) -> torch.Tensor:
@@ -72,24 +72,24 @@ class TrainView:
 
 
 class Epochs:
-    """A loader's batches, epoch by epoch: its processes begin the next while the last batches of this one are used.
+    """A loader's batches, epoch by epoch: its workers begin the next epoch while the last batches of this one are used.
 
-    Otherwise a GPU would wait in every epoch until the first batch is drawn: 0.14 to 0.2 s for 128 photos at 224 px,
-    where an epoch of 70 such batches takes 3.5 s.
+    Otherwise a GPU would wait for the first batch of every epoch: 0.14 to 0.2 s for 128 photos at 224 px, where an
+    epoch of 70 such batches takes 3.5 s.
     """
 
     def __init__(self, loader: Loader, plan: Callable[[int], tuple[Rows, int]], last: int) -> None:
-        """`plan` gives an epoch's order of photos and the number of the draw it shows; `last` is the last epoch."""
+        """`plan` returns the order of photos in an epoch and which draw of views it shows; `last` is the last epoch."""
         self._loader, self._plan, self._last = loader, plan, last
         self._drawn: Iterator[PixelBatch] = iter(())
         self._next: tuple[int, int] | None = None  # epoch and batch
 
     def batches(self, epoch: int, first: int) -> Iterator[PixelBatch]:
-        """An epoch's batches from number `first` on. A new call ends the iteration of the call before."""
+        """An epoch's batches, starting with number `first`. A new call ends the iteration of the previous one."""
         if self._next != (epoch, first):
             self._drawn = self._loader.draw(self._requests(epoch, first))
         for number in range(first, len(self._loader.requests(*self._plan(epoch)))):
-            self._next = None  # so that drawing starts afresh should it fail
+            self._next = None  # so that drawing starts afresh if it fails
             batch = next(self._drawn)
             self._next = (epoch, number + 1)
             yield batch
@@ -102,17 +102,17 @@ class Epochs:
 
 
 def epoch_order(photos: int, seed: int, epoch: int) -> np.ndarray:
-    """The rows of a store in the order in which an epoch visits them."""
+    """The rows of a store in the order of an epoch."""
     return np.random.default_rng(rng_key(seed, epoch, "order")).permutation(photos)
 
 
 def random_erasing(
     images: torch.Tensor, probability: float, seed: int, epoch: int, names: Sequence[str]
 ) -> torch.Tensor:
-    """Random erasing of a normalised batch, in place: in each photo, by its own draw, a box becomes noise.
+    """Random erasing of a normalised batch, in place: each photo draws whether and where a box becomes noise.
 
     Zhong et al. 2020 with timm's defaults: a box of 2 % to 1/3 of the area, aspect 0.3 to 1/0.3, filled with normal
-    noise a pixel. (timm's own draws from global state, also torch's, on which dropout depends.)
+    noise for each pixel. (timm's own version draws from global state, including torch's, on which dropout depends.)
     """
     for image, name in zip(images, names, strict=True):
         key = rng_key(seed, epoch, f"erase {name}")
