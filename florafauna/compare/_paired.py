@@ -83,7 +83,7 @@ def compare_all(
         raise UserError("There are no models to compare.")
     confidence = how.confidence
     if not 0 < confidence < 1:
-        raise UserError(f"A confidence must lie between 0 and 1, not {confidence}.")
+        raise UserError(f"The confidence must be between 0 and 1, not {confidence}.")
     targets = np.asarray(truth.targets)
     everything = {**models, **(with_best or {})}
     for name, predictions in everything.items():

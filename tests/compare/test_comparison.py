@@ -227,5 +227,5 @@ def test_bad_input_is_named() -> None:
         compare_all({}, Truth(targets, 2))
     with pytest.raises(UserError, match="Model a has 2 predictions for 3 photos"):
         compare_all({"a": targets[:2]}, Truth(targets, 2))
-    with pytest.raises(UserError, match="confidence must lie between 0 and 1"):
+    with pytest.raises(UserError, match="confidence must be between 0 and 1"):
         compare_all({"a": targets}, Truth(targets, 2), Resampling(confidence=95))

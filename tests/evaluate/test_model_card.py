@@ -139,7 +139,7 @@ def test_classes_with_few_test_photos_are_named(info: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("weights", "words", "warned"),
     [
-        ({"source": "none"}, "random weights, which have seen no photo", False),
+        ({"source": "none"}, "random weights, so the test photos were new", False),
         ({"source": "hub", "seen": "iNaturalist 2021"}, "trained on iNaturalist 2021", True),
         ({"source": "hub", "seen": None}, "it is not stated which photos", True),
     ],

@@ -238,7 +238,7 @@ def test_any_logits_give_files_of_plain_numbers(seed: int, val: int, test: int, 
 
 @pytest.mark.parametrize(("counts", "split"), [((0, 9), "val"), ((9, 0), "test")])
 def test_photos_that_are_missing_are_named(counts: tuple[int, int], split: str) -> None:
-    with pytest.raises(UserError, match=f"hold no {split} photos"):
+    with pytest.raises(UserError, match=f"have no {split} photos"):
         score(made(0, *counts), PARAMS)
 
 
