@@ -1,4 +1,4 @@
-"""Where a model errs: the confusion matrix with the photos behind its cells, confident errors, confused pairs."""
+"""A model's errors: the confusion matrix with the photos behind its cells, confident errors, confused pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ OF_A_CORRECT_CELL = 4  # photos behind a cell of the diagonal
 
 @dataclass(frozen=True)
 class Answer:
-    """One photo and what a model said of it. `number` is the photo's in the album, None without thumbnail."""
+    """One photo and a model's prediction. `number` is that of the photo in the album, None if it has no thumbnail."""
 
     path: str
     number: int | None
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Photos of class `truth` that were taken for class `predicted`, the most confident first."""
+    """Photos of class `truth` that were predicted as class `predicted`, the most confident first."""
 
     truth: str
     predicted: str
@@ -42,7 +42,7 @@ class ConfusedPair:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """All errors of one model on the test photos, counted, and the ones to look at."""
+    """The number of errors of one model on the test photos, and those to look at."""
 
     model: str
     photos: int
@@ -53,9 +53,9 @@ class Mistakes:
 
 
 def collect(models: Sequence[PredictedLabels], album: Album) -> None:
-    """Take photos into the album, the most telling first: confident errors, then all errors, then correct ones.
+    """Add photos to the album, the most informative first: confident errors, then all errors, then correct ones.
 
-    Models take turns, so that no model's photos are left out for another's where the album is full.
+    Models take turns, so that a full album does not leave out the photos of one model for another's.
     """
     for limit in (MOST_ERRORS, None):
         for turn in zip_longest(*(model.errors[:limit] for model in models)):
@@ -89,7 +89,7 @@ def mistakes(model: PredictedLabels, album: Album) -> Mistakes:
 
 
 def matrix(model: PredictedLabels, album: Album) -> list[list[Any]]:
-    """The cells that are not empty: [true class, predicted class, photos, [[number in the album, confidence], …]]."""
+    """The non-empty cells: [true class, predicted class, photos, [[number in the album, confidence], …]]."""
     found = []
     for (truth, predicted), rows in sorted(_cells(model).items()):
         most = OF_A_CORRECT_CELL if truth == predicted else OF_A_CELL
@@ -103,7 +103,7 @@ def matrix(model: PredictedLabels, album: Album) -> list[list[Any]]:
 
 
 def _cells(model: PredictedLabels) -> dict[tuple[int, int], list[int]]:
-    """Rows behind each cell: of errors the most confident first, of correct answers the least."""
+    """Rows behind each cell: errors with the most confident first, correct answers with the least confident first."""
     ranked = np.where(model.correct, model.confidence, -model.confidence)
     cells: dict[tuple[int, int], list[int]] = {}
     for row in np.argsort(ranked, kind="stable"):

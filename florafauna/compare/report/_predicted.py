@@ -1,4 +1,4 @@
-"""What a model said of each photo: its class and how sure it is, calibrated. The probabilities are not kept."""
+"""The predicted class of each photo, with its calibrated confidence. The probabilities are not kept."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from florafauna.scores.predictions import Predictions
 
 @dataclass(frozen=True)
 class PredictedLabels:
-    """One model's answers on some photos, all arrays (photos,) in the photos' order.
+    """One model's predictions for some photos; all arrays are (photos,), in the order of the photos.
 
-    `confidence` is the calibrated probability of the predicted class, `of_label` that of the class on the label.
+    `confidence` is the calibrated probability of the predicted class, `of_label` that of the labelled class.
     """
 
     model: str
@@ -28,18 +28,18 @@ class PredictedLabels:
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """Where prediction and label agree."""
+        """Whether prediction and label agree."""
         return np.asarray(self.predicted == self.targets)
 
     @property
     def errors(self) -> npt.NDArray[np.int64]:
-        """Rows of the photos where they do not, the most confident first."""
+        """Rows of the photos where they differ, the most confident first."""
         rows = np.flatnonzero(~self.correct)
         return rows[np.argsort(-self.confidence[rows], kind="stable")]
 
 
 def predicted_labels(predictions: Predictions, temperature: float) -> PredictedLabels:
-    """PredictedLabels of saved logits; probabilities are softmax(logits / temperature)."""
+    """Predicted labels from saved logits; probabilities are softmax(logits / temperature)."""
     predicted, targets = predictions.predicted.astype(np.int64), predictions.targets
     confidence, of_label = np.empty(len(targets)), np.empty(len(targets))
     for part in blocks(len(targets)):
