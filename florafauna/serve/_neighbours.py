@@ -1,4 +1,4 @@
-"""The training photos most like a photo, by the features before the classifier: computed once, remembered on disk."""
+"""The training photos most similar to a photo, by the features before the classifier: computed once, cached on disk."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ NEAREST = 6
 
 
 def open_neighbours(scorer: TorchScorer, train: Path, cache: Path, model: AbstractContextManager[Any]) -> Nearest:
-    """Those of the store `train`, if it is there and of the same classes; `model` is held while the model runs."""
+    """Neighbours from the store `train`, if it exists and has the same classes; `model` is locked while it runs."""
     if not callable(getattr(scorer.bundle.model, "forward_head", None)):
-        return Absent("This architecture gives no features to compare training photos by.")
+        return Absent("This architecture has no features to compare training photos by.")
     if not (train / "index.parquet").is_file():
-        return Absent(f"There are no training photos in {train}; `dvc repro preprocess` makes them.")
+        return Absent(f"There are no training photos in {train}; `dvc repro preprocess` creates them.")
     try:
         store = PixelStore(train)
     except UserError as error:
@@ -39,7 +39,7 @@ def open_neighbours(scorer: TorchScorer, train: Path, cache: Path, model: Abstra
 
 
 class Neighbours:
-    """See `Nearest`. `find` is for when `state` is ready."""
+    """See `Nearest`. Call `find` only when `state` is ready."""
 
     def __init__(self, scorer: TorchScorer, store: PixelStore, cache: Path, model: AbstractContextManager[Any]) -> None:
         self.state = NeighboursState("waiting", total=len(store))
@@ -55,11 +55,11 @@ class Neighbours:
                 threading.Thread(target=self._compute, daemon=True, name="neighbours").start()
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
-        """See `Nearest`; each row has length 1."""
+        """See `Nearest`; each row has norm 1."""
         return self._run(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
 
     def find(self, query: np.ndarray, target: int) -> list[tuple[int, float]]:
-        """See `Nearest`; likeness is the cosine."""
+        """See `Nearest`; similarity is the cosine."""
         assert self._features is not None
         rows = np.flatnonzero(self._store.targets == target)
         (known,) = self._features.rows(rows)
