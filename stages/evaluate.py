@@ -1,4 +1,4 @@
-"""Score one model on validation and test photos: python -m stages.evaluate MODEL."""
+"""Score one model on the validation and test photos: python -m stages.evaluate MODEL."""
 
 import sys
 from pathlib import Path
