@@ -44,7 +44,7 @@ def drop(base: str, root: Path = Path()) -> str:
 def fall(before: Figure, now: Figure) -> float:
     """How far the value is now below the previous interval; 0 within it or above.
 
-    >>> fall(Figure(0.9, low=0.85, high=0.95), Figure(0.75, low=0.7, high=0.8)).__round__(2)
+    >>> round(fall(Figure(0.9, low=0.85, high=0.95), Figure(0.75, low=0.7, high=0.8)), 2)
     0.1
     """
     return max(0.0, before.low - now.value)

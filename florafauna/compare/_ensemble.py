@@ -20,7 +20,7 @@ def ensemble_logits(logits: Sequence[np.ndarray], temperatures: Sequence[float] 
     overconfident one dominates. Raises UserError if the models' logits differ in shape.
 
     >>> one, other = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
-    >>> np.exp(ensemble_logits([one, other])).round(2).tolist()
+    >>> np.exp(ensemble_logits([one, other])).astype(float).round(2).tolist()
     [[0.7, 0.3]]
     """
     if not logits:
