@@ -186,7 +186,7 @@ def fit(parts: Parts) -> State:
     job, params, model = parts.job, parts.job.params, parts.model
     state = load_state(parts.folder / "state.safetensors", model, parts.average, parts.optimizer, parts.scaler)
     if state.step:
-        _say(job, f"resumes after step {state.step} of a run that was interrupted")
+        _say(job, f"resuming after step {state.step} of an interrupted run")
     epochs, train_on = (1, train_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
     while state.epoch < epochs and not should_stop(state.scores, params.patience):
         train_loss = train_on(parts, state)

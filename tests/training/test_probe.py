@@ -115,7 +115,7 @@ def test_a_killed_lbfgs_goes_on_with_what_it_has_solved(
     shutil.rmtree(job.scratch / "features")
     capsys.readouterr()
     train(job)
-    assert "resumes after step" in capsys.readouterr().out
+    assert "resuming after step" in capsys.readouterr().out
     assert not (job.scratch / "features").exists(), "nothing is computed again"
     assert (job.out / "model.safetensors").read_bytes() == first
 
@@ -183,7 +183,7 @@ def test_a_resumed_training_does_not_solve_again(
     capsys.readouterr()
     train(job)
     text = capsys.readouterr().out
-    assert "resumes after step" in text
+    assert "resuming after step" in text
     assert "starts from its optimum" not in text
     assert not (job.scratch / "features").exists()
 

@@ -52,7 +52,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(place: Place, tmp_pa
     model: ModelParams = params(**values)
     unkilled, killed = place.job(tmp_path / "a", model), place.job(tmp_path / "b", model)
     assert run(unkilled, None, between_saves) == 0
-    assert "resumes after step" not in log(unkilled).read_text()
+    assert "resuming after step" not in log(unkilled).read_text()
     kills = 0
     while (code := run(killed, kills + 1, between_saves)) != 0:  # each lives for one more save than the one before
         assert code == -signal.SIGKILL
@@ -63,7 +63,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(place: Place, tmp_pa
                 assert list(whole.keys())
         kills += 1
     assert kills >= 3
-    assert log(killed).read_text().count("resumes after step") >= 2
+    assert log(killed).read_text().count("resuming after step") >= 2
     assert files(killed) == files(unkilled)
     assert not list((killed.scratch / "training").iterdir()), "what was kept for resuming is gone"
 
@@ -75,5 +75,5 @@ def test_a_changed_rate_does_not_go_on_from_the_state_of_another_run(place: Plac
     assert list(first.scratch.glob("training/*/state.safetensors"))
     assert run(second, None, NEVER) == 0
     assert run(fresh, None, NEVER) == 0
-    assert "resumes after step" not in log(second).read_text()
+    assert "resuming after step" not in log(second).read_text()
     assert files(second) == files(fresh)
