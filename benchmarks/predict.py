@@ -17,7 +17,7 @@ from florafauna.bundle.bundle import Bundle, load_bundle, save_trained
 from florafauna.bundle.info import read_training, write_info
 from florafauna.model.compute import choose
 from florafauna.photos.kinds import EXTENSIONS
-from florafauna.predict.request import Request
+from florafauna.predict.request import PredictionRequest
 from florafauna.predict.run import predict
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -65,7 +65,7 @@ def _compared(what: str, photos: Path, folder: Path, root: Path) -> tuple[str, .
                 model(image).float().cpu()
 
     def ours() -> None:
-        predict(Request((str(photos),), root / "out.csv", "csv", 5, None, True), folder)
+        predict(PredictionRequest((str(photos),), root / "out.csv", "csv", 5, None, True), folder)
 
     timed = pairs(theirs, ours, RUNS)
     return what, per_second(len(files), timed.theirs), per_second(len(files), timed.ours), timed.ratio

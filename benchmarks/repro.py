@@ -20,7 +20,7 @@ from benchmarks.shared import copy_photos, require_shared, weights
 from benchmarks.timing import Pairs, median_seconds
 from florafauna.base.metrics import weighted_f1
 from florafauna.commands.params import parse_params
-from florafauna.compare._paired import Pair, compare_all
+from florafauna.compare._paired import ModelPair, compare_all
 from florafauna.scores.bootstrap import Truth, score_intervals
 from florafauna.scores.predictions import read_predictions
 
@@ -178,7 +178,7 @@ def scored(theirs: list[str], ours: list[str], test: pd.DataFrame) -> tuple[str,
     return intervals[0], intervals[1], difference(pair)
 
 
-def difference(pair: Pair) -> str:
+def difference(pair: ModelPair) -> str:
     """Ours minus theirs, whichever of the two comes first in the pair."""
     value, low, high = pair.difference, pair.low, pair.high
     if pair.first == THEIRS:

@@ -12,17 +12,17 @@ from florafauna.model.weights import load_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.training._feeds import Feed, Photos
 from florafauna.training._trainable import build, data_config, freeze, parameter_groups
-from florafauna.training.loop import OPTIMIZERS, Job, Parts
+from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob
 
 
-def job(params: ModelParams, store: Path, initial: Path, scratch: Path) -> Job:
+def job(params: ModelParams, store: Path, initial: Path, scratch: Path) -> TrainingJob:
     """A training of the photos in `store`/train and /val, as the train stage has it."""
-    return Job(
+    return TrainingJob(
         "model", params, initial, store / "train", store / "val", scratch, scratch / "bundle", scratch / "timing.json"
     )
 
 
-def parts_of(job: Job, feed_of: Callable[[Photos, nn.Module], Feed]) -> Parts:
+def parts_of(job: TrainingJob, feed_of: Callable[[Photos, nn.Module], Feed]) -> Parts:
     """What `fit` and `train_epoch` work with, made as the train stage makes it."""
     params, compute = job.params, choose(job.params.precision)
     initial = load_initial_weights(job.initial)

@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 
-# `dvc repro` starts `python`: without the environment on the PATH that is another one, with a traceback about pandas.
+# `dvc repro` starts `python`: unless the environment is active, another one, which would end in a traceback.
 missing = [name for name in ("pydantic", "pandas", "torch", "timm") if find_spec(name) is None]
 if missing:
     sys.exit(

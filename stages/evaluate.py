@@ -1,18 +1,18 @@
-"""Score one model on validation and test photos: python -m stages.evaluate MODEL."""
+"""Score one model on the validation and test photos: python -m stages.evaluate MODEL."""
 
 import sys
 from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.base.settings import read_section
-from florafauna.evaluate.evaluate import Job, evaluate
+from florafauna.evaluate.evaluate import EvaluationJob, evaluate
 from florafauna.scores.settings import EvaluateParams
 
 if __name__ == "__main__":
     with one_sentence_on_error():
         name = sys.argv[1]
         evaluate(
-            Job(
+            EvaluationJob(
                 name,
                 read_section("evaluate", EvaluateParams),
                 trained=Path(f"models/trained/{name}"),

@@ -1,4 +1,4 @@
-"""Decode every photo of the manifest once, into one pixel store a split."""
+"""Decode every photo of the manifest once, into one pixel store per split."""
 
 from pathlib import Path
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.model.settings import read_model
-from florafauna.training.loop import Job, train
+from florafauna.training.loop import TrainingJob, train
 
 if __name__ == "__main__":
     with one_sentence_on_error():
         name = sys.argv[1]
         train(
-            Job(
+            TrainingJob(
                 name,
                 read_model(name),
                 initial=Path(f"models/initial/{name}.safetensors"),

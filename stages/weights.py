@@ -1,4 +1,4 @@
-"""Resolve a model's initial weights into a tracked file: python -m stages.weights MODEL."""
+"""Write a model's initial weights to a tracked file: python -m stages.weights MODEL."""
 
 import sys
 from pathlib import Path

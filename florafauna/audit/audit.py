@@ -101,6 +101,8 @@ def audit(
     `origin` names the source in the cache, since two folders may hold the same paths; `cache` is a folder, without
     which nothing is remembered. `workers` is the number of processes, by default one a core; the result does not
     depend on it. With 1 this process does it all, and a decoder that crashes ends it.
+
+    >>> audit(FolderSource(Path("data/raw")), ["deer/a.jpg", "deer/b.jpg"])  # doctest: +SKIP
     """
     origin = printable(origin)  # a folder's name need not be UTF-8, and SQLite takes nothing else
     rows = _Rows(len(paths), cache)

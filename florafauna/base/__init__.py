@@ -1,1 +1,1 @@
-"""What every room uses: errors in one sentence, whole files, params, randomness by key, progress, metrics."""
+"""What every room uses: one-sentence errors, atomic files, params, keyed randomness, progress, metrics."""

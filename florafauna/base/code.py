@@ -1,4 +1,4 @@
-"""The code that computes a remembered result, as a part of its key: other code, another key."""
+"""A hash of the code that computes a cached result, as part of its key: different code, different key."""
 
 import ast
 from functools import lru_cache
@@ -12,7 +12,7 @@ from florafauna.base.files import sha256_bytes
 def code_hash(*names: str) -> str:
     """SHA-256 of the code of modules and of whole packages, e.g. `code_hash("florafauna.pixels")`.
 
-    Comments, docstrings and layout are no code. Changing anything else gives another hash, so that nobody has to
+    Comments, docstrings and layout do not count. Any other change gives a different hash, so that nobody has to
     remember to raise a version.
     """
     files = sorted({file for name in names for file in _files(name)})
@@ -22,7 +22,7 @@ def code_hash(*names: str) -> str:
 def _files(name: str) -> list[Path]:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
-        raise ValueError(f"there is no module {name}")
+        raise ValueError(f"no module is named {name}")
     file = Path(spec.origin)
     return sorted(file.parent.rglob("*.py")) if spec.submodule_search_locations else [file]
 

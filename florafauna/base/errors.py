@@ -28,9 +28,14 @@ class UserError(Exception):
 
 @contextmanager
 def one_sentence_on_error() -> Iterator[None]:
-    """End the process with one line on stderr, without a traceback, where the fault is not the program's.
+    """End the process with one line on stderr instead of a traceback, where the program is not at fault.
 
-    Exit code 1 for `UserError`, a refused access and a full disk; 130 for Ctrl-C and SIGTERM, which end it alike.
+    The exit code is 1 for `UserError`, a denied permission or a full disk, and 130 for Ctrl-C or SIGTERM.
+
+    >>> with one_sentence_on_error():
+    ...     raise UserError("data/raw is missing; set data.root in params.yaml.")
+    Traceback (most recent call last):
+    SystemExit: 1
     """
     try:
         with _sigterm_as_interrupt():
@@ -47,9 +52,9 @@ def one_sentence_on_error() -> Iterator[None]:
 
 
 def plain_line(text: str) -> str:
-    r"""Text for one line of a terminal: white space as single spaces, control characters as `\xNN`.
+    r"""Text for one line of a terminal: runs of white space become one space, control characters `\xNN`.
 
-    Labels and file names are other people's: an escape sequence in one could clear the screen or type commands.
+    Labels and file names come from other people: an escape sequence in one could clear the screen or type commands.
     """
     text = " ".join(text.split()).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(f"\\x{ord(char):02x}" if unicodedata.category(char) == "Cc" else char for char in text)
@@ -71,8 +76,8 @@ def _end(sentence: str, code: int) -> None:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises `KeyboardInterrupt`, so that what Ctrl-C would clean up is cleaned up."""
-    in_main = threading.current_thread() is threading.main_thread()  # others may not set handlers
+    """SIGTERM raises `KeyboardInterrupt`, so that the same clean-up happens as after Ctrl-C."""
+    in_main = threading.current_thread() is threading.main_thread()  # other threads may not set handlers
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return

@@ -25,7 +25,7 @@ def _locking() -> Any:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`, on error removed.
 
-    A reader sees the old file or the whole new one, also after a power cut (fsync of the file, then of its folder).
+    A reader sees either the old file or the whole new one, even after a power cut (fsync of the file, then its folder).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -61,7 +61,7 @@ def sweep(folder: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file, or the names in a folder, written to the disk itself."""
+    """Force a file, or the names in a folder, onto the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -82,14 +82,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, keys in the order given; NaN is refused because JSON has none."""
+    """Write `value` as indented UTF-8 JSON, keys in the order given; NaN is refused because JSON does not have it."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(
     path: Path, when_missing: str = "run `dvc repro`", when_broken: str = "run `dvc repro`"
 ) -> dict[str, Any]:
-    """The object in a JSON file. `UserError` says what to do where it is missing or broken."""
+    """The object in a JSON file; if it is missing or broken, a `UserError` says what to do."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -100,13 +100,13 @@ def read_json(
 
 
 def parse_json(text: str, path: Path | str, when_broken: str) -> dict[str, Any]:
-    """The object in `text`, which is that of `path`."""
+    """The object in `text`, the content of `path`."""
     try:
         value = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); {when_broken}.") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object; {when_broken}.")
+        raise UserError(f"{path} is not a JSON object; {when_broken}.")
     return value
 
 
@@ -120,7 +120,7 @@ def sha256_bytes(data: bytes) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file in hex; its content need not fit into memory."""
+    """SHA-256 of a file in hex; the file may be larger than memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

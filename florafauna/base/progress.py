@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain timed line in logs."""
+"""Progress of long work: a bar in a terminal, a line every ten seconds in a log."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items of `iterable`, showing how many of `total` are done; silent when it ends within 10 s in a log."""
+    """Yield the items of `iterable` and show how many of `total` are done; in a log, nothing for the first 10 s."""
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if sys.stderr.isatty():

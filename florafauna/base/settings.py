@@ -1,4 +1,4 @@
-"""params.yaml: each stage reads its own section into a frozen, strict object; mistakes are refused in one sentence."""
+"""params.yaml: each stage reads its own section into a frozen, strict object; a mistake is reported in one sentence."""
 
 import difflib
 import re
@@ -29,40 +29,43 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    synonyms: ClassVar[dict[str, str]] = {}  # what people type who come from other tools; difflib finds typing errors
+    synonyms: ClassVar[dict[str, str]] = {}  # names that other tools use; difflib finds typing errors
 
 
 Section = TypeVar("Section", bound=Strict)
 
 
 def read_section(name: str, schema: type[Section], path: Path = PARAMS) -> Section:
-    """One section of params.yaml, e.g. `read_section("split", SplitParams)`; what is left out takes its default.
+    """One section of params.yaml; a missing key takes its default.
 
-    A `UserError` names the key that is wrong, and the nearest valid one where it is unknown.
+    `UserError` names a key that is wrong and, if it is unknown, the nearest valid one.
+
+    >>> read_section("split", SplitParams).val  # doctest: +SKIP
+    0.15
     """
     return section_of(read_tree(path), name, schema, str(path))
 
 
 def section_of(tree: dict[str, Any], name: str, schema: type[Section], origin: str) -> Section:
-    """The same of a tree that was read already; `origin` names it in messages."""
+    """One section of a tree that has already been read; `origin` names the tree in messages."""
     return checked(mapping(tree.get(name, {}), name, origin), schema, name, origin)
 
 
 def read_tree(path: Path = PARAMS) -> dict[str, Any]:
-    """All of params.yaml as it is written; a section that no stage knows is a `UserError`."""
+    """All of params.yaml, unchecked but for the names of its sections: an unknown one is a `UserError`."""
     return known_sections(_read_yaml(path), str(path))
 
 
 def known_sections(tree: Any, origin: str) -> dict[str, Any]:
     """`tree`, if it is a mapping of known sections; else `UserError`."""
     if not isinstance(tree, dict):
-        raise UserError(f"{origin} holds no sections; start from one of the files in presets/.")
+        raise UserError(f"{origin} has no sections; start from one of the files in presets/.")
     refuse_unknown(tree, set(SECTIONS), "", origin)
     return tree
 
 
 def checked(value: dict[str, Any], schema: type[Section], where: str, origin: str) -> Section:
-    """`value` as a `schema`; `where` is its dotted path in the file `origin`."""
+    """`value` validated by `schema`; `where` is its dotted path in the file `origin`."""
     try:
         return schema.model_validate(value)
     except ValidationError as error:
@@ -79,7 +82,7 @@ def mapping(value: Any, where: str, origin: str) -> dict[str, Any]:
 def refuse_unknown(
     section: dict[str, Any], valid: set[str], prefix: str, origin: str, synonyms: dict[str, str] | None = None
 ) -> None:
-    """`UserError` for the first key that is not valid, with the nearest one that is."""
+    """`UserError` for the first unknown key, with the nearest valid one."""
     for key in section:
         if key not in valid:
             raise UserError(f"{origin}: unknown key '{prefix}{key}'; {_nearest(str(key), valid, synonyms or {})}")
@@ -94,7 +97,7 @@ def _nearest(key: str, valid: set[str], synonyms: dict[str, str]) -> str:
 
 
 def _sentence(error: ValidationError, schema: type[Strict], where: str) -> str:
-    """The first complaint of pydantic as one sentence with the key's full path."""
+    """pydantic's first complaint as one sentence, with the full path of the key."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join([where, *path])
@@ -119,7 +122,7 @@ def _at(schema: type[Strict], path: list[str]) -> type[Strict]:
 
 
 class _Yaml12Loader(yaml.SafeLoader):
-    """PyYAML reads YAML 1.1, where `1e-4` is text; DVC reads 1.2, where it is a number. No key twice."""
+    """YAML 1.2 as DVC reads it, where `1e-4` is a number (in PyYAML's 1.1 it is text); refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -142,15 +145,15 @@ def _read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; copy one from presets/ or run from the repository's top folder.") from None
+        raise UserError(f"{path} is missing; copy one from presets/ or run this in the repository's root.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from None
     try:
         return yaml.load(text, Loader=_Yaml12Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path} is no valid YAML{line}: {error.problem}.") from None
+        raise UserError(f"{path} is not valid YAML{line}: {error.problem}.") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply to be read; start from one of the files in presets/.") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:  # an odd character, 2024-13-01, a list as a key
-        raise UserError(f"{path} is no valid YAML: {str(error).splitlines()[0]}.") from None
+        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None

@@ -1,4 +1,4 @@
-"""The three parts of the photos, as every file and folder of a project names them, and what people call them."""
+"""The names of the three splits, as used in every file and folder, and what people call them."""
 
 import re
 

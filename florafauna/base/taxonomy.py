@@ -1,17 +1,17 @@
-"""The ranks of a taxonomy, and which taxa of them the photos of each class belong to."""
+"""The ranks of a taxonomy, and the taxa that each class belongs to."""
 
 import pyarrow as pa
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 ABOVE_SPECIES = RANKS[:-1]
-AGREEING = 0.9  # share of a class's photos that must name a taxon: a corrected label leaves the photo's ranks behind
+AGREEING = 0.9  # share of a class's photos that must name the same taxon: a corrected label keeps its old ranks
 
 
 def ancestors_of(photos: pa.Table) -> dict[str, dict[str, str]]:
     """For each label its taxon at every rank above its own, {"Parus major": {"family": "Paridae", "genus": "Parus"}}.
 
-    `photos` has the text columns `label` and any of RANKS, "" where a rank is not known. A rank is left out for a
-    class whose photos disagree, and so are the rank that the labels themselves are of and all finer ones.
+    `photos` has the text columns `label` and any of RANKS, "" where the rank is unknown. Left out are a rank on which
+    the photos of a class disagree, the rank of the labels themselves, and all finer ones.
     """
     found: dict[str, dict[str, str]] = {label: {} for label in sorted(photos["label"].unique().to_pylist())}
     for rank in ABOVE_SPECIES:
@@ -24,7 +24,7 @@ def ancestors_of(photos: pa.Table) -> dict[str, dict[str, str]]:
 
 
 def _agreed(photos: pa.Table, rank: str) -> dict[str, str]:
-    """The taxon of each label on which nearly all of its photos that name one agree."""
+    """For each label the taxon on which nearly all of its photos agree, of those that name one."""
     counts = photos.select(["label", rank]).group_by(["label", rank]).aggregate([([], "count_all")]).to_pandas()
     counts = counts[counts[rank] != ""].sort_values("count_all", kind="stable")
     photos_of = counts.groupby("label")["count_all"].transform("sum")

@@ -1,4 +1,4 @@
-"""A column of text that stays in Arrow: as a list of strings it would take four times the memory."""
+"""A column of text kept in Arrow: a list of strings would take four times the memory."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,14 +8,14 @@ import pandas as pd
 import pyarrow as pa
 
 if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-    # Arrow's own pool holds on to what tables have freed, half as much again as a split of 100,000 photos needs.
+    # Arrow's own pool keeps memory that tables have freed: half as much again as a split of 100,000 photos needs.
     pa.set_memory_pool(pa.system_memory_pool())
 
-AT_ONCE = 10_000  # rows of a table that are made into Python objects
+AT_ONCE = 10_000  # rows that are converted to Python objects at a time
 
 
 class Texts(Sequence[str]):
-    """A sequence of strings, each made when it is asked for."""
+    """A sequence of strings, each created when it is accessed."""
 
     def __init__(self, column: pa.LargeStringArray) -> None:
         self._column = column
@@ -27,7 +27,7 @@ class Texts(Sequence[str]):
 
     @classmethod
     def of_parts(cls, parts: Iterable[pa.Array]) -> "Texts":
-        """The texts of a column that is read in parts."""
+        """The texts of a column that is read in chunks."""
         whole = pa.chunked_array([part.cast(pa.large_string()) for part in parts], pa.large_string())
         return cls(whole.combine_chunks())
 

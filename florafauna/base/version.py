@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def own_version() -> str:
-    """For instance 0.1.0; 'not installed' where the code runs from a plain checkout."""
+    """The version, such as 0.1.0; 'not installed' when run from a plain checkout."""
     try:
         return version("florafauna")
     except PackageNotFoundError:

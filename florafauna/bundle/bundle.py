@@ -57,7 +57,10 @@ def load_trained(folder: Path) -> Bundle:
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle; one that is incomplete, changed, or of another format is refused with the reason."""
+    """Read a bundle; `UserError` if it is incomplete, changed, or of another format.
+
+    >>> load_bundle(Path("models/vit")).labels  # doctest: +SKIP
+    """
     return _load(folder, read_info(folder), BUNDLE)
 
 

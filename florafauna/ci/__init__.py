@@ -1,1 +1,1 @@
-"""What is checked on a pull request, without the training photos and without a GPU: python -m florafauna.ci STEP."""
+"""The checks of a pull request, without training photos or a GPU: python -m florafauna.ci STEP."""

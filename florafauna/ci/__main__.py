@@ -1,4 +1,4 @@
-"""One step of the check of a pull request: python -m florafauna.ci STEP. BASE names the branch to compare with."""
+"""One step of the checks of a pull request: python -m florafauna.ci STEP. BASE names the branch to compare with."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from importlib import import_module
 from florafauna.base.errors import UserError, one_sentence_on_error
 from florafauna.ci._outcome import STEPS, Outcome, keep
 
-# The function of each step; imported when it runs, because one step alone needs torch.
+# The function of each step, imported when it runs: only one step needs torch.
 RUN = {
     "pull": "_pull.pull",
     "scores": "_rescore.rescore",
@@ -20,7 +20,7 @@ AGAINST_BASE = ("drop", "report")
 
 
 def main(arguments: list[str]) -> None:
-    """Run one step, print its sentence and record how it ended; `UserError` where it fails or is unknown."""
+    """Run one step, print its sentence and record the outcome; `UserError` if it fails or is unknown."""
     if len(arguments) != 1 or arguments[0] not in RUN:
         raise UserError(f"name one step: python -m florafauna.ci {'|'.join(RUN)}.")
     step = arguments[0]

@@ -9,7 +9,7 @@ from florafauna.base.errors import UserError
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended: exit code, stdout and stderr."""
+    """The result of a command: exit code, stdout and stderr."""
 
     code: int
     out: str
@@ -17,14 +17,14 @@ class Done:
 
     @property
     def last_error(self) -> str:
-        """The last `ERROR: ...` line of dvc, without the word, or the last line there is."""
+        """dvc's last `ERROR: ...` line without that prefix, else the last line."""
         lines = [line.strip() for line in (self.out + "\n" + self.err).splitlines() if line.strip()]
         errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
         return (errors or lines or ["no message"])[-1].rstrip(".")
 
 
 def run(root: Path, *command: str) -> Done:
-    """Run a command in `root`; an exit code other than 0 is the caller's business, a missing program a `UserError`."""
+    """Run a command in `root`; the caller checks the exit code, a missing program is a `UserError`."""
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, errors="replace", check=False)
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def run(root: Path, *command: str) -> Done:
 
 
 def output(root: Path, *command: str) -> str:
-    """What a command prints; `UserError` with its last line where it fails."""
+    """The output of a command; `UserError` with its last line if it fails."""
     done = run(root, *command)
     if done.code:
         raise UserError(f"`{' '.join(command)}` failed: {done.last_error}.")
@@ -41,13 +41,13 @@ def output(root: Path, *command: str) -> str:
 
 
 def committed(root: Path, revision: str, path: str) -> str | None:
-    """The text of a file in a git revision; None where that revision has no such file."""
+    """The text of a file in a git revision; None if that revision has no such file."""
     done = run(root, "git", "show", f"{revision}:./{path}")
     return None if done.code else done.out
 
 
 def require_revision(root: Path, revision: str) -> None:
-    """`UserError` unless this clone knows `revision`."""
+    """`UserError` unless this clone has `revision`."""
     if run(root, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").code:
         name = revision.removeprefix("origin/")
         raise UserError(

@@ -1,4 +1,4 @@
-"""The report as one comment on the pull request: the first run writes it, later ones edit it."""
+"""The report as one comment on the pull request: the first run writes it, later runs edit it."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from florafauna.ci._report import REPORT
 
 
 def comment(root: Path = Path()) -> str:
-    """Post build/ci/report.md with GitHub's own `gh`; where that cannot be, say why and do nothing.
+    """Post build/ci/report.md with GitHub's own `gh`; if that is not possible, say why and do nothing.
 
     PULL_REQUEST is the number of the pull request; `gh` itself reads GH_TOKEN.
     """

@@ -1,4 +1,4 @@
-"""The chosen metric against another branch: a fall within the interval is luck, one below it is a loss."""
+"""The chosen metric against another branch: a drop within the interval is chance, one below it is a loss."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from florafauna.model.settings import model_names
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric of one model with its interval, as a metrics file states it."""
+    """A metric of one model with its interval, as in a metrics file."""
 
     value: float
     low: float
@@ -21,7 +21,7 @@ class Figure:
 
 
 def drop(base: str, root: Path = Path()) -> str:
-    """Compare every model that both branches have; `UserError` names the model that fell most."""
+    """Compare every model that both branches have; `UserError` names the model with the largest drop."""
     require_revision(root, base)
     file = root / "params.yaml"
     allowed = read_section("ci", CiParams, file)
@@ -31,7 +31,7 @@ def drop(base: str, root: Path = Path()) -> str:
         if before and now:
             pairs[name] = before, now
     if not pairs:
-        return f"{base} has scores of none of these models, so there is nothing to compare."
+        return f"{base} has no scores of these models, so there is nothing to compare."
     below = {name: fall(before, now) for name, (before, now) in pairs.items()}
     worst = max(below, key=lambda name: below[name])
     if below[worst] > allowed.max_drop:
@@ -42,13 +42,17 @@ def drop(base: str, root: Path = Path()) -> str:
 
 
 def fall(before: Figure, now: Figure) -> float:
-    """How far the value now lies below the interval of before; 0 within it and above."""
+    """How far the value is now below the previous interval; 0 within it or above.
+
+    >>> round(fall(Figure(0.9, low=0.85, high=0.95), Figure(0.75, low=0.7, high=0.8)), 2)
+    0.1
+    """
     return max(0.0, before.low - now.value)
 
 
 def figure_of(name: str, metric: str, root: Path, revision: str | None = None) -> Figure | None:
-    """The metric of a model in the working tree or in a git revision; None where that has no scores of it."""
-    for path in (f"metrics/details/{name}.json", f"metrics/{name}.json"):  # the second holds all in older versions
+    """The metric of a model in the working tree or in a git revision; None if there are no scores of the model."""
+    for path in (f"metrics/details/{name}.json", f"metrics/{name}.json"):  # older versions have all in the second
         file = root / path
         if revision:
             text = committed(root, revision, path)
@@ -60,7 +64,7 @@ def figure_of(name: str, metric: str, root: Path, revision: str | None = None) -
 
 
 def figure(text: str, metric: str, where: str) -> Figure:
-    """The metric at a dotted path and its interval; `UserError` where the file does not hold them."""
+    """The metric at a dotted path and its interval; `UserError` if the file does not have them."""
     *parents, last = metric.split(".")
     try:
         section = json.loads(text)
@@ -69,7 +73,7 @@ def figure(text: str, metric: str, where: str) -> Figure:
         return Figure(float(section[last]), float(section[f"{last}_low"]), float(section[f"{last}_high"]))
     except (ValueError, KeyError, TypeError):
         raise UserError(
-            f"{where} holds no '{metric}' with its interval ({last}_low, {last}_high); "
+            f"{where} has no '{metric}' with its interval ({last}_low, {last}_high); "
             "set ci.metric in params.yaml to one that it has, such as test.weighted_f1."
         ) from None
 
@@ -78,5 +82,5 @@ def _loss(name: str, base: str, before: Figure, now: Figure, params: CiParams) -
     return (
         f"{params.metric} of {name} fell from {before.value:.4f} on {base} to {now.value:.4f}, "
         f"{fall(before, now):.4f} below its interval there ({before.low:.4f} to {before.high:.4f}) where ci.max_drop "
-        f"allows {params.max_drop:g}; take the change back, or raise ci.max_drop in params.yaml if the loss is meant."
+        f"allows {params.max_drop:g}; revert the change, or raise ci.max_drop in params.yaml if the loss is intended."
     )

@@ -1,4 +1,4 @@
-"""The stages as DVC knows them: which outputs a check needs, which stages are out of date, and why."""
+"""The stages as DVC sees them: which outputs a check needs, which stages are out of date, and why."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,19 +25,19 @@ class Stale:
 
     @property
     def trains(self) -> bool:
-        """Whether it, or what it reads, is made of training photos."""
+        """Whether it needs the training photos, or comes before a stage that does."""
         return self.stage.partition("@")[0] not in (EVALUATE, COMPARE)
 
 
 def read_stages(root: Path = Path()) -> Stages:
-    """The stages of dvc.yaml by name, with what dvc.lock says of them; `UserError` where it is missing or broken."""
+    """The stages of dvc.yaml by name, with their state in dvc.lock; `UserError` if that is missing or broken."""
     if not (root / "dvc.lock").is_file():
         raise UserError("dvc.lock is missing; run `dvc repro` and commit dvc.lock.")
     try:
         stages = {stage.name: stage for stage in Repo(str(root)).stage.load_all(str(root.resolve() / "dvc.yaml"))}
     except DvcException:
         raise UserError(
-            "dvc.yaml or dvc.lock is not valid, after a merge conflict perhaps; take one side of it with "
+            "dvc.yaml or dvc.lock is not valid, perhaps after a merge conflict; take one side of it with "
             "`git checkout --theirs dvc.lock`, run `dvc repro` and commit dvc.lock."
         ) from None
     if not all(out.hash_info for out in stages[COMPARE].outs):
@@ -53,8 +53,8 @@ def evaluated_models(stages: Stages) -> list[str]:
 def needed(stages: Stages) -> list[Output]:
     """What the compare stage reads and writes, as far as DVC caches it.
 
-    That is bundles, predictions, timings and test pixels; no training or validation photos, and
-    nothing that training starts from or leaves behind.
+    These are bundles, predictions, timings and test pixels, but no training or validation photos, initial weights or
+    trained models.
     """
     made = {out.def_path: out for stage in stages.values() for out in stage.outs}
     read = [made[dep.def_path] for dep in stages[COMPARE].deps if dep.def_path in made]
@@ -69,10 +69,10 @@ def writer(stages: Stages, path: str) -> str:
 
 
 def stale_stages(stages: Stages, outputs: bool = True) -> list[Stale]:
-    """Stages whose command, code, params or inputs differ from dvc.lock; stages behind those are not listed.
+    """Stages whose command, code, params or inputs differ from dvc.lock, without the stages downstream.
 
-    A file that was not fetched counts as unchanged. Without `outputs`, so does everything that a stage wrote, such as
-    a metrics file.
+    A file that was not fetched counts as unchanged. With `outputs=False`, so does everything that a stage wrote, such
+    as a metrics file.
     """
     made = {out.def_path for stage in stages.values() for out in stage.outs}
     found = []

@@ -1,4 +1,4 @@
-"""How each step ended, kept in build/ci/ so that the report can tell after a failure too."""
+"""The outcome of each step, kept in build/ci/ for the report, also after a failure."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ class Outcome:
 
 
 def keep(outcome: Outcome, root: Path = Path()) -> None:
-    """Write the outcome; the first step of a run forgets those of the run before."""
+    """Write the outcome; the first step deletes those of the previous run."""
     if outcome.step == STEPS[0]:
         for step in STEPS:
             _file(step, root).unlink(missing_ok=True)
@@ -28,7 +28,7 @@ def keep(outcome: Outcome, root: Path = Path()) -> None:
 
 
 def kept(root: Path = Path()) -> list[Outcome]:
-    """The outcomes in the order of the steps; a step that did not run has none."""
+    """The outcomes, in the order of the steps, of those that ran."""
     files = [_file(step, root) for step in STEPS]
     return [Outcome(**json.loads(file.read_text(encoding="utf-8"))) for file in files if file.is_file()]
 

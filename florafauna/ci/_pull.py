@@ -1,7 +1,6 @@
 """Fetch what the checks need, and nothing else; refuse what is missing or corrupted.
 
-DVC names an object of its cache by the MD5 of its bytes, and trusts read-only objects without reading them again.
-Here they are read.
+DVC names the objects in its cache by MD5 and trusts read-only ones without checking. Here they are checked.
 """
 
 import os
@@ -39,9 +38,9 @@ def pull(root: Path = Path()) -> str:
 
 
 def objects(out: Output) -> set[str]:
-    """The paths in the cache of all objects of an output: for a folder its listing and the files listed.
+    """The cache paths of all objects of an output: for a folder its listing and the listed files.
 
-    A listing that is missing or corrupted stands alone.
+    If the listing is missing or corrupted, it is the only one.
     """
     names = {out.hash_info.value}
     if out.hash_info.isdir:
@@ -51,17 +50,17 @@ def objects(out: Output) -> set[str]:
 
 
 def present(out: Output) -> set[str]:
-    """Those of its objects that the cache has."""
+    """Those of its objects that are in the cache."""
     return {path for path in objects(out) if Path(path).is_file()}
 
 
 def missing(out: Output) -> set[str]:
-    """Those of its objects that the cache lacks."""
+    """Those of its objects that are not in the cache."""
     return objects(out) - present(out)
 
 
 def refuse_corrupted(root: Path, outs: list[Output]) -> None:
-    """`UserError` where an object's bytes do not match its name."""
+    """`UserError` if the bytes of an object do not match its name."""
     for out in outs:
         for path in sorted(present(out)):
             if file_md5(path) != "".join(Path(path).parts[-2:]).removesuffix(".dir"):
@@ -73,7 +72,7 @@ def refuse_corrupted(root: Path, outs: list[Output]) -> None:
 
 
 def _why(root: Path, fetched: Done, lacking: list[Output]) -> str:
-    """Which of three things is wrong: no remote is set, it cannot be reached, or it lacks objects."""
+    """Which of three things is wrong: there is no remote, it cannot be reached, or it lacks objects."""
     config = lacking[0].repo.config
     name = config["core"].get("remote")
     if name not in config["remote"]:
@@ -90,7 +89,7 @@ def _why(root: Path, fetched: Done, lacking: list[Output]) -> str:
 
 
 def _reachable(root: Path, url: str) -> bool:
-    """Whether the remote answers when asked what it has; DVC takes a missing folder for an empty one."""
+    """Whether the remote can be listed; DVC takes a missing folder for an empty one."""
     if Path(url).is_absolute() and not Path(url).is_dir():
         return False
     return run(root, "dvc", "status", "--cloud").code == 0

@@ -1,4 +1,4 @@
-"""The report of a pull request as Markdown: verdict, steps, what metrics and params changed."""
+"""The report of a pull request as Markdown: verdict, steps, changes of metrics and params."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ REPORT = FOLDER / "report.md"
 LONGEST = 60_000  # characters; GitHub refuses comments above 65,536
 ASKS = {
     "pull": "everything needed is on the remote",
-    "scores": "the metrics come from the logits",
+    "scores": "the metrics match the logits",
     "repro": "nothing has to be trained, and `dvc.lock` is as committed",
     "drop": "no metric fell",
 }
 
 
 def report(base: str, root: Path = Path()) -> str:
-    """Write build/ci/report.md and add it to the job summary where there is one; return the verdict."""
+    """Write build/ci/report.md and add it to the job summary, if there is one; return the verdict."""
     outcomes = kept(root)
     verdict = verdict_of(outcomes)
     metrics, params = (_difference(root, what, base) for what in ("metrics", "params"))
@@ -32,15 +32,15 @@ def report(base: str, root: Path = Path()) -> str:
 
 
 def verdict_of(outcomes: list[Outcome]) -> str:
-    """One sentence: what failed first, what did not run, or that all passed."""
+    """One sentence: what failed first, what did not run, or that everything passed."""
     for outcome in outcomes:
         if not outcome.passed:
             return f"Failed: {outcome.sentence}"
     ran = {outcome.step for outcome in outcomes}
     left = [step for step in STEPS if step not in ran]
     if left:
-        return f"Incomplete: {', '.join(left)} did not run; see the log of the step before."
-    return "Passed: the committed figures are those that the pipeline gives."
+        return f"Incomplete: {', '.join(left)} did not run; see the log of the previous step."
+    return "Passed: the committed scores are those that the pipeline gives."
 
 
 def markdown(verdict: str, outcomes: list[Outcome], base: str, metrics: str, params: str) -> str:

@@ -1,6 +1,6 @@
 """`dvc repro --pull --allow-missing` without training photos: evaluation may run, training may not.
 
-Afterwards dvc.lock and the metrics have to be what was committed.
+Afterwards dvc.lock and the metrics must be as committed.
 """
 
 import re
@@ -12,9 +12,9 @@ from florafauna.ci._lock import read_stages, stale_stages
 
 
 def repro(root: Path = Path()) -> str:
-    """Run what is out of date and needs no training photos.
+    """Run the stages that are out of date and do not need the training photos.
 
-    `UserError` where a stage that trains is out of date, or where dvc.lock or a metrics file then differs from HEAD.
+    `UserError` if a stage that trains is out of date, or if dvc.lock or a metrics file then differs from HEAD.
     """
     stale = stale_stages(read_stages(root))
     for each in stale:

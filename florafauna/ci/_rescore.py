@@ -1,4 +1,4 @@
-"""Score the cached logits again: committed metrics that say anything else were not written by the pipeline."""
+"""Score the cached logits again: committed metrics that differ were not written by the pipeline."""
 
 import json
 import os
@@ -21,16 +21,16 @@ from florafauna.bundle.info import BUNDLE, read_info
 from florafauna.ci._commands import committed
 from florafauna.ci._lock import evaluated_models, read_stages, stale_stages, writer
 from florafauna.compare.compare import compare
-from florafauna.evaluate.evaluate import describe_model
+from florafauna.evaluate.evaluate import model_details
 from florafauna.evaluate.finish import claims
 from florafauna.model.compute import for_inference
 from florafauna.pixels.loading import EvalView, batches
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.predictions import LOGITS, PER_CLASS, read_predictions
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
-SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits less than this
+SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits by less than this
 SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth
 PHOTOS = 32  # of the test photos, evenly spread: enough to tell another model, few enough for a large one on a CPU
 READ = ("models", "data", "params.yaml", "dvc.lock")
@@ -40,7 +40,7 @@ WRITTEN = ("metrics", "predictions")
 def rescore(root: Path = Path()) -> str:
     """Compare the metrics of HEAD with new ones, and some logits with the models'; `UserError` names what differs.
 
-    A stage that is out of date rightly gives other figures: then nothing is compared, and the sentence says so.
+    If a stage is out of date, other scores are expected: then nothing is compared, and the sentence says so.
     """
     stages = read_stages(root)
     stale = stale_stages(stages, outputs=False)
@@ -52,7 +52,7 @@ def rescore(root: Path = Path()) -> str:
     again = score_again(root, names, read_section("evaluate", EvaluateParams, root / "params.yaml"))
     for path, figures in again.items():
         said = _parse(path, committed(root, "HEAD", path) or (root / path).read_text(encoding="utf-8"))
-        if path.endswith(BUNDLE):  # which says more than figures
+        if path.endswith(BUNDLE):  # which has more than scores
             said = {key: value for key, value in said.items() if key in figures}
         for key, found, expected in differences(said, figures):
             raise UserError(
@@ -60,16 +60,16 @@ def rescore(root: Path = Path()) -> str:
                 f"by hand; run `dvc repro --single-item --force {writer(stages, path)}` and `dvc repro`, "
                 "and commit dvc.lock and metrics/."
             )
-    return f"{len(again)} files of metrics and of bundles say what scoring the cached logits again gives."
+    return f"{len(again)} files of metrics and bundles agree with scoring the cached logits again."
 
 
 def score_again(root: Path, names: list[str], params: EvaluateParams) -> dict[str, Any]:
-    """What evaluate and compare, run on the cached logits, write into JSON files and bundles, by path."""
+    """What evaluate and compare would write into JSON files and bundles, from the cached logits, by path."""
     with tempfile.TemporaryDirectory() as temporary:
         folder, source = Path(temporary), root.resolve()
         for part in READ:
             (folder / part).symlink_to(source / part)
-        for part in WRITTEN:  # links to files: what is written again takes the place of its link
+        for part in WRITTEN:  # links to files: a file that is written again replaces its link
             shutil.copytree(source / part, folder / part, copy_function=os.symlink)
         bundles = {f"models/{name}/{BUNDLE}": evaluate_again(folder, name, params) for name in names}
         with redirect_stdout(StringIO()):
@@ -81,19 +81,19 @@ def score_again(root: Path, names: list[str], params: EvaluateParams) -> dict[st
 def evaluate_again(folder: Path, name: str, params: EvaluateParams) -> dict[str, Any]:
     """Write the metrics of one model as the evaluate stage does, from its cached logits; return what its bundle claims.
 
-    What metrics/details/M.json says of the model itself comes from the bundle.
+    `model` in metrics/details/M.json comes from the bundle.
     """
     bundle, predictions = folder / f"models/{name}", folder / f"predictions/{name}"
     scores = score(read_predictions(predictions / LOGITS), params)
     write_json(predictions / PER_CLASS, scores.per_class)
     write_json(folder / f"metrics/{name}.json", scores.metrics)
-    details = scores.details | {"model": describe_model(read_info(bundle), bundle)}
+    details = scores.details | {"model": model_details(read_info(bundle), bundle)}
     write_json(folder / f"metrics/details/{name}.json", details)
     return claims(scores, params)
 
 
 def refuse_other_logits(root: Path, name: str) -> None:
-    """`UserError` where a model gives some test photos other logits than predictions/M holds."""
+    """`UserError` if a model gives some test photos other logits than those in predictions/M."""
     bundle = load_bundle(root / f"models/{name}")
     store = PixelStore(root / "data/processed/test")
     predictions = read_predictions(root / f"predictions/{name}" / LOGITS)
@@ -123,7 +123,11 @@ def some_logits(bundle: Bundle, store: PixelStore, rows: list[int]) -> np.ndarra
 
 
 def differences(found: Any, expected: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two trees of JSON differ, as (dotted key, found, expected); figures may differ by `SAME_FIGURE`."""
+    """Where two JSON trees differ, as (dotted key, found, expected); numbers may differ by `SAME_FIGURE`.
+
+    >>> list(differences({"a": 1, "b": [2, 3]}, {"a": 1, "b": [2, 4]}))
+    [('b[1]', 3, 4)]
+    """
     if isinstance(found, dict) and isinstance(expected, dict):
         for name in [*expected, *(name for name in found if name not in expected)]:
             below = f"{key}.{name}" if key else name

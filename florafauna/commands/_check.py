@@ -1,4 +1,4 @@
-"""`florafauna check`: what a run would make of labelled photos, on one screen."""
+"""`florafauna check`: what a run would do with labelled photos, on one screen."""
 
 import sys
 from pathlib import Path
@@ -37,11 +37,10 @@ def check(
     label: str | None = None,
     groups: tuple[str, ...] | None = None,
 ) -> None:
-    """Print the overview of the photos of `params`, or of those at `path`, and the split that would result.
+    """Print an overview of the photos in `params`, or of those at `path`, and the split that would result.
 
-    Corrections and the places of earlier runs are those of the project's own photos and of no others. Photos that
-    cannot be split are described as far as they are known, and then raise `UserError`. Nothing is written but what the
-    audit remembers.
+    Corrections and kept places apply only to the project's own photos. Photos that cannot be split are described as
+    far as possible before `UserError` is raised. Nothing is written except the audit's cache.
     """
     if path is not None and _is_the_projects(path, params):
         path = None
@@ -64,12 +63,12 @@ def check(
 
 
 def _is_the_projects(path: Path, params: Path) -> bool:
-    """Whether photos are those that the params file names."""
+    """Whether the photos are those of the params file."""
     return params.exists() and path.resolve() == Path(load_params(params).data.root).resolve()
 
 
 def _settings(params: Path, path: Path | None) -> tuple[DataParams, SplitParams]:
-    """Those of the params file, whose place `path` takes; the defaults where there is a path and no file."""
+    """The settings of the params file, with `path` as root; the defaults if there is a path but no file."""
     if path is None:
         loaded = load_params(params)
         return loaded.data, loaded.split
@@ -84,7 +83,7 @@ def _settings(params: Path, path: Path | None) -> tuple[DataParams, SplitParams]
 def _that_fit(
     photos: Photos, data: DataParams, split: SplitParams, params: Path, keep_groups: bool
 ) -> tuple[DataParams, SplitParams, list[str]]:
-    """The settings without those that `params` makes for other photos, whose columns these do not have."""
+    """The settings without those for columns that these photos do not have."""
     known, notes = set(photos.table.columns), []
     if not keep_groups:
         kept = tuple(name for name in data.groups if name in known)
@@ -186,7 +185,7 @@ def _quarantine(quarantine: pd.DataFrame) -> Table:
 
 
 def _classes(per_class: dict[str, dict[str, int]], without_label: int) -> Table:
-    """Of many classes the rarest and the most common; then what is quarantined and of no class, so that it adds up."""
+    """The rarest and most common classes; then quarantined photos without a label, so that the numbers add up."""
     ordered = sorted(per_class, key=lambda label: (per_class[label]["used"], label))
     many = len(ordered) > CLASSES
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)

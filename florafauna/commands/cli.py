@@ -11,7 +11,11 @@ FORMATS = ("csv", "parquet", "jsonl", "megadetector", "camtrap-dp")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code, or ends the process with one sentence for bad input."""
+    """Run a subcommand; returns the exit code, or ends the process with one sentence on bad input.
+
+    >>> main(["check", "data/sample"])  # doctest: +SKIP
+    0
+    """
     options = _parser().parse_args(arguments)
     with one_sentence_on_error():
         return int(options.run(options))
@@ -61,21 +65,21 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     _add_bundle(parser, "models/NAME, or what `export` wrote")
     parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet or .jsonl")
     parser.add_argument("--format", choices=FORMATS, help="default: by the extension of OUT")
-    parser.add_argument("--top", type=_positive, default=5, metavar="K", help="labels a photo (default: 5)")
+    parser.add_argument("--top", type=_positive, default=5, metavar="K", help="labels per photo (default: 5)")
     parser.add_argument("--submission", type=_names, metavar="ID,LABEL", help="write these two columns and no others")
     parser.add_argument("--submission-label", choices=("index", "name"), default="index", help="default: index")
-    parser.add_argument("--timezone", metavar="ZONE", help="of EXIF times without one, for camtrap-dp: Europe/Berlin")
+    parser.add_argument("--timezone", metavar="ZONE", help="for EXIF times without one, in camtrap-dp: Europe/Berlin")
     parser.add_argument(
-        "--verbatim", action="store_true", help="CSV for programs: no ' before text that begins like a formula"
+        "--verbatim", action="store_true", help="CSV for programs: no ' before text that starts like a formula"
     )
-    parser.add_argument("--workers", type=_positive, help="processes that decode (default: one a core)")
+    parser.add_argument("--workers", type=_positive, help="processes that decode (default: one per core)")
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from florafauna.predict.request import Request, choose_bundle
+    from florafauna.predict.request import PredictionRequest, choose_bundle
     from florafauna.predict.run import predict
 
-    request = Request.checked(
+    request = PredictionRequest.checked(
         options.photos,
         options.out,
         options.format,
@@ -100,7 +104,7 @@ def _export(options: argparse.Namespace) -> int:
     from florafauna.predict.request import choose_bundle
 
     folder = choose_bundle(options.bundle)
-    require("onnx")  # before torch, which takes its time
+    require("onnx")  # before torch, which takes time to import
     from florafauna.predict.export import export_onnx
 
     export_onnx(folder, options.out)
@@ -110,8 +114,8 @@ def _export(options: argparse.Namespace) -> int:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_serve)
     _add_bundle(parser, "models/NAME, or what `export` wrote")
-    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, which only this machine reaches")
-    parser.add_argument("--port", type=_port, default=8765, metavar="N", help="default: 8765; 0: any free one")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, for this machine only")
+    parser.add_argument("--port", type=_port, default=8765, metavar="N", help="default: 8765; 0: any free port")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -127,7 +131,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _add_bundle(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("--bundle", default="best", help=f"{what} (default: best, as the comparison says)")
+    parser.add_argument("--bundle", default="best", help=f"{what} (default: best, the best in the comparison)")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -149,10 +153,10 @@ def _port(text: str) -> int:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "check": ("what a run would make of labelled photos; trains nothing", _add_check),
+    "check": ("what a run would do with labelled photos; trains nothing", _add_check),
     "predict": ("label new photos with a trained model", _add_predict),
-    "export": ("write a trained model as ONNX, to be used without torch", _add_export),
-    "serve": ("a page on this machine: drop photos, see what they show", _add_serve),
+    "export": ("write a trained model as ONNX, for use without torch", _add_export),
+    "serve": ("a local page: drop photos, see what they show", _add_serve),
 }
 EXAMPLES = {
     "check": """\

@@ -1,4 +1,4 @@
-"""All of params.yaml at once: what `florafauna check` looks at before a stage reads its own section."""
+"""All of params.yaml at once, for `florafauna check`; each stage reads only its own section."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from florafauna.split.settings import SplitParams
 
 
 class Params(Strict):
-    """All of params.yaml, the shared `training` values merged into each model."""
+    """All of params.yaml, with the shared `training` values merged into each model."""
 
     data: DataParams
     split: SplitParams
@@ -25,12 +25,12 @@ class Params(Strict):
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """Read and check params.yaml; a mistake is a `UserError` that names the key (and the nearest valid one)."""
+    """Read and check params.yaml; `UserError` names a wrong key and, if it is unknown, the nearest valid one."""
     return parse_params(read_tree(path), str(path))
 
 
 def parse_params(tree: Any, origin: str = "params.yaml") -> Params:
-    """Check an already read params tree; `origin` names it in messages."""
+    """Check a params tree that has already been read; `origin` names it in messages."""
     tree = known_sections(tree, origin)
     params = Params(
         data=section_of(tree, "data", DataParams, origin),

@@ -1,4 +1,4 @@
-"""What a run found, as a table for the terminal: python -m florafauna.commands.summary."""
+"""The results of a run as a table for the terminal: python -m florafauna.commands.summary."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,7 @@ COLUMNS = ("model", "weighted F1", "95 % interval", "accuracy", "parameters", "t
 
 
 def table(root: Path = Path()) -> tuple[Table, str]:
-    """The models and their ensemble from best to worst, and the verdict; `UserError` before the first run."""
+    """The models and their ensemble, from best to worst, and the verdict; `UserError` before the first run."""
     comparison = read_json(root / "metrics/details/comparison.json")
     costs_file = root / "plots/costs.csv"
     try:

@@ -1,1 +1,1 @@
-"""Which model is best on the same test photos: paired statistics, ensemble, report."""
+"""Compares models on the same test photos: paired statistics, ensemble, report."""

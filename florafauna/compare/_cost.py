@@ -1,4 +1,4 @@
-"""What a model costs to train, to keep and to run; and what several cost together."""
+"""What a model costs to train, store and run, and what several cost together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters (all, trained), size in MB, photos per second at prediction, seconds and most memory of training."""
+    """Parameters (all, trained), size in MB, photos per second in prediction, seconds and peak memory of training."""
 
     parameters: int
     trainable_parameters: int
@@ -18,12 +18,12 @@ class Cost:
 
     @property
     def seconds_per_photo(self) -> float:
-        """At prediction."""
+        """In prediction."""
         return 1 / max(self.photos_per_second, 1e-9)
 
 
 def cost_of(model: Mapping[str, Any], training: Mapping[str, Any], prediction: Mapping[str, Any]) -> Cost:
-    """The cost of one model, from `model` of metrics/details/M.json and what training and prediction took."""
+    """The cost of one model, from `model` in metrics/details/M.json and the timings of training and prediction."""
     return Cost(
         model["parameters"],
         model["trainable_parameters"],
@@ -35,7 +35,7 @@ def cost_of(model: Mapping[str, Any], training: Mapping[str, Any], prediction: M
 
 
 def together(costs: Sequence[Cost]) -> Cost:
-    """The cost of models that all predict each photo, one after the other: sums, but for memory, which is the most."""
+    """The cost of models that all predict each photo, one after the other: sums, but the maximum of the memory."""
     return Cost(
         sum(each.parameters for each in costs),
         sum(each.trainable_parameters for each in costs),

@@ -16,8 +16,12 @@ from florafauna.scores.blocks import blocks
 def ensemble_logits(logits: Sequence[np.ndarray], temperatures: Sequence[float] | None = None) -> np.ndarray:
     """Logits, float32 (n, classes), whose softmax is the mean of the models' probabilities at their own temperatures.
 
-    Temperatures (one a model, default 1) put models on one footing before they are averaged: without, the most
-    overconfident model has the most say. Raises UserError where models scored different photos or classes.
+    Temperatures (one for each model, default 1) calibrate the models before they are averaged: otherwise the most
+    overconfident one dominates. Raises UserError if the models' logits differ in shape.
+
+    >>> one, other = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
+    >>> np.exp(ensemble_logits([one, other])).astype(float).round(2).tolist()
+    [[0.7, 0.3]]
     """
     if not logits:
         raise UserError("An ensemble needs at least one model.")
@@ -29,7 +33,7 @@ def ensemble_logits(logits: Sequence[np.ndarray], temperatures: Sequence[float] 
         )
     if len({each.shape for each in logits}) != 1:
         shapes = ", ".join(str(each.shape) for each in logits)
-        raise UserError(f"Models of an ensemble must score the same photos and classes; their logits are {shapes}.")
+        raise UserError(f"The models of an ensemble must score the same photos and classes; their logits are {shapes}.")
     mixed = np.empty(logits[0].shape, dtype=np.float32)
     for part in blocks(len(mixed)):
         logs = [

@@ -1,8 +1,8 @@
-"""Is one model better than another, on these photos and given that photos of one group are not independent?
+"""Paired comparison: is one model better than another, given that photos of one group are not independent?
 
 Both models are scored on the same resamples of groups, and the photos that only one of them gets right are tested
-exactly (McNemar 1947). A model is called better only where both agree after Holm's (1979) correction for comparing many
-pairs: the interval speaks of the score, the test holds for few photos too.
+exactly (McNemar 1947). A model is called better only if both agree after Holm's (1979) correction for multiple
+comparisons: the interval is about the score, and the test is valid for few photos, too.
 """
 
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ from florafauna.scores.bootstrap import (
 )
 
 POWER = 0.8
-MOST_TIMES_MORE = 100  # beyond this many times the photos at hand no number is named: it would be a guess
+MOST_TIMES_MORE = 100  # beyond this many times the photos at hand no number is given: it would be a guess
 
 _WEIGHTED_F1 = SCORES.index("weighted_f1")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two models, the one that scores higher first, and their difference in weighted F1 (points of 1).
+class ModelPair:
+    """Two models, the one that scores higher first, and their difference in weighted F1.
 
-    `low` and `high` bound the difference; `p` is of the exact test (or of the difference over training seeds where that
-    is larger), `p_holm` the same corrected for the number of pairs; `more_photos_needed` would tell them apart with a
-    power of 80 % (None: they are told apart, or no practical number would).
+    `low` and `high` bound the difference. `p` is that of the exact test (or of the difference over training seeds, if
+    larger), `p_holm` is corrected for the number of pairs. `more_photos_needed` would distinguish the models with a
+    power of 80 % (None: they are distinguishable, or no practical number would).
     """
 
     first: str
@@ -55,9 +55,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All pairs of models, the one that scores highest, whether it is better than all others, and that in words."""
+    """All pairs of models, the one that scores highest, whether it is better than all others, and a verdict."""
 
-    pairs: list[Pair]
+    pairs: list[ModelPair]
     best: str
     best_is_better: bool
     verdict: str
@@ -70,20 +70,25 @@ def compare_all(
     seed_variance: Mapping[str, float] | None = None,
     with_best: Mapping[str, np.ndarray] | None = None,
 ) -> Comparison:
-    """Compare every pair of models by the predicted class numbers (n,) that each gives the same photos.
+    """Compare every pair of models by the class numbers (n,) that each predicts for the same photos.
 
-    `with_best` holds predictions (an ensemble's) that are compared with the best model alone: their pairs come last and
-    are corrected for together with the others, but they are no candidates for `best` and the verdict leaves them out.
+    `with_best` holds predictions (of an ensemble) that are compared only with the best model: their pairs come last
+    and count in Holm's correction, but they are not candidates for `best` and the verdict leaves them out.
 
     `seed_variance` is the variance of a model's weighted F1 over training seeds; it is added to that of the difference,
-    so that luck in training does not win. Raises UserError without models or photos, and where a model's predictions
-    are of another number of photos.
+    so that luck in training does not win. Raises UserError if there are no models or photos, or if a model has
+    predictions for another number of photos.
+
+    >>> targets = np.array([0, 1] * 50)
+    >>> found = compare_all({"right": targets, "wrong": np.zeros(100, int)}, Truth(targets, classes=2))
+    >>> found.best, found.best_is_better
+    ('right', True)
     """
     if not models:
         raise UserError("There are no models to compare.")
     confidence = how.confidence
     if not 0 < confidence < 1:
-        raise UserError(f"A confidence must lie between 0 and 1, not {confidence}.")
+        raise UserError(f"The confidence must be between 0 and 1, not {confidence}.")
     targets = np.asarray(truth.targets)
     everything = {**models, **(with_best or {})}
     for name, predictions in everything.items():
@@ -111,17 +116,22 @@ def compare_all(
         hopeful = not told and more_right > 0
         more = _more_photos(each, exact[at], level, len(targets)) if hopeful else None
         sentence = _sentence(first, second, each, told, more, len(targets))
-        pairs.append(Pair(first, second, each.value, each.low, each.high, tests[at], corrected, told, more, sentence))
+        pairs.append(
+            ModelPair(first, second, each.value, each.low, each.high, tests[at], corrected, told, more, sentence)
+        )
     best, of_best = ranked[0], [pair for pair in pairs if pair.first == ranked[0] and pair.second in models]
     better = bool(of_best) and all(pair.distinguishable for pair in of_best)
     return Comparison(pairs, best, better, _verdict(best, of_best, len(targets)))
 
 
 def exact_p(net: np.ndarray) -> float:
-    """Two-sided exact p of a group's photos that only one model gets right, one model's minus the other's, (groups,).
+    """Two-sided exact p value of `net` (groups,): by how many photos of each group the first model is ahead.
 
-    If neither model is better, each group's sign is a fair coin. Where groups are photos this is McNemar's exact test;
-    otherwise it is the test of all sign flips of groups, summed up without drawing any.
+    If neither model is better, the sign of each group is a fair coin toss. If groups are single photos, this is
+    McNemar's exact test; otherwise it is the exact sign-flip test, computed by convolution instead of enumeration.
+
+    >>> exact_p(np.array([1, 1, 1, 1, 1, 0, -1]))
+    0.21875
     """
     sizes = np.abs(np.asarray(net)[np.asarray(net) != 0]).astype(np.int64)
     if len(sizes) == 0:
@@ -129,7 +139,7 @@ def exact_p(net: np.ndarray) -> float:
     seen = abs(int(np.asarray(net).sum()))
     if (sizes == 1).all():
         return float(binomtest((len(sizes) + seen) // 2, len(sizes), 0.5).pvalue)
-    shares = np.ones(1)  # of each sum of the signed sizes, from −total to total in steps of 2
+    shares = np.ones(1)  # probability of each sum of signed sizes, from −total to total in steps of 2
     for size, groups in zip(*np.unique(sizes, return_counts=True), strict=True):
         spaced = np.zeros(int(size) * int(groups) + 1)
         spaced[:: int(size)] = binom.pmf(np.arange(groups + 1), groups, 0.5)
@@ -139,7 +149,11 @@ def exact_p(net: np.ndarray) -> float:
 
 
 def holm(ps: list[float]) -> list[float]:
-    """p values corrected for how many there are, so that one false claim among all is as rare as stated (Holm 1979)."""
+    """p values corrected for multiple comparisons (Holm 1979), which controls the family-wise error rate.
+
+    >>> holm([0.01, 0.04])
+    [0.02, 0.04]
+    """
     order = np.argsort(ps, kind="stable")
     corrected, largest = [1.0] * len(ps), 0.0
     for place, at in enumerate(order):
@@ -160,7 +174,7 @@ class _Difference:
 def _weighted_f1s(
     models: Mapping[str, np.ndarray], truth: Truth, how: Resampling
 ) -> tuple[dict[str, float], dict[str, Floats]]:
-    """Each model's weighted F1, and that of each resample, all models on the same resamples."""
+    """The weighted F1 of each model, and that of each resample, the same for all models."""
     counts = {name: group_counts(truth, predictions) for name, predictions in models.items()}
     points = {
         name: float(scores_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[_WEIGHTED_F1, 0])
@@ -184,7 +198,7 @@ def _net_right(
 def _difference(
     value: float, resampled: Floats, codes: npt.NDArray[np.int64], luck: float, confidence: float
 ) -> _Difference:
-    """The difference with its percentile interval, made as much wider as training seeds and few groups ask for."""
+    """The difference with its percentile interval, widened for training seeds and for few groups."""
     groups = int(codes.max()) + 1
     variance = float(resampled.var()) * groups / max(groups - 1, 1)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
@@ -198,7 +212,7 @@ def _difference(
 
 
 def _p_with_luck(difference: _Difference) -> float:
-    """p of the difference if models were trained anew too; 0 where training seeds are not looked at."""
+    """p value of the difference if training were repeated, too; 0 where training seeds are not considered."""
     if difference.of_seeds == 0:
         return 0.0
     error = (difference.of_photos + difference.of_seeds) ** 0.5
@@ -213,13 +227,13 @@ def _sentence(first: str, second: str, difference: _Difference, told: bool, more
 
 
 def _more_photos(difference: _Difference, p: float, level: float, photos: int) -> int | None:
-    """How many more photos would show this difference at this level with a power of 80 %, to two figures.
+    """How many more photos would show this difference at this level with a power of 80 %, to two digits.
 
-    The standard error of photos falls with their root; what training seeds add stays.
+    The standard error due to photos falls with the root of their number; the part due to training seeds stays.
     """
     wanted = float(norm.isf(level / 2) + norm.ppf(POWER))
     allowed = (difference.value / wanted) ** 2 - difference.of_seeds
-    # The test may see less than the interval does; then it is the test that asks for more photos.
+    # The test may be weaker than the interval; then the test determines how many photos are needed.
     by_test = (wanted / max(float(norm.isf(p / 2)), 1e-9)) ** 2
     if difference.value <= 0 or allowed <= 0:
         return None
@@ -229,7 +243,7 @@ def _more_photos(difference: _Difference, p: float, level: float, photos: int) -
     return max(1, int(float(f"{more:.1e}")))
 
 
-def _verdict(best: str, pairs: list[Pair], photos: int) -> str:
+def _verdict(best: str, pairs: list[ModelPair], photos: int) -> str:
     if not pairs:
         return f"{best} is the only model"
     others = [pair.second for pair in pairs if not pair.distinguishable]
@@ -246,8 +260,8 @@ def _verdict(best: str, pairs: list[Pair], photos: int) -> str:
     return f"{alike}; about {max(needed)} more would be needed"
 
 
-def _margin(difference: Pair | _Difference) -> str:
-    value = difference.difference if isinstance(difference, Pair) else difference.value
+def _margin(difference: ModelPair | _Difference) -> str:
+    value = difference.difference if isinstance(difference, ModelPair) else difference.value
     return f"by {_points(value)} points ({_points(difference.low)} to {_points(difference.high)})"
 
 

@@ -1,4 +1,4 @@
-"""The compare stage: which model is best on the same test photos, as figures, plots and a report."""
+"""The compare stage: which model is best on the same test photos, as metrics, plots and a report."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,16 +10,16 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import write_atomic, write_json
+from florafauna.compare._classifiers import Classifier, Findings, Model, read_classifier
 from florafauna.compare._cost import together
 from florafauna.compare._ensemble import ensemble_logits
 from florafauna.compare._paired import Comparison, compare_all
-from florafauna.compare._results import Classifier, Findings, Model, read_model
 from florafauna.compare.report._figures import pareto
 from florafauna.compare.report._page import write_report
 from florafauna.scores.bootstrap import Resampling
 from florafauna.scores.calibration import reliability, softmax
 from florafauna.scores.classification import rounded
-from florafauna.scores.scoring import METRIC_DIGITS, score
+from florafauna.scores.score import METRIC_DIGITS, score
 from florafauna.scores.settings import EvaluateParams
 
 SEEDS = ("n", "weighted_f1_mean", "weighted_f1_sd")
@@ -31,18 +31,20 @@ AnyClassifier = TypeVar("AnyClassifier", bound=Classifier)
 
 
 def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> None:
-    """Read what training and evaluation left below `root`; write metrics, plots' data, and the report.
+    """Read the results of training and evaluation below `root`; write metrics, data of plots, and the report.
 
-    Two models or more also make an ensemble, which is scored as a model is.
+    Two models or more are also combined into an ensemble, which is scored like a model.
+
+    >>> compare(["efficientnet", "vit"], EvaluateParams())  # doctest: +SKIP
     """
     if ENSEMBLE in names:
-        raise UserError(f"'{ENSEMBLE}' is what all models together are called; rename the model in params.yaml.")
-    models = ranked(of_the_same_photos([read_model(name, root) for name in names]))
+        raise UserError(f"'{ENSEMBLE}' is the name of all models together; rename the model in params.yaml.")
+    models = ranked(of_the_same_photos([read_classifier(name, root) for name in names]))
     combined = [ensemble(models, params)] if len(models) > 1 else []
     comparison = compare_models(models, combined, params)
     models = ranked(models, comparison.best)
     classifiers = ranked([*models, *combined])
-    details, costs = describe(classifiers, comparison), costs_of(classifiers)
+    details, costs = comparison_details(classifiers, comparison), costs_of(classifiers)
     best = rounded(details["models"][comparison.best]["weighted_f1"], METRIC_DIGITS)
     write_json(root / "metrics/comparison.json", {"best": comparison.best, "test": {"weighted_f1": best}})
     write_json(root / "metrics/details/comparison.json", details)
@@ -55,12 +57,12 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
 
 
 def ranked(classifiers: Sequence[AnyClassifier], best: str = "") -> list[AnyClassifier]:
-    """By weighted F1, best first; of equals the one named `best`, then the one given first."""
+    """Classifiers by weighted F1, best first; among equals the one named `best`, then the one given first."""
     return sorted(classifiers, key=lambda each: (-each.weighted_f1, each.name != best))
 
 
 def of_the_same_photos(models: Sequence[Model]) -> list[Model]:
-    """The models, which then hold one table of the photos together.
+    """The models, sharing one table of photos to save memory.
 
     `UserError` unless all models were scored on the same photos with the same classes.
     """
@@ -78,7 +80,7 @@ def of_the_same_photos(models: Sequence[Model]) -> list[Model]:
 
 
 def ensemble(models: Sequence[Model], params: EvaluateParams) -> Classifier:
-    """All models as one: the mean of their probabilities, each at its own temperature, scored as every model is."""
+    """All models as one: the mean of their probabilities, each at its own temperature, scored like a model."""
     logits = ensemble_logits([each.predictions.logits for each in models], [each.temperature for each in models])
     predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits, of_seeds=())
     scores, cost = score(predictions, params), together([each.cost for each in models])
@@ -87,7 +89,7 @@ def ensemble(models: Sequence[Model], params: EvaluateParams) -> Classifier:
 
 
 def compare_models(models: Sequence[Model], combined: Sequence[Classifier], params: EvaluateParams) -> Comparison:
-    """All pairs of models on the test photos, and the best of them against what combines them."""
+    """All pairs of models on the test photos, and the best model against the ensemble."""
     tests = {each.name: each.predictions.part("test") for each in [*models, *combined]}
     spreads = {each.name: each.details["seeds"]["weighted_f1_sd"] for each in models if "seeds" in each.details}
     return compare_all(
@@ -100,7 +102,7 @@ def compare_models(models: Sequence[Model], combined: Sequence[Classifier], para
 
 
 def write_plots(classifier: Classifier, root: Path) -> None:
-    """The data of DVC's plots of one classifier's test photos: its confusions, and its reliability."""
+    """The data of DVC's plots for one classifier's test photos: confusion matrix and reliability."""
     test = classifier.predictions.part("test")
     names = np.array(test.labels)
     pairs = pd.DataFrame({"actual": names[test.targets], "predicted": names[test.predicted]})
@@ -116,7 +118,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def costs_of(classifiers: Sequence[Classifier]) -> dict[str, dict[str, Any]]:
-    """The rows of plots/costs.csv by name. What clock and memory meter say is here alone: it is no matter for git.
+    """The rows of plots/costs.csv by name: time and memory differ from run to run, so they stay out of git.
 
     `pareto` says that no other row predicts as fast and scores as well.
     """
@@ -129,11 +131,11 @@ def costs_of(classifiers: Sequence[Classifier]) -> dict[str, dict[str, Any]]:
     }
 
 
-def describe(classifiers: Sequence[Classifier], comparison: Comparison) -> dict[str, Any]:
+def comparison_details(classifiers: Sequence[Classifier], comparison: Comparison) -> dict[str, Any]:
     """metrics/details/comparison.json: the verdict, models and ensemble from best to worst, the pairs.
 
-    `best` is a single model, what `predict` uses; `best_with_ensemble` is the first row. `ensemble` holds of the
-    ensemble what metrics/details/M.json holds of a model.
+    `best` is the single model that `predict` uses; `best_with_ensemble` is the first row. `ensemble` has the same
+    content as metrics/details/M.json of a model.
     """
     models = {}
     for rank, each in enumerate(classifiers, start=1):

@@ -1,4 +1,4 @@
-"""The evaluate stage: a trained model scores the validation and test photos; logits, scores and bundle are written."""
+"""The evaluate stage: run a trained model on the validation and test photos; write logits, scores and the bundle."""
 
 import time
 from collections.abc import Iterable
@@ -12,21 +12,21 @@ import pandas as pd
 from florafauna.base.files import write_json
 from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
 from florafauna.bundle.info import WEIGHTS
-from florafauna.evaluate.finish import describe, write_bundle
+from florafauna.evaluate.finish import bundle_info, write_bundle
 from florafauna.model.compute import Compute, for_inference, hardware
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.predictions import LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 
 @dataclass(frozen=True)
-class Job:
-    """One model's evaluation: what it reads (folders), and where it writes."""
+class EvaluationJob:
+    """The evaluation of one model: the folders that it reads, and where it writes."""
 
     name: str
     params: EvaluateParams
-    trained: Path  # what training left
+    trained: Path  # output of training
     val: Path
     test: Path
     predictions: Path  # a folder
@@ -35,10 +35,14 @@ class Job:
     bundle: Path  # a folder
 
 
-def evaluate(job: Job) -> None:
+def evaluate(job: EvaluationJob) -> None:
     """Write logits, scores by class and speed (all in `predictions`), `metrics`, `details` and `bundle`.
 
-    The scores are made of the logits alone.
+    The scores are computed from the logits alone.
+
+    >>> job = EvaluationJob("vit", params, trained, val, test, predictions, metrics, details, bundle)  # doctest: +SKIP
+    >>> evaluate(job)  # doctest: +SKIP
+    vit: test weighted F1 0.6941 (0.5975 to 0.7763) on 117 photos, accuracy 0.7094
     """
     trained = load_trained(job.trained)
     compute = for_inference(trained.info["precision"])
@@ -56,9 +60,9 @@ def evaluate(job: Job) -> None:
     scores = score(predictions, job.params)
     write_json(job.predictions / PER_CLASS, scores.per_class)
     write_json(job.metrics, scores.metrics)
-    write_json(job.details, scores.details | {"model": describe_model(trained.info, job.trained)})
+    write_json(job.details, scores.details | {"model": model_details(trained.info, job.trained)})
     of_photos = {split: store.facts for split, store in stores.items()}
-    write_bundle(job.bundle, job.trained, describe(trained.info, scores, ancestors, of_photos, job.params))
+    write_bundle(job.bundle, job.trained, bundle_info(trained.info, scores, ancestors, of_photos, job.params))
     test = scores.details["test"]
     print(
         f"{job.name}: test weighted F1 {test['weighted_f1']:.4f} ({test['weighted_f1_low']:.4f} to "
@@ -67,15 +71,15 @@ def evaluate(job: Job) -> None:
     )
 
 
-def describe_model(info: dict[str, Any], folder: Path) -> dict[str, Any]:
+def model_details(info: dict[str, Any], folder: Path) -> dict[str, Any]:
     """`model` of metrics/details/M.json, from training.json or bundle.json and the weights beside it."""
     size = (folder / WEIGHTS).stat().st_size
     about = {key: info[key] for key in ("parameters", "trainable_parameters", "best_epoch")}
     return about | {"megabytes": round(size / 1e6, 3)}
 
 
-def _further_seeds(job: Job) -> list[Path]:
-    """Models of the runs with further seeds, in the order of the seeds."""
+def _further_seeds(job: EvaluationJob) -> list[Path]:
+    """The models trained with further seeds, in the order of the seeds."""
     return sorted((job.trained / "seeds").glob("*"), key=lambda path: int(path.name))
 
 

@@ -25,6 +25,8 @@ def read_photos(root: Path, labels: Path, format: str = "auto", rank: str = "spe
 
     Raises `UserError` for a missing path, a format that is not recognised or not as it should be, paths that leave the
     root, a rank that the source does not have, and where no labelled photo is left.
+
+    >>> read_photos(Path("data/raw"), Path("data/raw")).table[["path", "label"]]  # doctest: +SKIP
     """
     if format not in ("auto", *FORMATS):
         raise UserError(f"data.format: '{format}' is not one of auto, {', '.join(FORMATS)}.")

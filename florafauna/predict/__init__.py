@@ -1,1 +1,1 @@
-"""Applies a bundle to new photos: `florafauna predict`, `florafauna export`."""
+"""Applies a bundle to new photos (`florafauna predict`) and exports it (`florafauna export`)."""

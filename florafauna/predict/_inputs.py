@@ -1,4 +1,4 @@
-"""The photos that a command line names: folders, files, globs, archives, tables of paths → one list."""
+"""The photos named on the command line: folders, files, globs, archives, tables of paths → one list."""
 
 import glob
 import os
@@ -25,8 +25,8 @@ PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
 class Photo(NamedTuple):
     """One row of the result.
 
-    `name` is the path shown, `id` what a competition calls it (as its table lists it, else the file's name), `path` the
-    place in the source of that number, `error` why it cannot be read.
+    `name` is the path shown, `id` its identifier in a competition (as in the table, else the file's name), `path` its
+    place in source number `source`, `error` why it cannot be read.
     """
 
     name: str
@@ -38,23 +38,23 @@ class Photo(NamedTuple):
 
 @dataclass
 class Inputs:
-    """The photos in the order given, each path once, and the sources they are read from."""
+    """The photos in the given order, each path once, and the sources that they are read from."""
 
     photos: list[Photo] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
 
     @property
     def fingerprint(self) -> str:
-        """What tells this list of photos from another."""
+        """Identifies this list of photos."""
         return fingerprint([[photo.name, photo.error] for photo in self.photos])
 
 
 def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Inputs:
     """The photos that the arguments name; folders and archives are searched, in sorted order.
 
-    A table of paths has a column path (or one of its synonyms, or `id_column`); paths are taken from the table's folder
-    where the first is there, else from the working folder. What it lists and is not there becomes a row with an error.
-    `UserError` for an argument that names nothing.
+    A table of paths has a column path (or one of its synonyms, or `id_column`); paths are relative to the table's
+    folder if the first is found there, else to the working directory. A listed file that is missing becomes a row with
+    an error. `UserError` for an argument that names nothing.
     """
     inputs, seen = Inputs(), set[str]()
     folders: dict[str, int] = {}
@@ -79,7 +79,7 @@ def _expanded(argument: str) -> list[Path]:
 
 
 def _pattern(argument: str) -> str:
-    """The glob, in which folders that are there by their very names, such as "site [2]", mean themselves."""
+    """The glob, with existing folders such as "site [2]" taken literally."""
     folder, rest = Path(argument).parts[:1], Path(argument).parts[1:]
     literal = Path(*folder)
     if not literal.exists():
@@ -144,7 +144,7 @@ def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path]]:
 
 
 def _without_heading(table: Path, rows: pd.DataFrame) -> list[str] | None:
-    """The lines of a plain list, which is told by its first: that is a file."""
+    """The lines of a plain list without a header, recognised by its first line, which names a file."""
     first = str(rows.columns[0])
     if len(rows.columns) != 1 or not ((table.parent / first).is_file() or Path(first).is_file()):
         return None
@@ -152,7 +152,7 @@ def _without_heading(table: Path, rows: pd.DataFrame) -> list[str] | None:
 
 
 def _file(base: Path, path: str) -> Path:
-    """The file of that name, or the one photo that has it before its extension, as in many tables of ids."""
+    """The file of that name, or the only photo with that name and an extension, as in many tables of ids."""
     file = base / path
     if file.exists() or not file.name:
         return file

@@ -1,4 +1,4 @@
-"""A file that one process at a time writes to. The system frees the lock when the process ends, however it does."""
+"""A lock on a file that one process at a time may write. The system frees it when the process ends, however it ends."""
 
 import errno
 import sys
@@ -9,7 +9,7 @@ IN_USE = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 if sys.platform == "win32":
     import msvcrt
 
-    FAR = (1 << 31) - 2  # a locked byte cannot be read by others, so one is taken that no part reaches
+    FAR = (1 << 31) - 2  # others cannot read a locked byte, so lock one beyond the end of any file
 
     def _try_to_lock(file: BinaryIO) -> None:
         at = file.tell()
@@ -27,9 +27,9 @@ else:
 
 
 def lock(file: BinaryIO) -> bool:
-    """Lock an open file until it is closed; False where another process has locked it.
+    """Lock an open file until it is closed; False if another process has locked it.
 
-    True, and unlocked, on a file system that has no locks.
+    True, without a lock, on a file system that does not support locks.
     """
     try:
         _try_to_lock(file)

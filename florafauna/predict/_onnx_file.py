@@ -1,6 +1,6 @@
-"""The bytes of an exported .onnx file: sealed, and of one piece. Read without `onnx`, which `predict` does without.
+"""The bytes of an exported .onnx file: sealed, and without external data. Read without `onnx`, which is not required.
 
-An ONNX file is a protobuf: fields, each a number, a kind and a value, and some values are messages of fields again.
+An ONNX file is a protobuf: a message of fields, each a number, a wire type and a value, which may be a message again.
 """
 
 import re
@@ -10,10 +10,10 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_bytes
 
 KEY = "florafauna_sha256"  # the name in the file's metadata
-UNSEALED = "0" * 64  # what the seal is while the file is hashed, so that the hash covers all of the file but itself
+UNSEALED = "0" * 64  # the seal while the file is hashed, so that the hash covers all of the file but itself
 SEAL = re.compile(rf"\x0a{chr(len(KEY))}{KEY}\x12\x40([0-9a-f]{{64}})".encode())  # as protobuf writes key and value
 
-# By message the numbers of the fields that are messages again, on the way to tensors (onnx.proto)
+# For each message the numbers of its fields that are messages and may lead to tensors (onnx.proto)
 MESSAGES = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -24,38 +24,38 @@ MESSAGES = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
-DEEPEST = 100  # messages within messages, as protobuf's own readers allow
+DEEPEST = 100  # nested messages, as many as protobuf's own readers allow
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 SIZES = {FIXED_64: 8, FIXED_32: 4}
 
 
 def seal(data: bytes) -> bytes:
-    """The file, which holds `KEY: UNSEALED` in its metadata, with its hash there."""
+    """The file with its hash in place of UNSEALED, the value of `KEY` in its metadata."""
     found = _seal(data)
     if found is None or found[1].decode() != UNSEALED:
-        raise ValueError(f"the metadata do not hold one {KEY} that is {UNSEALED}")
+        raise ValueError(f"the metadata do not contain one {KEY} with the value {UNSEALED}")
     return data[: found.start(1)] + sha256_bytes(data).encode() + data[found.end(1) :]
 
 
 def refuse_changed(data: bytes, name: str) -> None:
-    """`UserError` for a file that is not, byte for byte, what `seal` gave."""
+    """`UserError` unless the file is, byte for byte, what `seal` returned."""
     found = _seal(data)
     if found is None:
         raise UserError(
-            f"{name} was not written by `florafauna export`, or by an older one, or not to its end; export it again."
+            f"{name} was not written by `florafauna export`, or by an older version, or is incomplete; export it again."
         )
     if sha256_bytes(data[: found.start(1)] + UNSEALED.encode() + data[found.end(1) :]) != found[1].decode():
         raise UserError(f"{name} was changed after it was written (its seal differs); export it again.")
 
 
 def refuse_external(data: bytes, name: str) -> None:
-    """`UserError` where the weights, or some of them, lie in other files, which onnxruntime would open unasked."""
+    """`UserError` if any weights are in other files, which onnxruntime would open without asking."""
     try:
         outside = _is_external(memoryview(data), "model", 0)
     except (ValueError, IndexError):
         raise UserError(f"{name} is not an ONNX file, or only part of one; export it again.") from None
     if outside:
-        raise UserError(f"{name} takes weights from other files, which is not allowed; export it again.")
+        raise UserError(f"{name} refers to weights in other files, which is not allowed; export it again.")
 
 
 def _seal(data: bytes) -> re.Match[bytes] | None:
@@ -77,7 +77,7 @@ def _is_external(message: memoryview, kind: str, depth: int) -> bool:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Numbers and values; ValueError or IndexError where the message is damaged."""
+    """Numbers and values of the fields; ValueError or IndexError if the message is damaged."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -93,13 +93,13 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f"wire type {wire}")
         if at + size > len(message):
-            raise ValueError("cut short")
+            raise ValueError("truncated")
         yield number, message[at : at + size]
         at += size
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
+    """A number in groups of seven bits, the lowest first, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
         byte = message[at]
@@ -107,4 +107,4 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         at += 1
         if byte < 0x80:
             return value, at
-    raise ValueError("too long a number")
+    raise ValueError("varint too long")

@@ -1,4 +1,4 @@
-"""The result in the formats that people read it in; each is written row by row, whole or not at all."""
+"""The output formats; each file is written row by row, whole or not at all."""
 
 import csv
 import json
@@ -17,11 +17,11 @@ from florafauna.labels.taxonomy import NO_ANIMAL
 from florafauna.predict._inputs import Photo
 from florafauna.predict._part import Row
 from florafauna.predict.answers import Answers
-from florafauna.predict.request import Request
+from florafauna.predict.request import PredictionRequest
 
 UNKNOWN = "unknown"
-BLOCK = 4096  # rows that a Parquet row group holds
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheets take for the beginning of one
+BLOCK = 4096  # rows in a Parquet row group
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # spreadsheets take text that begins so for a formula
 WHOLE_PHOTO = [0, 0, 1, 1]
 MEGADETECTOR_VERSION = "1.4"
 # https://camtrap-dp.tdwg.org/data, 1.0
@@ -33,14 +33,14 @@ OBSERVATION = ("observationID", "deploymentID", "mediaID", "eventID", "eventStar
 Pairs = Iterable[tuple[Photo, Row]]
 
 
-def write(request: Request, pairs: Pairs, answers: Answers, model: str) -> None:
-    """Write `request.out`; `pairs` are all photos with their rows, in order, read once."""
+def write(request: PredictionRequest, pairs: Pairs, answers: Answers, model: str) -> None:
+    """Write `request.out`; `pairs` are all photos with their rows, in order, and are iterated over once."""
     with atomic_path(request.out) as temporary:
         WRITERS[request.form](temporary, pairs, answers, request, model)
 
 
 def table_columns(answers: Answers) -> list[tuple[str, pa.DataType]]:
-    """Names and types of the columns of csv, parquet and jsonl."""
+    """Names and types of the columns in csv, parquet and jsonl."""
     ranked = [
         column
         for number in range(1, answers.top + 1)
@@ -58,7 +58,7 @@ def table_columns(answers: Answers) -> list[tuple[str, pa.DataType]]:
 
 
 def table_row(photo: Photo, row: Row, answers: Answers) -> dict[str, Any]:
-    """A row by column, None for nothing to say; `label` is "unknown" where the confidence does not suffice."""
+    """A row by column, None where empty; `label` is "unknown" if the confidence is below the threshold."""
     result: dict[str, Any] = {name: None for name, _ in table_columns(answers)}
     result["path"], result["error"] = photo.name, row.get("error")
     if "top" in row:
@@ -71,7 +71,7 @@ def table_row(photo: Photo, row: Row, answers: Answers) -> dict[str, Any]:
     return result
 
 
-def _csv(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _csv(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     columns = [name for name, _ in table_columns(answers)]
     with _rows(path, columns, request.verbatim) as add:
         for photo, row in pairs:
@@ -80,13 +80,13 @@ def _csv(path: Path, pairs: Pairs, answers: Answers, request: Request, model: st
             add([*(values | {"accepted": None if accepted is None else str(accepted).lower()}).values()])
 
 
-def _jsonl(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _jsonl(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     with _text(path) as file:
         for photo, row in pairs:
             file.write(json.dumps(table_row(photo, row, answers), ensure_ascii=False) + "\n")
 
 
-def _parquet(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
+def _parquet(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
     schema = pa.schema(table_columns(answers))
     rows = (table_row(photo, row, answers) for photo, row in pairs)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -94,15 +94,15 @@ def _parquet(path: Path, pairs: Pairs, answers: Answers, request: Request, model
             writer.write_table(pa.Table.from_pylist(block, schema))
 
 
-def _submission(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
-    with _rows(path, list(request.submission or ()), verbatim=True) as add:  # ids are compared with others
+def _submission(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
+    with _rows(path, list(request.submission or ()), verbatim=True) as add:  # ids must match those of the competition
         for photo, row in pairs:
             best = row["top"][0] if "top" in row else None
             add([photo.id, best if best is None or request.by_index else answers.labels[best]])
 
 
-def _megadetector(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
-    """The format of MegaDetector's batch results: one detection, the whole photo, as confident as its first label."""
+def _megadetector(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
+    """MegaDetector's batch format: one detection, the whole photo, with the confidence of its first label."""
     head = {
         "info": {"format_version": MEGADETECTOR_VERSION, "classifier": f"florafauna {model}"},
         "detection_categories": {"1": "whole photo"},
@@ -123,8 +123,8 @@ def _detected(photo: Photo, row: Row) -> dict[str, Any]:
     return {"file": photo.name, "detections": [found]}
 
 
-def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: Request, model: str) -> None:
-    """observations.csv of Camtrap DP: one a photo; its folder is the deployment, its EXIF time that of the event."""
+def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
+    """observations.csv of Camtrap DP, one per photo: its folder is the deployment, its EXIF time that of the event."""
     with _rows(path, list(OBSERVATION), request.verbatim) as add:
         for photo, row in pairs:
             values = _observed(photo, row, answers, model, moment(row, request.zone))
@@ -132,7 +132,7 @@ def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: Request, model
 
 
 def moment(row: Row, zone: tzinfo | None) -> str | None:
-    """The time of a photo as ISO 8601; it lacks the zone where neither the photo nor `zone` names one."""
+    """The time of a photo as ISO 8601, without an offset if neither the photo nor `zone` gives one."""
     taken = row.get("taken")
     if not taken:
         return None
@@ -180,11 +180,11 @@ def _rows(path: Path, header: list[str], verbatim: bool) -> Iterator[Callable[[l
 
 
 def _no_formula(value: Any) -> Any:
-    """A cell that no spreadsheet runs: text that it would take for a formula begins with an apostrophe."""
+    """A cell that is safe in a spreadsheet: text that it would take for a formula gets an apostrophe in front."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-WRITERS: dict[str, Callable[[Path, Pairs, Answers, Request, str], None]] = {
+WRITERS: dict[str, Callable[[Path, Pairs, Answers, PredictionRequest, str], None]] = {
     "csv": _csv,
     "jsonl": _jsonl,
     "parquet": _parquet,

@@ -1,4 +1,4 @@
-"""OUT.part: the finished batches, a checked line each, flushed to the disk; a killed prediction resumes after them."""
+"""OUT.part: the finished batches, one checksummed line each, flushed to disk; a killed prediction resumes from them."""
 
 import json
 import os
@@ -19,15 +19,14 @@ DIGEST = 64  # characters of a SHA-256 in hex
 class Part:
     """Rows of finished batches, in order, for one `header` (what they depend on); one process at a time has it open.
 
-    `done` is the number of rows that were there and still hold. `lost` says in a few words why others were dropped, or
-    is "". Batches are dropped from the first that is damaged or holds a stale row, because the batches after it are
-    only the same where all before it are.
+    `done` is the number of rows found that are still valid. `lost` says in a few words why others were dropped, or is
+    "". All batches from the first damaged or stale one on are dropped, because later batches depend on earlier ones.
     """
 
     def __init__(self, path: Path, header: dict[str, Any], is_stale: Callable[[int, Row], bool]) -> None:
-        """`is_stale(number, row)`: whether photo `number` is no longer the one that `row` was made of.
+        """`is_stale(number, row)`: whether photo `number` has changed since `row` was computed.
 
-        `UserError` where another process has it open, and where it cannot be written.
+        `UserError` if another process has the file open, or if it cannot be written.
         """
         self.path, self.done, self.lost = path, 0, ""
         with self._writing():
@@ -40,7 +39,7 @@ class Part:
             self._write(header)
 
     def __enter__(self) -> Self:
-        """Nothing more than `__init__` has done."""
+        """Does nothing: `__init__` has opened the file."""
         return self
 
     def __exit__(
@@ -49,12 +48,12 @@ class Part:
         self._file.close()
 
     def add(self, rows: list[Row]) -> None:
-        """Append a batch, on the disk when this returns."""
+        """Append a batch; it is on disk when this returns."""
         self._write({"first": self.done, "rows": rows})
         self.done += len(rows)
 
     def rows(self) -> Iterator[Row]:
-        """All rows, each time from the first."""
+        """All rows, from the first."""
         with self.path.open("rb") as file:
             next(file)
             for line in file:
@@ -64,15 +63,15 @@ class Part:
                 yield from batch["rows"]
 
     def remove(self) -> None:
-        """When it is not needed any more."""
+        """Delete the file when it is no longer needed."""
         try:
             self.path.unlink()
-        except PermissionError:  # Windows keeps what is open
+        except PermissionError:  # Windows does not delete open files
             self._file.close()
             self.path.unlink(missing_ok=True)
 
     def _resume(self, header: dict[str, Any], is_stale: Callable[[int, Row], bool]) -> int:
-        """Set `done` and `lost`; returns the bytes that hold."""
+        """Set `done` and `lost`; returns the number of valid bytes."""
         first = self._file.readline()
         if not first:
             return 0
@@ -84,7 +83,7 @@ class Part:
         for line in self._file:
             batch = _parsed(line)
             if batch is None or batch.get("first") != self.done:
-                if line.endswith(b"\n"):  # else a kill cut it short, as it may
+                if line.endswith(b"\n"):  # else the process was killed while writing it
                     self.lost = "is damaged"
                 break
             rows = list(enumerate(batch["rows"], start=self.done))
@@ -114,17 +113,17 @@ def _open_locked(path: Path) -> BinaryIO:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
         if not lock(file):
             file.close()
-            raise UserError(f"{path} is in use by another prediction; wait for its end, or name another file by --out.")
+            raise UserError(f"{path} is in use by another prediction; wait for it to end, or choose another --out.")
         try:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
             pass
-        file.close()  # the other prediction has ended, and removed it, between the opening and the locking
+        file.close()  # the other prediction ended, and removed it, after it was opened here and before it was locked
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None where its checksum differs."""
+    """The content of a line; None if its checksum differs."""
     text = line[DIGEST + 1 :].removesuffix(b"\n")
     if not line.endswith(b"\n") or line[: DIGEST + 1] != f"{sha256_bytes(text)} ".encode():
         return None

@@ -1,8 +1,8 @@
 """`resize` without torch: the arithmetic of torch's kernel for 8-bit pixels in numpy, equal to the last bit.
 
-The fixed-point filter is Pillow's: taps of 16-bit integers with as many fractional bits as they leave room for, rows
-first, the intermediate result rounded to 8 bits. A tenth as fast as torch's, which is why photos are stored with
-`florafauna.pixels.resize`; this one is for machines that have no torch.
+The fixed-point filter is Pillow's: 16-bit integer taps with as many fractional bits as fit, rows first, the
+intermediate result rounded to 8 bits. It is ten times slower than torch's, which is why photos are stored with
+`florafauna.pixels.resize`; this one is for machines without torch.
 """
 
 import math
@@ -30,14 +30,14 @@ def resize(
     for size, covered in ((width, columns), (height, rows)):  # each pass brings the other axis to the front
         pixels = pixels.transpose(1, 0, 2)
         if given or size != len(pixels):
-            # of a given extent torch is told the inverse, and that as the next float up
+            # torch is given the inverse of an extent, as the next float up
             scale = 1 / math.nextafter(size / covered, math.inf) if given else len(pixels) / size
             pixels = _resampled(pixels, size, scale, *FILTERS[mode])
     return np.ascontiguousarray(pixels)
 
 
 def _resampled(pixels: np.ndarray, size: int, scale: float, kernel: Filter, reach: float) -> np.ndarray:
-    """uint8 (size, n, 3) of uint8 (any, n, 3); `scale` is input pixels an output pixel, `reach` the filter's radius."""
+    """uint8 (size, n, 3) of uint8 (any, n, 3); `scale` is input per output pixels, `reach` the radius of the filter."""
     weights = _weights(len(pixels), size, scale, kernel, reach)
     bits = _bits(float(weights.data.max()))
     fixed = weights * float(1 << bits)
@@ -58,7 +58,7 @@ def _weights(length: int, size: int, scale: float, kernel: Filter, reach: float)
     there = taps < counts[:, None]
     values = np.where(there, kernel((taps + first[:, None] - centres[:, None] + 0.5) * (1 / stretch)), 0.0)
     total = np.zeros(size)
-    for column in values.T:  # one after the other, as torch adds them up
+    for column in values.T:  # one after the other, in torch's order of summation
         total += column
     values /= total[:, None]
     ends = np.concatenate([[0], np.cumsum(counts)])
@@ -66,7 +66,7 @@ def _weights(length: int, size: int, scale: float, kernel: Filter, reach: float)
 
 
 def _bits(largest: float) -> int:
-    """How many fractional bits leave the largest weight within 16 bits."""
+    """The number of fractional bits with which the largest weight still fits into 16 bits."""
     return next((bits for bits in range(MOST_BITS) if int(0.5 + largest * (1 << (bits + 1))) >= 1 << 15), MOST_BITS)
 
 

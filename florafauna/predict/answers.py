@@ -1,4 +1,4 @@
-"""Logits → what is said of a photo: the likeliest labels, calibrated confidences, whether they suffice, the taxon."""
+"""Logits → the answer for a photo: the likeliest labels, calibrated confidences, whether accepted, the taxon."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,11 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class Answers:
-    """The calibration of a bundle: `least` is the confidence each class needs, inf where none suffices."""
+    """Turns logits into answers with a calibration; `least` is the threshold of each class, inf if it has none."""
 
     labels: list[str]
     temperature: float
-    precision: float  # that the thresholds were chosen for
+    precision: float  # for which the thresholds were chosen
     least: np.ndarray
     ranks: list[str]  # of a roll-up, the finest first
     ancestors: list[dict[str, str]] | None
@@ -30,8 +30,8 @@ class Answers:
     def of_bundle(cls, info: dict[str, Any], top: int) -> "Answers":
         """From the `calibration` (temperature, thresholds) and `taxonomy` (label → rank → name) of bundle.json.
 
-        A class whose threshold is null is never accepted, as no threshold gave the wanted precision; a class without
-        one of its own takes the global one.
+        A class whose threshold is null is never accepted, as no threshold reached the required precision; a class
+        without a threshold of its own uses the global one.
         """
         labels = list(info["labels"])
         thresholds = info["calibration"]["thresholds"]
@@ -51,15 +51,15 @@ class Answers:
 
     @property
     def remark(self) -> str | None:
-        """What the user should know about the answers."""
+        """What the user should know about the answers, if anything."""
         if np.isfinite(self.least).any():
             return None
         return f"no threshold gave a precision of {self.precision:.0%} on the validation photos: all are `unknown`"
 
     def rows(self, logits: np.ndarray) -> list[Row]:
-        """One row a photo: top (class indices), confidences, whether the first suffices, taxon.
+        """One row per photo: top (class indices), confidences, whether the first is accepted, taxon.
 
-        `UserError` where logits, float32 (photos, classes), are not finite.
+        `UserError` if the logits, float32 (photos, classes), are not finite.
         """
         if not np.isfinite(logits).all():
             raise UserError(
@@ -80,7 +80,7 @@ class Answers:
         return rows
 
     def _taxa(self, probabilities: np.ndarray) -> list[list[Any] | None]:
-        """Rank, name and summed confidence of the finest taxon that is sure enough."""
+        """Rank, name and summed confidence of the finest taxon that reaches the threshold."""
         if self.ancestors is None or self.roll_up_threshold is None:
             return [None] * len(probabilities)
         found = roll_up(probabilities, self.ancestors, self.ranks, self.roll_up_threshold)

@@ -1,4 +1,4 @@
-"""Photos → what the model sees of them, in the order asked, by several processes; a bad file becomes an error."""
+"""Photos → model inputs, in order, decoded by several processes; a bad file becomes an error."""
 
 import io
 import re
@@ -29,17 +29,17 @@ from florafauna.pixels.centre import Resize, centre
 from florafauna.predict._inputs import Photo
 from florafauna.preprocess.decode import decode
 
-CHUNK = 16  # photos a task: 2.4 MB of 224 px views to be sent back
-WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before other processes have started
+CHUNK = 16  # photos per task: 2.4 MB of 224 px views to send back
+WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before worker processes have started
 EXIF_IFD, TAKEN, OFFSET = 0x8769, 0x9003, 0x9011
 MOMENT = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
-class Seen:
+class DecodedPhoto:
     """The view of a photo, uint8 (size, size, 3), or None and an error.
 
-    `taken` is its EXIF time as ISO 8601 or ""; `stamp` is `Decoder.stamp` from before it was read.
+    `taken` is its EXIF time as ISO 8601 or ""; `stamp` is its `Decoder.stamp` before it was read.
     """
 
     pixels: np.ndarray | None
@@ -49,8 +49,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """How a file becomes what a model sees: stored as in preprocessing, viewed as in evaluation."""
+class Preprocessor:
+    """Turns a file into a model's input: stored as in preprocessing, viewed as in evaluation."""
 
     store_size: int
     size: int
@@ -59,85 +59,85 @@ class Sight:
     resize: Resize
 
     @classmethod
-    def of_bundle(cls, info: dict[str, Any], resize: Resize) -> "Sight":
-        """As bundle.json says; `resize` is torch's or numpy's, which agree."""
+    def of_bundle(cls, info: dict[str, Any], resize: Resize) -> "Preprocessor":
+        """From bundle.json; `resize` is torch's or numpy's, which agree."""
         data = info["data"]
         return cls(int(info["store_size"]), data["test_size"], data["crop_pct"], data["interpolation"], resize)
 
     def __call__(self, data: bytes) -> np.ndarray:
-        """uint8 (size, size, 3); raises whatever a decoder stumbles over."""
+        """uint8 (size, size, 3); raises whatever a decoder raises."""
         stored = decode(data, self.store_size, self.resize)
         return np.ascontiguousarray(centre(stored, self.size, self.crop_pct, self.interpolation, self.resize))
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Reads, decodes and views photos as preprocessing and evaluation do; `times` asks for EXIF times, too."""
+    """Reads and decodes photos as preprocessing and evaluation do; with `times`, also reads EXIF times."""
 
     sources: Sequence[Source]
-    sight: Sight
+    preprocessor: Preprocessor
     times: bool = False
 
     def stamp(self, photo: Photo) -> tuple[int, ...] | None:
-        """Size and time of change, by which a changed file is told; None where no file can be asked."""
+        """Size and modification time, which reveal a changed file; None if the file cannot be accessed."""
         if photo.error:
             return None
         try:
             return self.sources[photo.source].stat(photo.path)
-        except Exception:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
+        except Exception:  # besides OSError: a damaged archive raises errors of zipfile and tarfile
             return None
 
-    def see(self, photo: Photo) -> Seen:
-        """Never raises for what a file holds."""
+    def decode(self, photo: Photo) -> DecodedPhoto:
+        """Never raises because of a file's content."""
         if photo.error:
-            return Seen(None, photo.error)
+            return DecodedPhoto(None, photo.error)
         source, stamp = self.sources[photo.source], self.stamp(photo)
         try:
             refused = refuse_name(photo.path) or refuse_size((stamp or source.stat(photo.path))[0])
             data = b"" if refused else source.read(photo.path)
         except Exception as error:  # as above
             refused = unreadable(error)
-        seen = _refused(refused) if refused else see_bytes(data, self.sight, self.times)
+        seen = _refused(refused) if refused else decode_bytes(data, self.preprocessor, self.times)
         return replace(seen, stamp=stamp)
 
-    def crashed(self, photo: Photo) -> Seen:
-        """What is said of a photo that ends the process that decodes it."""
+    def crashed(self, photo: Photo) -> DecodedPhoto:
+        """The error for a photo that kills the process that decodes it."""
         content = Content(
             Reason.CORRUPT, f"it crashes the process that decodes it, or takes it over {SECONDS:g} seconds"
         )
         return replace(_refused(content), stamp=self.stamp(photo))
 
 
-def see_bytes(data: bytes, sight: Sight, times: bool = False) -> Seen:
-    """What is seen of a file's bytes; never raises for what they are."""
+def decode_bytes(data: bytes, preprocessor: Preprocessor, times: bool = False) -> DecodedPhoto:
+    """The view of a file's bytes; never raises because of their content."""
     try:
         taken = _inspect(data, times)
-        return Seen(sight(data), taken=taken)
-    except Exception as error:  # a plugin raises whatever its parser stumbles over
+        return DecodedPhoto(preprocessor(data), taken=taken)
+    except Exception as error:  # Pillow's plugins raise all kinds of errors
         found = examine(data)
         return _refused(found if found.reason else Refusal(Reason.CORRUPT, one_line(error)))
 
 
-def see_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator[Seen]:
-    """What is seen of each photo, in order, a bounded number ahead; the same whatever the number of workers."""
+def decode_all(decoder: Decoder, photos: Sequence[Photo], workers: int) -> Iterator[DecodedPhoto]:
+    """The view of each photo, in order, decoded a bounded number ahead; the same for any number of workers."""
     if workers == 1:
-        yield from map(decoder.see, photos)
+        yield from map(decoder.decode, photos)
         return
     chunks = [photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK)]
 
-    def start(count: int) -> Workers[Sequence[Photo], list[Seen]]:
-        return Workers(count, [__name__, decoder.sight.resize.__module__], _SeeChunk(decoder), one_thread)
+    def start(count: int) -> Workers[Sequence[Photo], list[DecodedPhoto]]:
+        return Workers(count, [__name__, decoder.preprocessor.resize.__module__], _DecodeChunk(decoder), one_thread)
 
     for seen in map_despite_crashes(start, workers, len(chunks), chunks.__getitem__, decoder.crashed):
         yield from seen
 
 
 class _RefusedError(Exception):
-    """The audit would refuse the file; the reason is asked of it."""
+    """The audit would refuse the file, and is asked for the reason."""
 
 
 def _inspect(data: bytes, times: bool) -> str:
-    """Refuse what the audit refuses and `decode` would not; returns the time of the photo, if asked for."""
+    """Refuse what the audit refuses but `decode` would accept; returns the time of the photo, if requested."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=known_formats()) as image:
@@ -150,7 +150,7 @@ def _inspect(data: bytes, times: bool) -> str:
 def _time(image: Image.Image) -> str:
     try:
         facts = image.getexif().get_ifd(EXIF_IFD)
-    except Exception:  # damaged metadata do not make a photo useless
+    except Exception:  # a photo with damaged metadata is still usable
         return ""
     moment = MOMENT.match(str(facts.get(TAKEN, "")))
     if moment is None:
@@ -160,19 +160,19 @@ def _time(image: Image.Image) -> str:
     return f"{year}-{month}-{day}T{clock}" + (offset if re.fullmatch(r"[+-]\d\d:\d\d", offset) else "")
 
 
-def _refused(why: Refusal | Content) -> Seen:
-    return Seen(None, f"{why.reason}: {why.detail}")
+def _refused(why: Refusal | Content) -> DecodedPhoto:
+    return DecodedPhoto(None, f"{why.reason}: {why.detail}")
 
 
 @dataclass(frozen=True)
-class _SeeChunk:
-    """What each worker process does."""
+class _DecodeChunk:
+    """The task of a worker process."""
 
     decoder: Decoder
 
-    def __call__(self, photos: Sequence[Photo]) -> list[Seen]:
-        return [self._see(photo) for photo in photos]
+    def __call__(self, photos: Sequence[Photo]) -> list[DecodedPhoto]:
+        return [self._decode(photo) for photo in photos]
 
-    def _see(self, photo: Photo) -> Seen:
+    def _decode(self, photo: Photo) -> DecodedPhoto:
         with ended_when_slow():
-            return self.decoder.see(photo)
+            return self.decoder.decode(photo)

@@ -1,4 +1,4 @@
-"""`florafauna export --onnx`: a bundle as one file that any ONNX runtime runs, checked against torch, or no file."""
+"""`florafauna export --onnx`: a bundle as one file for any ONNX runtime, written only if it agrees with torch."""
 
 import contextlib
 import io
@@ -33,12 +33,12 @@ from florafauna.scores.calibration import softmax
 
 LARGEST_DIFFERENCE = 1e-3  # of probabilities
 CHECKED = 2 * PREDICTION_BATCH  # photos
-LARGEST_BYTES = (1 << 31) - (1 << 20)  # of a protobuf, which an ONNX file is
-CPU = Compute(torch.device("cpu"), "fp32")  # ONNX holds the weights as they are, in fp32
+LARGEST_BYTES = (1 << 31) - (1 << 20)  # limit of protobuf, and so of an ONNX file
+CPU = Compute(torch.device("cpu"), "fp32")  # ONNX stores the weights as they are, in fp32
 
 
 class _FromPixels(nn.Module):
-    """Normalisation and model in one, so that nobody can normalise wrongly."""
+    """Normalisation and model in one, so that users cannot normalise wrongly."""
 
     def __init__(self, model: nn.Module, data: DataConfig) -> None:
         super().__init__()
@@ -59,15 +59,17 @@ def export_onnx(folder: Path, out: Path, val: Path = Path("data/processed/val"))
     """Write the bundle to `out`, an .onnx file or a folder (model.onnx, bundle.json, MODEL_CARD.md).
 
     Returns the largest difference of a probability between onnxruntime and torch, over the photos of the store `val`
-    where it is there and has the model's classes, else over seeded random pictures. `UserError` where it is not below
-    `LARGEST_DIFFERENCE`; nothing is then written.
+    if it exists and has the model's classes, else over seeded random pictures. `UserError` if it is not below
+    `LARGEST_DIFFERENCE`; nothing is written then.
+
+    >>> export_onnx(Path("models/vit"), Path("vit.onnx"))  # doctest: +SKIP
     """
     alone = out.suffix.lower() == ".onnx"
     _refuse_out(out, alone)
     bundle = load_bundle(folder)
     size = sum(tensor.numel() * tensor.element_size() for tensor in bundle.model.state_dict().values())
     if size > LARGEST_BYTES:
-        raise UserError(f"{folder} has {size / 1e9:.1f} GB of weights; an ONNX file holds 2 GB, so use it with torch.")
+        raise UserError(f"{folder} has {size / 1e9:.1f} GB of weights; ONNX files are limited to 2 GB: use torch.")
     parent = out.parent if alone else out
     existed = parent.exists()
     try:
@@ -79,8 +81,8 @@ def export_onnx(folder: Path, out: Path, val: Path = Path("data/processed/val"))
             difference = _difference(bundle, made, pixels)
             if not difference < LARGEST_DIFFERENCE:
                 raise UserError(
-                    f"{folder} cannot be exported: on {what} a probability from onnxruntime is {difference:.2g} off "
-                    f"torch's, and {LARGEST_DIFFERENCE:g} is allowed; use the bundle with torch."
+                    f"{folder} cannot be exported: on {what} probabilities from onnxruntime and torch differ by "
+                    f"{difference:.2g}, and {LARGEST_DIFFERENCE:g} is allowed; use the bundle with torch."
                 )
             with atomic_path(out if alone else out / FILE) as temporary:
                 shutil.copyfile(made, temporary)
@@ -91,12 +93,12 @@ def export_onnx(folder: Path, out: Path, val: Path = Path("data/processed/val"))
     finally:
         if not existed and parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()
-    print(plain_line(f"{out}: on {what} no probability is more than {difference:.2g} off torch's"), flush=True)
+    print(plain_line(f"{out}: on {what} probabilities differ from torch's by at most {difference:.2g}"), flush=True)
     return difference
 
 
 def _describe(bundle: Bundle, folder: Path, out: Path) -> None:
-    """The files beside model.onnx; bundle.json, which makes the folder a bundle, is the last."""
+    """Write the files beside model.onnx; bundle.json, which makes the folder a bundle, comes last."""
     card = folder / "MODEL_CARD.md"
     if card.is_file():
         with atomic_path(out / card.name) as temporary:
@@ -110,11 +112,11 @@ def _refuse_out(out: Path, alone: bool) -> None:
     if not alone and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder, or a file that ends in .onnx.")
     if not alone and (out / "model.safetensors").exists():
-        raise UserError(f"--out {out} holds a bundle; name another folder.")
+        raise UserError(f"--out {out} contains a bundle; name another folder.")
 
 
 def _write_model(bundle: Bundle, path: Path) -> None:
-    """The ONNX file with its metadata, one file whatever its size."""
+    """Write the ONNX file with its metadata, as one file whatever its size."""
     import onnx
 
     side = bundle.data.test_size
@@ -145,7 +147,7 @@ def _write_model(bundle: Bundle, path: Path) -> None:
 
 
 def _strip(proto: Any) -> None:
-    """Remove where in torch's and this machine's code each node came from."""
+    """Remove the nodes' references to torch's code and to paths on this machine."""
     for node in proto.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -160,7 +162,7 @@ def _strip(proto: Any) -> None:
 
 
 def _properties(bundle: Bundle) -> dict[str, str]:
-    """bundle.json as a whole, and what users of other tools look for, each under a name of its own."""
+    """The metadata: all of bundle.json, and separately what users of other tools look for."""
     info, side = bundle.info, bundle.data.test_size
     return {
         "input": f"{PIXELS}: RGB, uint8 (photos, {side}, {side}, 3); normalised inside",
@@ -180,7 +182,7 @@ def _json(value: Any) -> str:
 
 
 def _pixels(bundle: Bundle, val: Path) -> tuple[np.ndarray, str]:
-    """uint8 (photos, size, size, 3) to check with, and what they are."""
+    """Inputs to check with, uint8 (photos, size, size, 3), and what they are in words."""
     data = bundle.data
     if (val / "index.parquet").is_file():
         store = PixelStore(val)
@@ -190,7 +192,7 @@ def _pixels(bundle: Bundle, val: Path) -> tuple[np.ndarray, str]:
             return np.stack(seen), f"{len(rows)} photos of {val}"
     rng = np.random.default_rng(0)
     pictures = []
-    for _ in range(CHECKED):  # of all scales, from a smear to noise
+    for _ in range(CHECKED):  # at all scales, from smooth gradients to noise
         cells = int(rng.integers(2, data.test_size + 1))
         small = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
         pictures.append(resize(small, data.test_size, data.test_size, "bicubic"))
@@ -198,7 +200,7 @@ def _pixels(bundle: Bundle, val: Path) -> tuple[np.ndarray, str]:
 
 
 def _difference(bundle: Bundle, file: Path, pixels: np.ndarray) -> float:
-    """The largest difference of a calibrated probability; infinite where one is NaN."""
+    """The largest difference of a calibrated probability; infinite if one is NaN."""
     temperature = Answers.of_bundle(bundle.info, 1).temperature
     session = open_session(file.read_bytes(), file.name)
     largest, start = 0.0, 0
@@ -217,7 +219,7 @@ def _difference(bundle: Bundle, file: Path, pixels: np.ndarray) -> float:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's progress and advice to its own developers."""
+    """Silence the exporter's progress and its advice to its own developers."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

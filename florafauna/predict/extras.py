@@ -1,4 +1,4 @@
-"""What is not installed with the package and can be."""
+"""Optional dependencies."""
 
 from importlib.util import find_spec
 
@@ -12,7 +12,7 @@ EXTRAS = {
 
 
 def require(what: str) -> None:
-    """`UserError` with the command that helps where a module of `EXTRAS[what]` cannot be found; imports none."""
+    """`UserError` with the command to run if a module of `EXTRAS[what]` is not installed; imports none."""
     for module in EXTRAS[what]:
         try:
             found = find_spec(module)

@@ -1,4 +1,4 @@
-"""What a prediction was asked for, checked before anything is loaded."""
+"""The options of a prediction, checked before anything is loaded."""
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -12,7 +12,7 @@ EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": 
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictionRequest:
     """Photos in, a file out; `form` is csv, parquet, jsonl, megadetector, camtrap-dp or submission."""
 
     photos: tuple[str, ...]
@@ -21,8 +21,8 @@ class Request:
     top: int
     submission: tuple[str, str] | None
     by_index: bool
-    zone: tzinfo | None = None  # of EXIF times that name none, in Camtrap DP
-    verbatim: bool = False  # texts in CSV as they are, though a spreadsheet may take one for a formula
+    zone: tzinfo | None = None  # for EXIF times without one, in Camtrap DP
+    verbatim: bool = False  # text in CSV stays as it is, even if a spreadsheet would take it for a formula
 
     @classmethod
     def checked(
@@ -35,8 +35,8 @@ class Request:
         submission_label: str,
         zone: str | None = None,
         verbatim: bool = False,
-    ) -> "Request":
-        """The request; `UserError` for an extension without a format and options that exclude each other."""
+    ) -> "PredictionRequest":
+        """The request; `UserError` for an unknown extension or conflicting options."""
         columns = None
         if submission is not None:
             if len(submission) != 2 or submission[0] == submission[1]:
@@ -50,7 +50,7 @@ class Request:
             if form is None:
                 raise UserError(
                     f"--out {out}: no format is known for the extension '{out.suffix}'; "
-                    "use .csv, .parquet or .jsonl, or name one by --format."
+                    "use .csv, .parquet or .jsonl, or choose one with --format."
                 )
         if out.is_dir():
             raise UserError(f"--out {out} is a folder; name a file.")
@@ -58,7 +58,7 @@ class Request:
 
     @property
     def part(self) -> Path:
-        """Where finished batches lie until all are."""
+        """The file of finished batches, until all are finished."""
         return self.out.with_name(self.out.name + ".part")
 
 
@@ -70,15 +70,15 @@ def _zone(name: str | None, form: str | None) -> tzinfo | None:
     try:
         return datetime.strptime(name, "%z").tzinfo if name[:1] in "+-" else ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise UserError(f"--timezone {name} is not known; write +02:00 or Europe/Berlin, say.") from None
+        raise UserError(f"--timezone {name} is unknown; use one such as +02:00 or Europe/Berlin.") from None
 
 
 def choose_bundle(name: str, root: Path = Path()) -> Path:
-    """The folder of the bundle; `best` is the one that metrics/comparison.json ranks first."""
+    """The folder of the bundle; `best` is the one that is best in metrics/comparison.json."""
     if name != "best":
         return Path(name)
     file = root / "metrics/comparison.json"
-    do = "run `dvc repro`, or name a model by --bundle models/NAME"
+    do = "run `dvc repro`, or name a model with --bundle models/NAME"
     comparison = read_json(file, do, do)
     if "best" not in comparison:
         raise UserError(f"{file} names no best model; {do}.")

@@ -1,4 +1,4 @@
-"""Any number of photos through a bundle: decoded in parallel, scored in the batches of `predict_logits`, each saved."""
+"""Predicts any number of photos: decoded in parallel, scored in the batches of `predict_logits`, saved by batch."""
 
 import os
 import sys
@@ -17,25 +17,29 @@ from florafauna.predict._inputs import Inputs, Photo, find_inputs
 from florafauna.predict._outputs import moment, write
 from florafauna.predict._part import Part, Row
 from florafauna.predict.answers import Answers
-from florafauna.predict.decoding import WORTH_PROCESSES, Decoder, Seen, Sight, see_all
-from florafauna.predict.request import Request
+from florafauna.predict.decoding import WORTH_PROCESSES, DecodedPhoto, Decoder, Preprocessor, decode_all
+from florafauna.predict.request import PredictionRequest
 from florafauna.predict.scorer import Scorer, load_scorer
 
-FORMAT = 2  # of the part
+FORMAT = 2  # of OUT.part
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Some photos in order, readable or not, and the logits, float32 (readable, classes), of the readable ones."""
+class ScoredBatch:
+    """A batch of photos, in order, and the logits, float32 (readable, classes), of those that are readable."""
 
-    seen: list[Seen]
+    seen: list[DecodedPhoto]
     logits: np.ndarray
 
 
-def predict(request: Request, folder: Path, workers: int | None = None) -> int:
-    """Write `request.out`; returns the exit code, 1 where not one photo could be read.
+def predict(request: PredictionRequest, folder: Path, workers: int | None = None) -> int:
+    """Write `request.out`; returns the exit code, which is 1 if no photo could be read.
 
-    What an earlier call for the same photos and the same model finished is kept. `UserError` for bad input.
+    An interrupted call with the same photos and the same model is resumed. `UserError` for bad input.
+
+    >>> request = PredictionRequest.checked(["new/"], Path("labels.csv"), None, 5, None, "index")
+    >>> predict(request, Path("models/vit"))  # doctest: +SKIP
+    0
     """
     inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
     _refuse_overwriting(request, inputs)
@@ -43,7 +47,7 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
         _refuse_equal_ids(inputs)
     scorer = load_scorer(folder)
     answers = Answers.of_bundle(scorer.info, request.top)
-    decoder = Decoder(inputs.sources, Sight.of_bundle(scorer.info, scorer.resize), request.form == "camtrap-dp")
+    decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, scorer.resize), request.form == "camtrap-dp")
     name, photos = str(scorer.info["name"]), inputs.photos
     with _open_part(request, inputs, scorer, answers, decoder) as part:
         if part.lost:
@@ -56,8 +60,8 @@ def predict(request: Request, folder: Path, workers: int | None = None) -> int:
         return _finish(part, request, photos, answers, name)
 
 
-def _finish(part: Part, request: Request, photos: Sequence[Photo], answers: Answers, model: str) -> int:
-    """The result from the finished part, which is then removed; returns the exit code."""
+def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], answers: Answers, model: str) -> int:
+    """Write the result from the finished part, which is then removed; returns the exit code."""
     total, failed = len(photos), sum("error" in row for row in part.rows())
     try:
         write(request, zip(photos, part.rows(), strict=True), answers, model)
@@ -67,33 +71,34 @@ def _finish(part: Part, request: Request, photos: Sequence[Photo], answers: Answ
     without_zone = _without_zone(request, part)
     part.remove()
     if failed == total:
-        _say(f"florafauna: none of the {total} photos can be read; {request.out} says why.")
+        _say(f"florafauna: none of the {total} photos can be read; see {request.out} for the reasons.")
         return 1
     if without_zone:
-        _say(f"{without_zone} photos have no time or no time zone, which Camtrap DP wants; --timezone gives the latter")
+        _say(f"{without_zone} photos have no time or no time zone, which Camtrap DP requires; use --timezone for zones")
     _say(f"{request.out}: {total - failed} photos" + (f", {failed} that cannot be read" if failed else ""))
     return 0
 
 
 def score_photos(
     scorer: Scorer, decoder: Decoder, photos: Sequence[Photo], workers: int | None = None
-) -> Iterator[Scored]:
-    """The photos a batch at a time.
+) -> Iterator[ScoredBatch]:
+    """Score the photos a batch at a time.
 
-    Batches are those of `predict_logits`: `PREDICTION_BATCH` readable photos, unreadable ones among them not counted.
-    So logits of the same photos in the same order are equal to the last bit, and calls that begin where another batch
-    ended make the same batches.
+    Batches are those of `predict_logits`: `PREDICTION_BATCH` readable photos, not counting unreadable ones. So the same
+    photos in the same order have logits equal to the last bit, also if a call begins where a batch of another ended.
     """
     if workers is None:
         workers = (os.cpu_count() or 1) if len(photos) >= WORTH_PROCESSES else 1
-    for batch in _batches(track(see_all(decoder, photos, workers), "predict", len(photos))):
+    for batch in _batches(track(decode_all(decoder, photos, workers), "predict", len(photos))):
         pixels = [seen.pixels for seen in batch if seen.pixels is not None]
         classes = len(scorer.info["labels"])
-        yield Scored(batch, scorer.logits(np.stack(pixels)) if pixels else np.zeros((0, classes), dtype=np.float32))
+        yield ScoredBatch(
+            batch, scorer.logits(np.stack(pixels)) if pixels else np.zeros((0, classes), dtype=np.float32)
+        )
 
 
-def _batches(seen: Iterable[Seen]) -> Iterator[list[Seen]]:
-    batch: list[Seen] = []
+def _batches(seen: Iterable[DecodedPhoto]) -> Iterator[list[DecodedPhoto]]:
+    batch: list[DecodedPhoto] = []
     readable = 0
     for each in seen:
         batch.append(each)
@@ -105,7 +110,7 @@ def _batches(seen: Iterable[Seen]) -> Iterator[list[Seen]]:
         yield batch
 
 
-def _rows(scored: Scored, answers: Answers) -> list[Row]:
+def _rows(scored: ScoredBatch, answers: Answers) -> list[Row]:
     answered = iter(answers.rows(scored.logits) if len(scored.logits) else [])
     rows: list[Row] = []
     for seen in scored.seen:
@@ -115,7 +120,7 @@ def _rows(scored: Scored, answers: Answers) -> list[Row]:
     return rows
 
 
-def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answers, decoder: Decoder) -> Part:
+def _open_part(request: PredictionRequest, inputs: Inputs, scorer: Scorer, answers: Answers, decoder: Decoder) -> Part:
     header = {
         "format": FORMAT,
         "bundle": fingerprint(scorer.info),
@@ -131,16 +136,16 @@ def _open_part(request: Request, inputs: Inputs, scorer: Scorer, answers: Answer
     return Part(request.part, header, is_stale)
 
 
-def _without_zone(request: Request, part: Part) -> int:
-    """How many observations Camtrap DP would not take, since it wants an instant."""
+def _without_zone(request: PredictionRequest, part: Part) -> int:
+    """How many observations are not valid Camtrap DP, because it requires a time with a zone."""
     if request.form != "camtrap-dp":
         return 0
     moments = (moment(row, request.zone) for row in part.rows())
     return sum(time is None or datetime.fromisoformat(time).tzinfo is None for time in moments)
 
 
-def _refuse_overwriting(request: Request, inputs: Inputs) -> None:
-    """The result must not replace a photo, or the table that names them."""
+def _refuse_overwriting(request: PredictionRequest, inputs: Inputs) -> None:
+    """The result must not replace a photo or a table of photos."""
     out = request.out.resolve()
     for path in (*map(Path, request.photos), *(Path(photo.name) for photo in inputs.photos)):
         if path.name == out.name and path.resolve() == out:

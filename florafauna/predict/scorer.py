@@ -1,4 +1,4 @@
-"""A trained model that scores views of photos, whatever runs it: torch, or onnxruntime where there is no torch."""
+"""A trained model that scores views of photos, run by torch, or by onnxruntime where torch is not installed."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,15 +10,15 @@ from florafauna.pixels.centre import Resize
 
 
 class Scorer(Protocol):
-    """`info` is bundle.json; `resize` makes the views."""
+    """A trained model, whatever runs it. `info` is bundle.json; `resize` makes the views."""
 
     @property
     def info(self) -> dict[str, Any]:
-        """Not to be changed."""
+        """The content of bundle.json; read-only."""
 
     @property
     def resize(self) -> Resize:
-        """Of the same kind as the model."""
+        """torch's or numpy's, depending on what runs the model."""
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (photos, classes) of uint8 (photos, size, size, 3)."""
@@ -27,7 +27,7 @@ class Scorer(Protocol):
 def load_scorer(path: Path) -> Scorer:
     """The bundle at `path`: a folder with model.safetensors, or one with model.onnx, or an .onnx file.
 
-    `UserError` for one that is incomplete or changed, and where what runs it is not installed.
+    `UserError` if it is incomplete or changed, or if the package that runs it is not installed.
     """
     if path.suffix.lower() == ".onnx" or (path / "model.onnx").is_file():
         from florafauna.predict.with_onnx import OnnxScorer
@@ -39,6 +39,6 @@ def load_scorer(path: Path) -> Scorer:
         if error.name not in ("torch", "timm", "torchvision"):
             raise
         raise UserError(
-            f"{error.name} is not installed, which {path} needs; install it, or use what `florafauna export` wrote."
+            f"{error.name} is not installed, and {path} needs it; install it, or use an exported bundle."
         ) from None
     return TorchScorer.load(path)

@@ -14,7 +14,7 @@ from florafauna.predict._onnx_file import refuse_changed, refuse_external
 from florafauna.predict._resample import resize
 from florafauna.predict.extras import require
 
-FILE, KEY = "model.onnx", "florafauna"  # the key of the metadata that holds bundle.json
+FILE, KEY = "model.onnx", "florafauna"  # the metadata's key for bundle.json
 PIXELS, LOGITS = "pixels", "logits"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -23,13 +23,13 @@ PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 class OnnxScorer:
     """See `Scorer`."""
 
-    session: Any  # of onnxruntime, which has no types
+    session: Any  # onnxruntime.InferenceSession, which is not typed
     info: dict[str, Any]
     resize: Resize = resize
 
     @classmethod
     def load(cls, path: Path) -> "OnnxScorer":
-        """A folder with model.onnx and bundle.json, or an .onnx file alone, whose metadata say the same."""
+        """From a folder with model.onnx and bundle.json, or an .onnx file alone, whose metadata contain the latter."""
         folder = path.is_dir()
         file = path / FILE if folder else path
         try:
@@ -51,14 +51,14 @@ class OnnxScorer:
 
 
 def open_session(data: bytes, name: str) -> Any:
-    """An onnxruntime session on the GPU where the installed build can, else on the CPU; `UserError` if it cannot."""
+    """An onnxruntime session, on the GPU if the installed build supports it; `UserError` if the file cannot be run."""
     require("onnxruntime")
     import onnxruntime
 
     providers = [each for each in PROVIDERS if each in onnxruntime.get_available_providers()]
     try:
         return onnxruntime.InferenceSession(data, providers=providers)
-    except Exception as error:  # its errors share no other base
+    except Exception as error:  # its errors have no other base class in common
         raise UserError(f"{name} cannot be run by onnxruntime ({error}); export it again.") from None
 
 

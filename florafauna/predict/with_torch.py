@@ -1,4 +1,4 @@
-"""A bundle run by torch: the forward pass of `predict_logits`."""
+"""A bundle run by torch, with the forward pass of `predict_logits`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from florafauna.pixels.resize import resize
 
 @dataclass(frozen=True)
 class TorchScorer:
-    """See `Scorer`; made by `of_bundle`. The model of `bundle` is that of `ready`."""
+    """See `Scorer`; created by `of_bundle`. The model of `bundle` is that of `ready`."""
 
     bundle: Bundle
     compute: Compute
@@ -25,13 +25,13 @@ class TorchScorer:
 
     @classmethod
     def load(cls, folder: Path) -> "TorchScorer":
-        """On the device and in the precision that fit; `UserError` as `load_bundle`."""
+        """On the best device and in its precision; raises `UserError` like `load_bundle`."""
         bundle = load_bundle(folder)
         return cls.of_bundle(bundle, for_inference(bundle.info["precision"]))
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, compute: Compute) -> "TorchScorer":
-        """On the device and in the precision of `compute`."""
+        """On the device and in the precision given by `compute`."""
         ready = Ready(bundle.model, bundle.data, compute)
         return cls(Bundle(ready.model, bundle.info), compute, ready)
 

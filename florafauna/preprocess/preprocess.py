@@ -23,6 +23,9 @@ def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Pat
     """Write `out`/train, val and test; returns how many photos had to be decoded.
 
     `kept` outlives the stage's outs and holds the last stores, whose unchanged photos are not decoded again.
+
+    >>> manifest, root, out = Path("data/manifest.csv"), Path("data/raw"), Path("data/processed")  # doctest: +SKIP
+    >>> preprocess(manifest, root, out, store_size=256, kept=Path(".florafauna/pixels"))  # doctest: +SKIP
     """
     photos = _read(manifest)
     labels = photos.group_by("target").aggregate([("label", "min")]).sort_by("target")["label_min"].to_pylist()

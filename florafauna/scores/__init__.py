@@ -1,1 +1,1 @@
-"""Statistics of logits: scores with intervals, calibration, abstention. Pure functions."""
+"""Scores computed from logits, with intervals; calibration, abstention, ranks. Pure functions."""

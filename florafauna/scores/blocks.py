@@ -1,7 +1,4 @@
-"""Photos a few at a time: what is computed of their logits on the way to one figure a photo is larger than the logits.
-
-Five float64 arrays of the float32 logits' shape take ten times their memory.
-"""
+"""Blocks of photos, to save memory: five float64 temporaries take ten times the memory of their float32 logits."""
 
 from collections.abc import Iterator
 
@@ -9,6 +6,10 @@ ROWS = 1024
 
 
 def blocks(photos: int) -> Iterator[slice]:
-    """Slices of ROWS photos; the last may be shorter."""
+    """Slices of ROWS photos; the last may be shorter.
+
+    >>> list(blocks(1500))
+    [slice(0, 1024, None), slice(1024, 2048, None)]
+    """
     for start in range(0, photos, ROWS):
         yield slice(start, start + ROWS)

@@ -1,14 +1,15 @@
 """Confidence intervals of scores, by resampling groups of photos: photos of one animal or one walk are not independent.
 
-Every score here is a function of three counts a class: photos of it, photos predicted as it, and photos of it
-predicted as it. A group adds its own counts to them, so a resample is a weight for each group and all resamples of all
-scores are one product of weights and counts (the cluster bootstrap; Davison & Hinkley 1997, "Bootstrap Methods and
-their Application", 3.8).
+Every score here is a function of three counts per class: photos of the class, photos predicted as it, and photos of it
+predicted as it. Counts add up over groups, so a resample is a weight for each group, and all resamples of all scores
+are one product of weights and counts (the cluster bootstrap; Davison & Hinkley 1997, "Bootstrap Methods and their
+Application", 3.8).
 
-Percentile intervals of so few photos are too narrow (88 % instead of 95 % for 100 photos at an accuracy of 0.96, and
-resamples lose rare classes), BCa intervals less so. The intervals here cover best in simulation: Wilson's (1927), which
-stay within 0 and 1 and say something even where every photo is right, for as many photos as would give the score its
-resampled variance (the effective sample size of Korn & Graubard 1998), with Student's t for few or unequal groups.
+With so few photos percentile intervals are too narrow (88 % instead of 95 % for 100 photos at an accuracy of 0.96, and
+resamples lose rare classes), BCa intervals less so. The intervals here had the best coverage in simulation: Wilson's
+(1927), which stay within 0 and 1 and are informative even if every photo is correct, for the number of photos that
+would give the score its resampled variance (the effective sample size of Korn & Graubard 1998), with Student's t for
+few or unequal groups.
 """
 
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ _CHUNK = 250_000  # weights held at a time: 2 MB stay in the cache (64 MB take 1
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of n photos: their class numbers (n,) among so many classes, and which belong together.
+    """The ground truth of n photos: their class numbers (n,), the number of classes, and which photos belong together.
 
-    `groups` is anything that names a photo's group (n,); without it each photo is its own.
+    `groups` (n,) names the group of each photo; without it each photo is a group of its own.
     """
 
     targets: np.ndarray
@@ -43,7 +44,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How many resamples are drawn, from which seed, and the confidence of the intervals."""
+    """The number of resamples, their seed, and the confidence of the intervals."""
 
     resamples: int = 10_000
     seed: int = 0
@@ -55,7 +56,7 @@ DEFAULT = Resampling()
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a score lies with the stated confidence: shares of 1, or points of 1 for a difference."""
+    """The bounds of a score, or of a difference of scores, at the stated confidence."""
 
     low: float
     high: float
@@ -63,7 +64,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class ClassIntervals:
-    """Intervals of one class's precision, recall and F1; 0 to 1, all that can be said, where no photo bears on it."""
+    """Intervals of one class's precision, recall and F1; 0 to 1 where there is no photo to measure it on."""
 
     precision: Interval
     recall: Interval
@@ -71,7 +72,7 @@ class ClassIntervals:
 
 
 def group_codes(groups: np.ndarray | None, photos: int) -> Ints:
-    """Groups as numbers from 0 (photos,); without groups each photo is its own."""
+    """Groups as numbers from 0 (photos,); without groups each photo is a group of its own."""
     if groups is None:
         return np.arange(photos)
     if len(groups) != photos:
@@ -80,10 +81,10 @@ def group_codes(groups: np.ndarray | None, photos: int) -> Ints:
 
 
 def resample_weights(truth: Truth, how: Resampling) -> Iterator[Floats]:
-    """How often each group is drawn in each resample, as chunks (resamples of the chunk, groups).
+    """How often each group is drawn in each resample, in chunks (resamples in the chunk, groups).
 
-    A resample draws as many groups, with replacement, as there are. Which chunk a resample comes in
-    depends on the number of groups alone, so the same seed gives every model the same resamples.
+    A resample draws as many groups as there are, with replacement. Chunks depend only on the number of groups, so the
+    same seed gives every model the same resamples.
     """
     rng = np.random.default_rng(how.seed)
     count = int(group_codes(truth.groups, len(truth.targets)).max(initial=-1)) + 1
@@ -97,7 +98,7 @@ def resample_weights(truth: Truth, how: Resampling) -> Iterator[Floats]:
 
 
 def group_counts(truth: Truth, predictions: np.ndarray) -> sparse.csr_array:
-    """What each group adds to the counts of each class, (3 · classes, groups): right, of the class, predicted as it."""
+    """The counts of each class in each group, (3 · classes, groups): true positives, photos, predictions."""
     targets, predictions, classes = np.asarray(truth.targets), np.asarray(predictions), truth.classes
     codes = group_codes(truth.groups, len(targets))
     if len(targets) != len(predictions):
@@ -110,10 +111,10 @@ def group_counts(truth: Truth, predictions: np.ndarray) -> sparse.csr_array:
 
 
 def scores_of(counts: np.ndarray) -> Floats:
-    """The scores named by `SCORES`, (4, columns), of counts (3 · classes, columns), as scikit-learn defines them.
+    """The scores in `SCORES`, (4, columns), from counts (3 · classes, columns), as scikit-learn defines them.
 
-    As there, a class that is neither true nor predicted does not count in the macro F1, nor one without photos in the
-    balanced accuracy, so that a resample that misses a rare class is not punished for it.
+    As there, the macro F1 leaves out classes that are neither true nor predicted, and the balanced accuracy those
+    without photos, so that a resample without a rare class is not penalised for it.
     """
     right, true, predicted = np.split(np.asarray(counts, dtype=np.float64), 3)
     f1 = _share(2 * right, true + predicted)
@@ -129,22 +130,27 @@ def scores_of(counts: np.ndarray) -> Floats:
 
 
 def resampled_scores(truth: Truth, predictions: np.ndarray, how: Resampling) -> Floats:
-    """The scores named by `SCORES` of each resample, (4, resamples)."""
+    """The scores in `SCORES` for each resample, (4, resamples)."""
     counts = group_counts(truth, predictions)
     return np.concatenate([scores_of(counts @ weights.T) for weights in resample_weights(truth, how)], axis=1)
 
 
 def score_intervals(truth: Truth, predictions: np.ndarray, how: Resampling = DEFAULT) -> dict[str, Interval]:
-    """The interval of each score named by `SCORES`, of predicted class numbers (n,).
+    """The interval of each score in `SCORES`, given predicted class numbers (n,).
 
     Resampling gives the variance of a score, Wilson's formula its interval (see the module).
+
+    >>> truth = Truth(np.array([0, 0, 1, 1, 1]), classes=2)
+    >>> interval = score_intervals(truth, np.array([0, 1, 1, 1, 1]))["accuracy"]
+    >>> bool(interval.low < 0.8 < interval.high)
+    True
     """
     codes, counts = group_codes(truth.groups, len(truth.targets)), group_counts(truth, predictions)
     resampled = resampled_scores(truth, predictions, how)
     point, left_out = _point_and_jackknife(counts)
     units, equal = counts.shape[1], _equal_groups(codes)
     deviations = left_out - left_out.mean(axis=1, keepdims=True)
-    # Resamples lose rare classes and vary too little for it; leaving out one group at a time shows them.
+    # Resamples lose rare classes, so they vary too little; leaving out one group at a time shows the variance.
     bootstrapped = resampled.var(axis=1) * units / max(units - 1, 1)
     variance = np.maximum(bootstrapped, (units - 1) / units * (deviations**2).sum(axis=1))
     effective = np.where(variance > 0, point * (1 - point) / np.maximum(variance, 1e-300), equal)
@@ -156,12 +162,12 @@ def score_intervals(truth: Truth, predictions: np.ndarray, how: Resampling = DEF
 def per_class_intervals(truth: Truth, predictions: np.ndarray, confidence: float = 0.95) -> list[ClassIntervals]:
     """Intervals of precision, recall and F1 of each class, in closed form: nothing is drawn.
 
-    Each is Wilson's interval for a share of few photos, as if of so many as give it the variance that leaving out one
-    group at a time shows (Korn & Graubard 1998). F1 = 2J / (1 + J), where J is the share of right ones among
-    the photos that are of the class or predicted as it, so its interval is that of J, carried over.
+    Each is Wilson's interval for the number of photos that would give the share its jackknife variance, leaving out
+    one group at a time (Korn & Graubard 1998). F1 = 2J / (1 + J), where J is the share of true positives among the
+    photos that are of the class or predicted as it (Jaccard), so its interval is that of J, transformed.
     """
     classes, counts = truth.classes, group_counts(truth, predictions)
-    chunk = max(1, _CHUNK // (8 * counts.shape[1]))  # of classes: eight arrays of them are held
+    chunk = max(1, _CHUNK // (8 * counts.shape[1]))  # classes at a time: eight arrays of them are in memory
     found = []
     for start in range(0, classes, chunk):
         stop = min(start + chunk, classes)
@@ -175,14 +181,14 @@ def per_class_intervals(truth: Truth, predictions: np.ndarray, confidence: float
 
 
 def _shares_of_groups(right: Floats, of: Floats, confidence: float) -> list[Interval]:
-    """Intervals of right / of, given both for each class and group, (classes, groups)."""
+    """Intervals of right / of; both are counts (classes, groups)."""
     photos, groups = of.sum(axis=1), (of > 0).sum(axis=1)
     equal = _share(photos**2, (of**2).sum(axis=1))
     share = _share(right.sum(axis=1), photos)
     # What leaving each group out does to the share: the jackknife, in closed form.
     deviations = _share(right - share[:, None] * of, photos[:, None] - of)
     variance = (deviations**2).sum(axis=1) * _share(groups - 1, groups)
-    # A class that is always (or never) right shows no variance: then its groups are what can be counted on.
+    # A class that is always (or never) correct shows no variance: then the number of its groups is used.
     effective = np.where(variance > 0, share * (1 - share) / np.maximum(variance, 1e-300), equal)
     freedom = np.where(equal == photos, np.inf, _freedom(deviations, equal, groups))
     low, high = _wilson(share, np.clip(effective, np.minimum(groups, 1), photos), _quantile(freedom, confidence))
@@ -202,7 +208,7 @@ def _point_and_jackknife(counts: sparse.csr_array) -> tuple[Floats, Floats]:
 
 
 def _equal_groups(codes: Ints) -> float:
-    """As many groups of equal size as say as much as these (Kish 1965, "Survey Sampling")."""
+    """The effective number of groups: how many of equal size are worth as much (Kish 1965, "Survey Sampling")."""
     sizes = np.bincount(codes)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
@@ -210,8 +216,8 @@ def _equal_groups(codes: Ints) -> float:
 def _freedom(deviations: Floats, equal: npt.ArrayLike, groups: npt.ArrayLike) -> Floats:
     """Degrees of freedom of a variance summed from the deviations of few groups, (scores, groups) → (scores,).
 
-    As many as give a chi-square the same relative spread (Satterthwaite 1946): few where few groups make the variance,
-    never more than equal groups would give.
+    Satterthwaite's (1946): those of the chi-square with the same relative spread. Few where few groups dominate the
+    variance, never more than groups of equal size would give.
     """
     squares, most = deviations**2, np.maximum(np.asarray(equal) - 1, 1)
     spread = _share((squares**2).sum(axis=1), squares.sum(axis=1) ** 2) - 1 / np.maximum(groups, 1)
@@ -220,12 +226,12 @@ def _freedom(deviations: Floats, equal: npt.ArrayLike, groups: npt.ArrayLike) ->
 
 def _quantile(freedom: npt.ArrayLike, confidence: float) -> Floats:
     if not 0 < confidence < 1:
-        raise UserError(f"A confidence must lie between 0 and 1, not {confidence}.")
+        raise UserError(f"The confidence must be between 0 and 1, not {confidence}.")
     return np.asarray(student.ppf((1 + confidence) / 2, np.maximum(freedom, 1)))
 
 
 def _wilson(share: Floats, photos: Floats, quantile: Floats) -> tuple[Floats, Floats]:
-    """Bounds of Wilson's (1927) score interval for shares of so many photos."""
+    """Bounds of Wilson's (1927) score interval for shares of `photos` photos."""
     square = quantile**2
     centre = (share * photos + square / 2) / (photos + square)
     half = quantile / (photos + square) * np.sqrt(share * (1 - share) * photos + square / 4)
@@ -234,6 +240,6 @@ def _wilson(share: Floats, photos: Floats, quantile: Floats) -> tuple[Floats, Fl
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Floats:
-    """part / whole, 0 where there is nothing to divide by."""
+    """part / whole; 0 where whole is 0."""
     whole = np.asarray(whole, dtype=np.float64)
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

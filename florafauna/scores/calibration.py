@@ -1,4 +1,4 @@
-"""Whether confidences mean what they say: temperature scaling, and how far confidence and accuracy lie apart.
+"""Calibration: temperature scaling, and how far confidence and accuracy are apart.
 
 Temperature scaling and the expected calibration error are those of Guo et al. (2017, "On Calibration of Modern Neural
 Networks"); the adaptive error is that of Nixon et al. (2019, "Measuring Calibration in Deep Learning").
@@ -22,12 +22,12 @@ BINS = 15  # as in Guo et al. (2017)
 TEMPERATURES = (
     0.02,
     50.0,
-)  # no temperature outside is sought: a perfect model's would be 0, a useless model's infinite
+)  # bounds of the search: a perfect model's temperature would be 0, a useless model's infinite
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Photos of like confidence: their mean confidence and accuracy (0 to 1), and how many there are."""
+    """Photos of similar confidence: their mean confidence and accuracy (0 to 1), and their number."""
 
     confidence: float
     accuracy: float
@@ -35,9 +35,13 @@ class Bin:
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> Floats:
-    """Probabilities (n, classes) of logits (n, classes) divided by a temperature."""
+    """Probabilities (n, classes): the softmax of logits (n, classes) divided by a temperature.
+
+    >>> softmax(np.log([[1.0, 3.0]])).round(2).tolist()
+    [[0.25, 0.75]]
+    """
     if not temperature > 0:
-        raise UserError(f"A temperature must be above 0, not {temperature}.")
+        raise UserError(f"The temperature must be above 0, not {temperature}.")
     logits = np.asarray(logits)
     probabilities = np.empty(logits.shape)
     for part in blocks(len(logits)):
@@ -46,7 +50,7 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> Floats:
 
 
 def nll(logits: np.ndarray, targets: np.ndarray, temperature: float = 1.0) -> float:
-    """Mean negative log-likelihood of the targets in nats: lower is better, log(classes) is guessing."""
+    """Mean negative log-likelihood of the targets in nats: lower is better, log(classes) is chance."""
     logits, targets = np.asarray(logits), np.asarray(targets)
     losses = np.empty(len(targets))
     for part in blocks(len(targets)):
@@ -56,12 +60,12 @@ def nll(logits: np.ndarray, targets: np.ndarray, temperature: float = 1.0) -> fl
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature that makes validation targets likeliest (Guo et al. 2017): above 1 for an overconfident model.
+    """The temperature that minimises the validation NLL (Guo et al. 2017): above 1 for an overconfident model.
 
-    Logits are (n, classes), targets (n,); they must not be of the photos that the model is scored on.
+    Logits are (n, classes), targets (n,); never use the photos that the model is scored on.
     """
     if len(targets) == 0:
-        raise UserError("There are no validation photos to fit a temperature on.")
+        raise UserError("There are no validation photos to fit the temperature on.")
     low, high = np.log(TEMPERATURES)
     found = minimize_scalar(
         lambda log: nll(logits, targets, float(np.exp(log))),
@@ -73,31 +77,31 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 def reliability(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """Photos binned by the confidence of their prediction in bins of equal width; empty bins are left out."""
+    """Photos binned by confidence, in bins of equal width; empty bins are left out."""
     confidences, correct = _confidences(probabilities, targets)
     numbers = np.minimum((confidences * bins).astype(np.int64), bins - 1)
     return [_bin(confidences, correct, numbers == number) for number in np.unique(numbers)]
 
 
 def adaptive_reliability(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """Photos binned by the confidence of their prediction in bins of equally many photos (to within one)."""
+    """Photos binned by confidence, in bins of equally many photos (to within one)."""
     confidences, correct = _confidences(probabilities, targets)
     order = np.argsort(confidences, kind="stable")
     return [_bin(confidences, correct, part) for part in np.array_split(order, bins) if len(part)]
 
 
 def ece(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error: mean gap between confidence and accuracy over bins of equal width, 0 to 1."""
+    """Expected calibration error, 0 to 1: the mean gap between confidence and accuracy over bins of equal width."""
     return _gap(reliability(probabilities, targets, bins))
 
 
 def adaptive_ece(probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error over bins of equally many photos, 0 to 1 (Nixon et al. 2019)."""
+    """Expected calibration error, 0 to 1, over bins of equally many photos (Nixon et al. 2019)."""
     return _gap(adaptive_reliability(probabilities, targets, bins))
 
 
 def brier(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Multiclass Brier score: squared distance of probabilities from the truth, summed over classes, 0 to 2."""
+    """Multiclass Brier score, 0 to 2: the squared distance of probabilities from the truth, summed over classes."""
     probabilities = np.asarray(probabilities, dtype=np.float64)
     of_target = probabilities[np.arange(len(targets)), targets]
     return float(((probabilities**2).sum(axis=1) - 2 * of_target + 1).mean())

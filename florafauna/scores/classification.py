@@ -1,4 +1,4 @@
-"""How good predictions are: the usual scores, and those of each class. The formulas are scikit-learn's."""
+"""Classification scores, overall and by class, as scikit-learn defines them."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ TOP = 3
 def point_scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Weighted F1, macro F1, accuracy, balanced accuracy and top-3 accuracy.
 
-    Macro F1 is over the classes that occur or are predicted, balanced accuracy over those that
-    occur. `logits` (photos, classes), `targets` (photos,).
+    Macro F1 is the mean over the classes that occur or are predicted, balanced accuracy that over those that occur.
+    `logits` are (photos, classes), `targets` (photos,).
     """
     predicted = logits.argmax(axis=1)
     present = np.unique(targets)
@@ -32,7 +32,7 @@ def point_scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 
 
 def per_class(targets: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict[str, dict[str, float | int]]:
-    """Precision, recall, F1 and the number of photos of every class, in the order of `labels`."""
+    """Precision, recall, F1 and number of photos of every class, in the order of `labels`."""
     precision, recall, f1, photos = precision_recall_fscore_support(
         targets, predicted, labels=np.arange(len(labels)), zero_division=0
     )
@@ -48,12 +48,12 @@ def per_class(targets: np.ndarray, predicted: np.ndarray, labels: list[str]) -> 
 
 
 def confusion(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts, int64 (true class, predicted class)."""
+    """The confusion matrix: counts, int64 (true class, predicted class)."""
     return np.bincount(targets * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def rounded(value: Any, digits: int = 6) -> Any:
-    """Floats in a nested structure rounded, so that a metrics file reads and compares well."""
+    """A nested structure with its floats rounded, so that metrics files are easy to read and compare."""
     if isinstance(value, float):
         return round(value, digits)
     if isinstance(value, dict):
@@ -64,5 +64,5 @@ def rounded(value: Any, digits: int = 6) -> Any:
 
 
 def _among(predicted: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Predictions of classes without a photo as one more wrong class: scikit-learn would warn of them."""
+    """Predictions of classes without photos become one more, wrong class: scikit-learn would warn about them."""
     return np.where(np.isin(predicted, present), predicted, -1)

@@ -1,4 +1,4 @@
-"""predictions/M: the logits of a model on every validation and test photo, which all scores are made from."""
+"""predictions/M: a model's logits for every validation and test photo, from which all scores are computed."""
 
 import json
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ PHOTO = ["path", "split", "held_out", "group", "cluster", "label", "target"]
 class Predictions:
     """`photos` has the columns PHOTO, sorted by split and path; `logits` is float32 (photos, classes).
 
-    `ancestors` holds the taxa of each class by rank in the order of `labels`; it is empty where none is known.
-    `of_seeds` are the logits of the same model trained with further seeds; empty where it was trained once.
+    `ancestors` are the taxa of each class by rank, in the order of `labels`; empty if none is known.
+    `of_seeds` are the logits of the same model trained with further seeds; empty if it was trained once.
     """
 
     model: str
@@ -45,17 +45,17 @@ class Predictions:
 
     @property
     def groups(self) -> np.ndarray:
-        """What is resampled as one, by numbers (photos,): the group of each photo, itself where it has none."""
+        """The group of each photo as a number (photos,), for resampling; a photo without a group is one by itself."""
         names = self.photos["group"].where(self.photos["group"] != "", self.photos["path"])
         return np.asarray(pd.factorize(names, sort=True)[0])
 
     @property
     def truth(self) -> Truth:
-        """What predictions are scored against."""
+        """The ground truth that predictions are scored against."""
         return Truth(self.targets, len(self.labels), self.groups)
 
     def part(self, split: str, held_out: bool = False) -> "Predictions":
-        """The photos of one split; the second test set (`held_out`) is apart from the first."""
+        """The photos of one split, without those of the second test set, or only those (`held_out`)."""
         chosen = (self.photos["split"] == split) & ((self.photos["held_out"] != "") == held_out)
         rows = _slice_if_possible(np.flatnonzero(chosen))
         return replace(
@@ -67,7 +67,7 @@ class Predictions:
 
 
 def _slice_if_possible(rows: np.ndarray) -> np.ndarray | slice:
-    """Rising row numbers; as a slice, which copies nothing, where they are in one piece."""
+    """Increasing row numbers; consecutive ones become a slice, which needs no copy."""
     in_one_piece = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
     return slice(rows[0], rows[-1] + 1) if in_one_piece else rows
 
@@ -76,17 +76,17 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the file, whole or not at all; equal predictions give equal bytes."""
     table = pa.Table.from_pandas(predictions.photos[PHOTO], preserve_index=False)
     for number, logits in enumerate((predictions.logits, *predictions.of_seeds)):
-        # Lists of a fixed size have no offsets, which would end at 2³¹ logits.
+        # Fixed-size lists need no offsets, which would overflow at 2³¹ logits.
         table = table.append_column(_column(number), pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]))
     metadata = {"model": predictions.model, "labels": json.dumps(predictions.labels)}
     table = table.replace_schema_metadata(metadata | {"ancestors": json.dumps(predictions.ancestors)})
     with atomic_path(path) as temporary:
-        # Logits hardly repeat; a dictionary of them would only have to be given up.
+        # Logits hardly ever repeat, so a dictionary would not help.
         pq.write_table(table, temporary, AT_ONCE, compression="zstd", use_dictionary=PHOTO)
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote; `UserError` where the file is missing or is something else."""
+    """Read what `write_predictions` wrote; `UserError` if the file is missing or something else."""
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
@@ -97,13 +97,13 @@ def read_predictions(path: Path) -> Predictions:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `dvc repro` or `dvc pull {path}`.") from None
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
-        raise UserError(f"{path} holds no predictions ({error}); run `dvc checkout {path}` or `dvc repro`.") from None
-    pa.default_memory_pool().release_unused()  # else decoding keeps as much again as was read
+        raise UserError(f"{path} has no predictions ({error}); run `dvc checkout {path}` or `dvc repro`.") from None
+    pa.default_memory_pool().release_unused()  # else decoding keeps as much memory again as was read
     return Predictions(metadata["model"], labels, photos, logits, tuple(ancestors), tuple(of_seeds))
 
 
 def _read_logits(file: pq.ParquetFile, runs: list[str], shape: tuple[int, int]) -> list[np.ndarray]:
-    """Float32 arrays (photos, classes), filled a few rows at a time: read whole, Arrow takes six times their memory."""
+    """Float32 arrays (photos, classes), filled a few rows at a time: at once, Arrow takes six times their memory."""
     found, row = [np.empty(shape, dtype=np.float32) for _ in runs], 0
     for part in file.iter_batches(AT_ONCE, columns=runs, use_threads=False):
         rows = slice(row, row + len(part))

@@ -1,8 +1,8 @@
-"""Probabilities of species, genera, families …: summed up the taxonomy, and rolled up as far as a threshold asks.
+"""Probabilities of species, genera, families …: summed up the taxonomy, and rolled up until a threshold is reached.
 
-The roll-up is that of SpeciesNet (Gadot et al. 2024, "To crop or not to crop"): a photo whose species is unsure may
-still be surely of a genus. Ancestors are given for each class as rank → taxon, {"genus": "Parus", "family": "Paridae"};
-a class that lacks a rank belongs to no taxon of that rank.
+The roll-up is that of SpeciesNet (Gadot et al. 2024, "To crop or not to crop"): where the species is uncertain, the
+genus may be certain. Ancestors are given for each class as rank → taxon, {"genus": "Parus", "family": "Paridae"}; a
+class that lacks a rank belongs to no taxon of that rank.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ Ancestors = Sequence[Mapping[str, str]]
 
 KINGDOM = "kingdom"
 LABEL = "label"  # the finest level of a roll-up: the classes themselves
-ROUNDING = 1e-9  # a sum of probabilities may miss a threshold by this much
-LEVELS = 1 - np.geomspace(1e-4, 0.7, 60)  # thresholds of a roll-up that are tried, the highest first
+ROUNDING = 1e-9  # a sum of probabilities may fall short of a threshold by this much
+LEVELS = 1 - np.geomspace(1e-4, 0.7, 60)  # thresholds tried for a roll-up, the highest first
 
 
 @dataclass(frozen=True)
 class RankScores:
-    """Scores (0 to 1) at one rank over the photos whose class has a taxon of it."""
+    """Scores (0 to 1) at one rank, over the photos whose class has a taxon of that rank."""
 
     rank: str
     taxa: int
@@ -37,7 +37,7 @@ class RankScores:
 
 @dataclass(frozen=True)
 class RolledUp:
-    """What can be said of a photo: the taxon, its rank and its summed probability; None where nothing is sure."""
+    """The answer for a photo: the taxon, its rank and its summed probability; None where nothing is certain enough."""
 
     rank: str | None
     taxon: str | None
@@ -45,18 +45,21 @@ class RolledUp:
 
 
 def levels(labels: Sequence[str], ancestors: Ancestors) -> tuple[list[str], list[dict[str, str]]]:
-    """What a roll-up goes through: LABEL and the ranks that tell some classes apart, the finest first; and their taxa.
+    """The levels of a roll-up, LABEL and the ranks that separate some classes, the finest first; and their taxa.
 
-    A rank of which all classes have the same taxon says nothing: that all are animals was known before.
+    A rank at which all classes have the same taxon is left out: it says nothing.
     """
     ranks = [rank for rank in reversed(ABOVE_SPECIES) if len(set(taxa_at(ancestors, rank)[1])) > 1]
     return [LABEL, *ranks], [{LABEL: label} | dict(taxa) for label, taxa in zip(labels, ancestors, strict=True)]
 
 
 def taxa_at(ancestors: Ancestors, rank: str) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The taxa of a rank, sorted, and for each class which of them it belongs to (−1: to none).
+    """The taxa of a rank, sorted, and the number of the one that each class belongs to (−1: none).
 
-    Plants and animals may share a name (Oenanthe is a genus of both): such a name counts once for each kingdom.
+    Plants and animals may share a name (Oenanthe is a genus of both): it then counts once for each kingdom.
+
+    >>> taxa_at([{"genus": "Parus"}, {"genus": "Cyanistes"}, {}], "genus")
+    (['Cyanistes', 'Parus'], array([ 1,  0, -1]))
     """
     kingdoms: dict[str, set[str]] = {}
     for taxa in ancestors:
@@ -73,7 +76,7 @@ def taxa_at(ancestors: Ancestors, rank: str) -> tuple[list[str], npt.NDArray[np.
 
 
 def rank_probabilities(probabilities: np.ndarray, ancestors: Ancestors, rank: str) -> tuple[list[str], np.ndarray]:
-    """The taxa of a rank and their probabilities (n, taxa): those of their classes, summed."""
+    """The taxa of a rank, and their probabilities (n, taxa): the sums over their classes."""
     if probabilities.shape[1] != len(ancestors):
         raise UserError(
             f"The taxonomy has {len(ancestors)} classes but the probabilities have {probabilities.shape[1]}."
@@ -84,9 +87,9 @@ def rank_probabilities(probabilities: np.ndarray, ancestors: Ancestors, rank: st
 
 
 def scores_at(probabilities: np.ndarray, targets: np.ndarray, ancestors: Ancestors, rank: str) -> RankScores | None:
-    """Accuracy and weighted F1 when a photo's likeliest taxon of this rank is its prediction.
+    """Accuracy and weighted F1 when the likeliest taxon of this rank is taken as the prediction.
 
-    Probabilities are (n, classes), targets (n,). None where no photo's class has a taxon of this rank.
+    Probabilities are (n, classes), targets (n,). None if no photo's class has a taxon of this rank.
     """
     taxa, summed = rank_probabilities(probabilities, ancestors, rank)
     _, of_class = taxa_at(ancestors, rank)
@@ -99,12 +102,12 @@ def scores_at(probabilities: np.ndarray, targets: np.ndarray, ancestors: Ancesto
 
 
 def roll_up(probabilities: np.ndarray, ancestors: Ancestors, ranks: Sequence[str], threshold: float) -> list[RolledUp]:
-    """For each photo the lowest rank at which a taxon's summed probability reaches the threshold.
+    """For each photo the finest rank at which a taxon's summed probability reaches the threshold.
 
-    Probabilities are (n, classes); ranks go from the finest to the coarsest; the threshold is a share of 1.
+    Probabilities are (n, classes); ranks go from the finest to the coarsest; the threshold is above 0 and at most 1.
     """
     if not 0 < threshold <= 1:
-        raise UserError(f"A roll-up threshold must be above 0 and at most 1, not {threshold}.")
+        raise UserError(f"The roll-up threshold must be above 0 and at most 1, not {threshold}.")
     answers: list[RolledUp] = [RolledUp(None, None, 0.0)] * len(probabilities)
     open_photos = np.ones(len(probabilities), dtype=bool)
     for rank in ranks:
@@ -123,10 +126,10 @@ def choose_roll_up(
     precision: float,
     confidence: float = 0.95,
 ) -> Threshold:
-    """The lowest threshold of `roll_up` at which answers, of whatever rank, are right with the wanted precision.
+    """The lowest threshold of `roll_up` at which answers, at whatever rank, reach the required precision.
 
-    Chosen on validation photos by a lower bound, from the highest of LEVELS down until one fails, as
-    `abstention.choose_threshold` does; `accepted` counts the photos that get an answer.
+    Chosen on validation photos by a lower bound, from the highest of LEVELS down until one fails, as in
+    `abstention.choose_threshold`; `accepted` is the number of photos with an answer.
     """
     tops, right = _answers(probabilities, targets, ancestors, ranks)
     counts = [_count(tops, right, level) for level in LEVELS]
@@ -134,7 +137,7 @@ def choose_roll_up(
     start = _first(answered, precision, confidence)
     if start is None:
         most = int(answered.max(initial=0))
-        sentence = f"{most} answered photos cannot show a precision of {precision:.1%}: too few even if all are right."
+        sentence = f"{most} answered photos cannot show a precision of {precision:.1%}, even if all are correct."
         return Threshold(None, 0, None, None, sentence)
     bounds = lower_bound(correct[start:], answered[start:], confidence)
     passed = int(np.argmin(bounds >= precision)) if (bounds < precision).any() else len(bounds)
@@ -142,14 +145,14 @@ def choose_roll_up(
         share = correct[start] / answered[start]
         sentence = (
             f"No threshold gives a precision of {precision:.1%}: of the first {answered[start]} answered photos "
-            f"{share:.1%} are right, which shows {bounds[0]:.1%} at most."
+            f"{share:.1%} are correct, which shows {bounds[0]:.1%} at most."
         )
         return Threshold(None, 0, None, None, sentence)
     at = start + passed - 1
     level, share, bound = float(LEVELS[at]), float(correct[at] / answered[at]), float(bounds[passed - 1])
     sentence = (
-        f"Rolled up until a probability of {level:.3f} is reached, {share:.1%} of {answered[at]} answered photos are "
-        f"right (at least {bound:.1%})."
+        f"Rolled up to a probability of {level:.3f}, {share:.1%} of {answered[at]} answered photos are correct "
+        f"(at least {bound:.1%})."
     )
     return Threshold(level, int(answered[at]), share, bound, sentence)
 
@@ -157,9 +160,9 @@ def choose_roll_up(
 def realised_roll_up(
     probabilities: np.ndarray, targets: np.ndarray, ancestors: Ancestors, ranks: Sequence[str], threshold: float | None
 ) -> tuple[Realised, dict[str, int]]:
-    """What a roll-up gives on test photos: its precision and coverage, and how many photos are answered at each rank.
+    """Precision and coverage of a roll-up on test photos, and how many photos are answered at each rank.
 
-    An answer is right if the photo's class belongs to the taxon. Nothing is answered without a threshold.
+    An answer is correct if the photo's class belongs to the taxon. Without a threshold nothing is answered.
     """
     tops, right = _answers(probabilities, targets, ancestors, ranks)
     finest = _finest(tops, np.inf if threshold is None else threshold)
@@ -174,7 +177,7 @@ def realised_roll_up(
 def _likeliest(
     probabilities: np.ndarray, ancestors: Ancestors, rank: str
 ) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The taxa of a rank, each photo's likeliest of them and its probability (−1 where there is no taxon)."""
+    """The taxa of a rank, and for each photo the likeliest and its probability (−1 where there is no taxon)."""
     taxa, summed = rank_probabilities(probabilities, ancestors, rank)
     if not taxa:
         return taxa, np.zeros(len(summed), dtype=np.int64), np.full(len(summed), -1.0)
@@ -185,7 +188,7 @@ def _likeliest(
 def _answers(
     probabilities: np.ndarray, targets: np.ndarray, ancestors: Ancestors, ranks: Sequence[str]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Probability of the likeliest taxon and whether it is right, both (ranks, photos)."""
+    """Probability of the likeliest taxon and whether it is correct, both (ranks, photos)."""
     tops, right = [], []
     for rank in ranks:
         _, best, top = _likeliest(probabilities, ancestors, rank)
@@ -195,7 +198,7 @@ def _answers(
 
 
 def _finest(tops: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64]:
-    """Number of the rank each photo is answered at, (photos,); the number of ranks where it is not answered."""
+    """Index of the rank at which each photo is answered, (photos,); the number of ranks if it is not answered."""
     reached = tops >= threshold - ROUNDING
     return np.where(reached.any(axis=0), reached.argmax(axis=0), len(tops))
 
@@ -207,7 +210,7 @@ def _count(tops: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], threshol
 
 
 def _first(answered: npt.NDArray[np.int64], precision: float, confidence: float) -> int | None:
-    """The first level whose photos could show the precision: with errors to spare if there are as many, else without.
+    """The first level with enough photos to show the precision, with `SPARE_ERRORS` or as many of them as possible.
 
     It is found by counting answers, not by looking at errors.
     """

@@ -8,7 +8,7 @@ from florafauna.base.settings import OpenShare, Strict
 
 
 class EvaluateParams(Strict):
-    """How scores are stated: confidence of intervals, bootstrap resamples, precision asked of accepted photos."""
+    """How models are scored: confidence of the intervals, resamples, and the precision required of accepted photos."""
 
     confidence: OpenShare = 0.95
     resamples: Annotated[int, Field(ge=100)] = 10_000

@@ -1,1 +1,1 @@
-"""A page on this machine that labels dropped photos: `florafauna serve`."""
+"""A local page that labels dropped photos: `florafauna serve`."""

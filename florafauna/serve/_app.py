@@ -1,4 +1,4 @@
-"""The page and what it asks for. Photos are held in memory while they are looked at, and never written anywhere."""
+"""The page and its requests. Photos are held in memory while they are processed, and never written anywhere."""
 
 import asyncio
 import base64
@@ -23,18 +23,18 @@ from starlette.requests import ClientDisconnect
 from florafauna.base.errors import UserError
 from florafauna.photos.kinds import printable, refuse_name
 from florafauna.predict.answers import Answers
-from florafauna.predict.decoding import Sight, see_bytes
+from florafauna.predict.decoding import Preprocessor, decode_bytes
 from florafauna.predict.scorer import Scorer
 from florafauna.predict.with_onnx import OnnxScorer
 from florafauna.serve._guard import Guard
 from florafauna.serve._nearest import Absent, Nearest, jpeg
 
 LARGEST_UPLOAD = 128 << 20  # bytes; more than the largest JPEG of any camera
-UPLOAD_SECONDS = 60.0  # for a whole photo: 2 MB a second for the largest
-HELD = 4 * LARGEST_UPLOAD  # bytes of all photos that have arrived, whole or not
-AT_ONCE = 4  # photos that are looked at
+UPLOAD_SECONDS = 60.0  # for a whole photo: 2 MB per second for the largest
+HELD = 4 * LARGEST_UPLOAD  # bytes of all photos in memory, whether complete or still arriving
+AT_ONCE = 4  # photos processed at a time
 TOP = 5
-CLOSE = {"connection": "close"}  # else the rest of a body would be read to its end
+CLOSE = {"connection": "close"}  # else the rest of the body would be read
 TOO_LARGE = f"too_large: a photo may have {LARGEST_UPLOAD >> 20} MB here; `florafauna predict` takes larger ones"
 NOTHING = "there is nothing at this address"
 REMEMBERED = 512  # photos whose neighbours can still be asked for
@@ -46,19 +46,19 @@ ASSETS = {
 
 
 class Service:
-    """A scorer for one photo at a time, and the neighbours of the photos seen last."""
+    """A scorer for one photo at a time, and the neighbours of the latest photos."""
 
     def __init__(self, scorer: Scorer, train: Path, cache: Path) -> None:
         self.scorer = scorer
         self.answers = Answers.of_bundle(scorer.info, TOP)
-        self._sight = Sight.of_bundle(scorer.info, scorer.resize)
+        self._preprocessor = Preprocessor.of_bundle(scorer.info, scorer.resize)
         self._model = threading.Lock()
         self.nearest = _nearest(scorer, train, cache, self._model)
         self._seen: OrderedDict[int, tuple[np.ndarray, int]] = OrderedDict()
         self._numbers = count(1)
 
     def about(self) -> dict[str, Any]:
-        """What the page says of the model."""
+        """What the page says about the model."""
         info = self.scorer.info
         return {
             "name": info["name"],
@@ -70,8 +70,8 @@ class Service:
         }
 
     def look(self, data: bytes) -> dict[str, Any]:
-        """What one photo shows; raises `HTTPException` with the reason that `predict` gives for a bad file."""
-        seen = see_bytes(data, self._sight)
+        """The answer for one photo; for a bad file raises `HTTPException` with the reason that `predict` gives."""
+        seen = decode_bytes(data, self._preprocessor)
         if seen.pixels is None:
             raise HTTPException(422, seen.error)
         with self._model:
@@ -93,12 +93,12 @@ class Service:
         }
 
     def near(self, number: int) -> dict[str, Any]:
-        """The training photos nearest to a photo of `look`, or how far the features are."""
+        """The training photos nearest to a photo given to `look`, or how far their features have been computed."""
         state = self.nearest.state
         photos: list[dict[str, Any]] = []
         if state.kind == "ready":
             if number not in self._seen:
-                raise HTTPException(404, "this photo is not remembered any more; drop it again")
+                raise HTTPException(404, "this photo is no longer remembered; drop it again")
             photos = [
                 {"row": row, "likeness": round(likeness, 3)} for row, likeness in self.nearest.find(*self._seen[number])
             ]
@@ -130,7 +130,7 @@ def make_app(service: Service, host: str) -> Guard:
         _refuse_name(name)
         with uploads.upload() as upload:
             data = await upload.body(request)
-            async with looked_at:  # only now: who sends slowly keeps no others waiting
+            async with looked_at:  # only now, so that a slow upload does not keep others waiting
                 return await run_in_threadpool(service.look, data)
 
     @app.get("/near/{number}")
@@ -146,7 +146,7 @@ def make_app(service: Service, host: str) -> Guard:
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
-        detail = NOTHING if error.detail == "Not Found" else error.detail  # Starlette's own word
+        detail = NOTHING if error.detail == "Not Found" else error.detail  # Starlette's own message
         return _message(detail, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -157,7 +157,7 @@ def make_app(service: Service, host: str) -> Guard:
 
 
 def _message(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """A reason of `predict` ("truncated: ...") apart from its sentence."""
+    """A JSON message; a reason of `predict` ("truncated: ...") is separated from its sentence."""
     reason, found, detail = text.partition(": ")
     if not found or not reason.replace("_", "").isalpha():
         reason, detail = "", text
@@ -180,14 +180,14 @@ def _refuse_name(name: str) -> None:
 
 
 class _Uploads:
-    """The memory that arriving and waiting photos take together."""
+    """The total memory of arriving and waiting photos."""
 
     def __init__(self) -> None:
         self.held = 0
 
     @contextmanager
     def upload(self) -> Iterator["_Upload"]:
-        """One photo, whose memory is counted until it has been looked at."""
+        """One photo, whose memory counts until it has been processed."""
         upload = _Upload(self)
         try:
             yield upload
@@ -200,7 +200,7 @@ class _Upload:
         self._all, self.held = all_, 0
 
     async def body(self, request: Request) -> bytes:
-        """The request's body; `HTTPException` where it is too large, too slow or too much beside the others."""
+        """The request's body; `HTTPException` if it is too large, too slow, or too much on top of the others."""
         declared = request.headers.get("content-length", "0")
         if not declared.isdigit() or int(declared) > LARGEST_UPLOAD:
             raise HTTPException(413, TOO_LARGE, CLOSE)
@@ -210,7 +210,7 @@ class _Upload:
         except TimeoutError:
             raise HTTPException(408, f"too_slow: a photo has {UPLOAD_SECONDS:g} seconds to arrive", CLOSE) from None
         except ClientDisconnect:
-            raise HTTPException(400, "the upload was broken off") from None
+            raise HTTPException(400, "the upload was interrupted") from None
 
     async def _read(self, request: Request) -> bytearray:
         data = bytearray()
@@ -230,7 +230,7 @@ class _Upload:
 
 def _nearest(scorer: Scorer, train: Path, cache: Path, model: threading.Lock) -> Nearest:
     if isinstance(scorer, OnnxScorer):
-        return Absent("An ONNX bundle gives no features to compare training photos by; serve models/NAME for that.")
+        return Absent("An ONNX bundle has no features to compare training photos by; serve models/NAME for that.")
     from florafauna.predict.with_torch import TorchScorer
     from florafauna.serve._neighbours import open_neighbours
 

@@ -1,4 +1,4 @@
-"""What a request must look like, whoever sends it, and what every answer says to the browser."""
+"""What every request must look like, and the security headers of every response."""
 
 import ipaddress
 import json
@@ -23,10 +23,10 @@ ANSWER_HEADERS = {
 
 
 class Guard:
-    """Refuses other hosts' names and other sites' requests, before anything of their bodies is read.
+    """Refuses requests with another host name or from another site, before their bodies are read.
 
-    A site whose name was made to lead to this machine (DNS rebinding) sends its own name as the host: only addresses,
-    `localhost` and the name given by --host are taken. No other site's page may send photos or embed training photos.
+    A site whose name resolves to this machine (DNS rebinding) sends its own name as the host: only IP addresses,
+    `localhost` and the name given by --host are accepted. No other site may send photos or embed training photos.
     """
 
     def __init__(self, app: App, host: str) -> None:
@@ -60,11 +60,11 @@ class Guard:
             headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
         hosts = headers.get("host", [])
         if len(hosts) != 1 or not self._is_ours(hosts[0].lower(), scope["server"][1]):
-            return "This server answers to its own address alone; open the one that it named at its start."
+            return "This server only answers to its own address; open the one that it printed when it started."
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", ["none"])
         opened = scope["method"] == "GET" and headers.get("sec-fetch-mode") == ["navigate"]
         if origin not in (None, [f"http://{hosts[0]}"]) or not (opened or site in (["same-origin"], ["none"])):
-            return "Requests of other sites are refused."
+            return "Requests from other sites are refused."
         return None
 
     def _is_ours(self, host: str, port: int) -> bool:

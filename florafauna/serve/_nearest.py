@@ -1,4 +1,4 @@
-"""What the page knows of the nearest training photos, whether there are any or not. Needs no torch."""
+"""The nearest training photos as the page sees them, available or not. Does not need torch."""
 
 import io
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
-class State:
-    """`kind` is absent, waiting, computing, ready or failed; `why` says it in a sentence where photos are missing."""
+class NeighboursState:
+    """`kind` is absent, waiting, computing, ready or failed; `why` is the reason if it is absent or failed."""
 
     kind: str
     done: int = 0
@@ -19,28 +19,28 @@ class State:
 
 
 class Nearest(Protocol):
-    """Training photos that can be asked for."""
+    """Search for the training photos nearest to a photo."""
 
-    state: State
+    state: NeighboursState
 
     def start(self) -> None:
-        """Begin to make `find` possible, in the background; once."""
+        """Start computing in the background what `find` needs; once."""
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 (photos, features) to be searched for, of uint8 (photos, size, size, 3)."""
+        """The query for `find`, float32 (photos, features), of uint8 (photos, size, size, 3)."""
 
     def find(self, query: np.ndarray, target: int) -> list[tuple[int, float]]:
-        """Rows of the nearest training photos of a class and their likeness (1: equal), the nearest first."""
+        """Rows of the nearest training photos of a class and their similarity (1: equal), the nearest first."""
 
     def picture(self, row: int) -> bytes | None:
-        """The JPEG of a training photo; None for a row that is not there."""
+        """The JPEG of a training photo; None if there is no such row."""
 
 
 class Absent:
-    """No training photos, for the reason given."""
+    """No training photos, for the given reason."""
 
     def __init__(self, why: str) -> None:
-        self.state = State("absent", why=why)
+        self.state = NeighboursState("absent", why=why)
 
     def start(self) -> None:
         """See `Nearest`."""

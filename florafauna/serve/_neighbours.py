@@ -1,4 +1,4 @@
-"""The training photos most like a photo, by the features before the classifier: computed once, remembered on disk."""
+"""The training photos most similar to a photo, by the features before the classifier: computed once, cached on disk."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.loading import EvalView, batches, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.predict.with_torch import TorchScorer
-from florafauna.serve._nearest import Absent, Nearest, State, jpeg
+from florafauna.serve._nearest import Absent, Nearest, NeighboursState, jpeg
 from florafauna.training.frozen.features import Features, NotRememberedError, remember
 
 MAKERS = ("florafauna.bundle", "florafauna.model", "florafauna.pixels", "florafauna.training.frozen", __name__)
@@ -26,11 +26,11 @@ NEAREST = 6
 
 
 def open_neighbours(scorer: TorchScorer, train: Path, cache: Path, model: AbstractContextManager[Any]) -> Nearest:
-    """Those of the store `train`, if it is there and of the same classes; `model` is held while the model runs."""
+    """Neighbours from the store `train`, if it exists and has the same classes; `model` is locked while it runs."""
     if not callable(getattr(scorer.bundle.model, "forward_head", None)):
-        return Absent("This architecture gives no features to compare training photos by.")
+        return Absent("This architecture has no features to compare training photos by.")
     if not (train / "index.parquet").is_file():
-        return Absent(f"There are no training photos in {train}; `dvc repro preprocess` makes them.")
+        return Absent(f"There are no training photos in {train}; `dvc repro preprocess` creates them.")
     try:
         store = PixelStore(train)
     except UserError as error:
@@ -41,10 +41,10 @@ def open_neighbours(scorer: TorchScorer, train: Path, cache: Path, model: Abstra
 
 
 class Neighbours:
-    """See `Nearest`. `find` is for when `state` is ready."""
+    """See `Nearest`. Call `find` only when `state` is ready."""
 
     def __init__(self, scorer: TorchScorer, store: PixelStore, cache: Path, model: AbstractContextManager[Any]) -> None:
-        self.state = State("waiting", total=len(store))
+        self.state = NeighboursState("waiting", total=len(store))
         self._scorer, self._store, self._cache, self._model = scorer, store, cache, model
         self._start = threading.Lock()
         self._features: Features | None = None
@@ -53,15 +53,15 @@ class Neighbours:
         """See `Nearest`."""
         with self._start:
             if self.state.kind == "waiting":
-                self.state = State("computing", total=len(self._store))
+                self.state = NeighboursState("computing", total=len(self._store))
                 threading.Thread(target=self._compute, daemon=True, name="neighbours").start()
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
-        """See `Nearest`; each row has length 1."""
+        """See `Nearest`; each row has norm 1."""
         return self._run(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
 
     def find(self, query: np.ndarray, target: int) -> list[tuple[int, float]]:
-        """See `Nearest`; likeness is the cosine."""
+        """See `Nearest`; similarity is the cosine."""
         assert self._features is not None
         rows = np.flatnonzero(self._store.targets == target)
         (known,) = self._features.rows(rows)
@@ -89,15 +89,15 @@ class Neighbours:
             for batch in batches(store, view, range(len(store)), PREDICTION_BATCH):
                 yield (self._run(batch.images),)
                 done += len(batch.names)
-                self.state = State("computing", done, len(store))
+                self.state = NeighboursState("computing", done, len(store))
 
         try:
             sweep(self._cache)
             sample = self._run(torch.zeros(1, 3, data.test_size, data.test_size, dtype=torch.uint8))
             self._features = remember(self._cache / fingerprint(key)[:32], len(store), [sample], computed)
-            self.state = State("ready", len(store), len(store))
+            self.state = NeighboursState("ready", len(store), len(store))
         except (UserError, NotRememberedError, OSError, RuntimeError) as error:
-            self.state = State("failed", why=f"The training photos cannot be compared: {error}.")
+            self.state = NeighboursState("failed", why=f"The training photos cannot be compared: {error}.")
 
     @torch.inference_mode()
     def _run(self, images: torch.Tensor) -> torch.Tensor:

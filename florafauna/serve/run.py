@@ -1,4 +1,4 @@
-"""Start the page: a socket of this machine, a bundle, and uvicorn between them."""
+"""Serve the page: a socket, a bundle, and uvicorn."""
 
 import contextlib
 import errno
@@ -15,7 +15,11 @@ TRAIN, CACHE = Path("data/processed/train"), Path(".florafauna/neighbours")
 
 
 def serve(bundle: Path, host: str, port: int) -> None:
-    """Serve until interrupted; `UserError` where the address cannot be had or the bundle cannot be read."""
+    """Serve until interrupted; `UserError` if the address is not available or the bundle cannot be read.
+
+    >>> serve(Path("models/vit"), "127.0.0.1", 8765)  # doctest: +SKIP
+    vit: http://127.0.0.1:8765 (Ctrl-C ends)
+    """
     with contextlib.closing(_bound(host, port)) as listening:
         service = Service(load_scorer(bundle), TRAIN, CACHE)
         config = uvicorn.Config(
@@ -29,7 +33,7 @@ def serve(bundle: Path, host: str, port: int) -> None:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a taken port is known before a model is loaded."""
+    """A listening socket, so that a port in use is noticed before a model is loaded."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
@@ -42,8 +46,8 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         what = {
-            errno.EADDRINUSE: f"port {port} is taken; end what uses it, or choose another by --port",
-            errno.EACCES: f"port {port} needs an administrator; choose one above 1023 by --port",
+            errno.EADDRINUSE: f"port {port} is in use; stop what uses it, or choose another with --port",
+            errno.EACCES: f"port {port} needs an administrator; choose one above 1023 with --port",
             errno.EADDRNOTAVAIL: f"--host {host} is not an address of this machine; leave it out, or use 0.0.0.0",
         }.get(error.errno or 0, f"{host}:{port} cannot be used: {error.strerror}")
         raise UserError(f"{what}.") from None

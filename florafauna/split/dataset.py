@@ -95,6 +95,9 @@ def prepare(
     `corrections` is a table (path, label) whose labels win over the source's and are no longer suspected; the label
     `remove` (or none) takes the photo out. `places` is the file with the places of the last run, which need not exist.
     `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
+
+    >>> data = DataParams(root="data/raw", labels="data/raw")  # doctest: +SKIP
+    >>> prepare(data, SplitParams(), Path("data/corrections.csv")).manifest["split"].value_counts()  # doctest: +SKIP
     """
     kept = read_places(places) if places is not None else None
     photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)

@@ -1,1 +1,1 @@
-"""Trains one model: the loop, what it is fed, what lets it resume."""
+"""Trains one model: the loop, its batches, and how a killed run resumes."""

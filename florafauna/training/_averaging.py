@@ -10,14 +10,14 @@ Tensors = dict[str, torch.Tensor]
 
 
 def moving_tensors(model: nn.Module) -> Tensors:
-    """What training can change: trainable parameters, and buffers (the statistics of open batch norms)."""
+    """What training can change: trainable parameters, and buffers (the statistics of unfrozen batch norms)."""
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 @torch.no_grad()
 def update_average(average: Tensors, model: nn.Module, decay: float) -> None:
-    """In place: `decay` of the average, the rest of the model. Counters are copied. Nothing to do where it is empty."""
+    """In place: average = decay · average + (1 - decay) · model. Counters are copied; an empty average stays empty."""
     for name, tensor in moving_tensors(model).items() if average else ():
         if tensor.is_floating_point():
             average[name].lerp_(tensor, 1 - decay)
@@ -27,7 +27,7 @@ def update_average(average: Tensors, model: nn.Module, decay: float) -> None:
 
 @contextmanager
 def averaged(model: nn.Module, average: Tensors) -> Iterator[None]:
-    """The model with its averaged weights for as long as the block lasts; as it is where `average` is empty."""
+    """The model has its averaged weights within the block; with an empty `average` it keeps its own."""
     if not average:
         yield
         return

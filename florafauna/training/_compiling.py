@@ -7,7 +7,7 @@ from torch import nn
 
 
 def compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The compiled forward pass. It is tried on the first batch; if that fails, a message says so and it is dropped."""
+    """The compiled forward pass, tried on the first batch; if that fails, a message says so and it is not used."""
     fast = torch.compile(model)
     chosen: list[Callable[[torch.Tensor], torch.Tensor]] = []
 

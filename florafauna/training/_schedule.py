@@ -1,4 +1,4 @@
-"""The learning rate, and when to stop: pure functions of the step and of the validation scores so far."""
+"""Learning rate schedule and early stopping: pure functions of the step and of the validation scores so far."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from florafauna.model.settings import ModelParams
 def rate_at(step: int, steps_per_epoch: int, scores: Sequence[float], params: ModelParams) -> float:
     """The learning rate of optimizer step `step` (from 0), given the validation scores of the epochs before it.
 
-    Linear warm-up, then cosine decay to `final_rate * rate` at the last step of the last epoch, or a fall by
-    `plateau_factor` whenever the score has not risen for more than `plateau_patience` epochs, or a constant.
+    Linear warm-up, then cosine decay to `final_rate * rate` at the last step of the last epoch, or a reduction by
+    `plateau_factor` whenever the score has not improved for more than `plateau_patience` epochs, or a constant.
     """
     warmup = round(params.warmup_epochs * steps_per_epoch)
     if step < warmup:
@@ -24,7 +24,7 @@ def rate_at(step: int, steps_per_epoch: int, scores: Sequence[float], params: Mo
 
 
 def plateaus(scores: Sequence[float], patience: int) -> int:
-    """How often the score failed to rise for more than `patience` epochs in a row (torch's ReduceLROnPlateau rule)."""
+    """How often the score has not improved for more than `patience` epochs in a row (as in ReduceLROnPlateau)."""
     best, waited, falls = -math.inf, 0, 0
     for score in scores:
         if score > best:

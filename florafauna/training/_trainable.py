@@ -1,4 +1,4 @@
-"""Which parameters of a model are trained, at which rate and decay, and the table that shows it."""
+"""Which parameters of a model are trained, with which learning rate and weight decay, and the table that shows it."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -27,9 +27,9 @@ NORMS: tuple[type[nn.Module], ...] = (
 
 
 def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[str, Any], classes: int) -> nn.Module:
-    """The model that training starts from: the given backbone under a new classifier drawn from `params.seed`.
+    """The model that training starts from: the given backbone and a new classifier drawn from `params.seed`.
 
-    Every backbone tensor must be there and fit: none is left at its random values.
+    Every tensor of the backbone must be given and fit: none keeps its random values.
     """
     torch.manual_seed(params.seed)
     model = create(params.architecture, classes, overlay, params.drop_path)
@@ -39,12 +39,12 @@ def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[
         raise UserError(
             f"the initial weights do not fit {params.architecture.name} ({', '.join(odd)}); run `dvc repro`."
         )
-    model.load_state_dict(backbone, strict=False)  # what is missing is the new classifier, as just checked
+    model.load_state_dict(backbone, strict=False)  # only the new classifier is missing, as just checked
     return model
 
 
 def data_config(model: nn.Module, params: ModelParams) -> DataConfig:
-    """Normalisation, interpolation and crop from timm's data config; sizes from params where they are given."""
+    """Normalisation, interpolation and crop from timm's data config; sizes from params where given."""
     config = resolve_model_data_config(model)
     train_size = params.train_size or int(config["input_size"][-1])
     return DataConfig(
@@ -66,8 +66,8 @@ def trains_only_the_head(model: nn.Module) -> bool:
 def freeze(model: nn.Module, trainable: str | Sequence[str], norms: str) -> None:
     """Set `requires_grad` by module path. `trainable` is all, head or paths; a path that matches nothing is an error.
 
-    `norms: all` also opens every normalisation layer; `norms: tail` those registered after the first open module.
-    `head` in a list is the classifier unless the model has a module of that name.
+    `norms: all` also unfreezes every normalisation layer; `norms: tail` those registered after the first unfrozen
+    module. `head` in a list is the classifier unless the model has a module of that name.
     """
     if trainable == "all":
         model.requires_grad_(True)
@@ -103,10 +103,10 @@ def _spell_out_head(paths: Iterable[str], model: nn.Module, modules: dict[str, n
 
 
 def set_training_modes(model: nn.Module) -> None:
-    """`model.train()`, but what is frozen stays in eval(): its batch norms would move (220 of 220 buffers, measured).
+    """`model.train()`, but frozen modules stay in eval(): else their batch norms change (220 of 220 buffers, measured).
 
-    A module without parameters (dropout, drop path) follows the frozen module that holds it, or else the next
-    module with parameters: dropout in front of a frozen block stays off, in front of the classifier it is on.
+    A module without parameters (dropout, drop path) follows the frozen module that contains it, or else the next
+    module with parameters: dropout before a frozen block stays off, before the classifier it is on.
     """
     model.train()
     following_trains = True
@@ -125,10 +125,10 @@ def set_training_modes(model: nn.Module) -> None:
 
 
 def parameter_groups(model: nn.Module, params: ModelParams) -> list[dict[str, Any]]:
-    """Optimizer groups (keys params, names, lr_scale, weight_decay), one for each distinct rate and decay.
+    """Optimizer groups (keys params, names, lr_scale, weight_decay), one for each distinct rate and weight decay.
 
-    Layer decay after BEiT (Bao et al. 2022) by timm's own layer numbering; no weight decay on vectors (norms, biases)
-    and on what the model excludes (positional parameters).
+    Layer decay as in BEiT (Bao et al. 2022), with timm's layer numbering; no weight decay on vectors (norms, biases)
+    or on what the model excludes (positional parameters).
     """
     exclude: set[str] = getattr(model, "no_weight_decay", set)()
     layers = param_groups_layer_decay(
@@ -150,7 +150,7 @@ def parameter_groups(model: nn.Module, params: ModelParams) -> list[dict[str, An
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """How many parameters there are, and how many of them are trained."""
+    """The number of parameters, and how many of them are trained."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
 
@@ -166,7 +166,7 @@ class PolicyRow:
 
 
 def policy_table(model: nn.Module, groups: list[dict[str, Any]], rate: float) -> list[PolicyRow]:
-    """The policy as rows in the model's order, neighbours that are treated alike joined to one row."""
+    """The policy as rows in the order of the model; neighbours that are trained alike share a row."""
     scale = {name: group["lr_scale"] for group in groups for name in group["names"]}
     rows: list[PolicyRow] = []
     for path, names in _units(model):
@@ -207,7 +207,7 @@ def _state(row: PolicyRow) -> str:
 
 
 def _units(model: nn.Module) -> list[tuple[str, list[str]]]:
-    """Top-level modules, and the members of top-level sequences (`blocks.3`), each with its parameters' names."""
+    """Top-level modules, and the members of top-level sequences (`blocks.3`), each with the names of its parameters."""
     units: dict[str, list[str]] = {}
     sequences = {name for name, child in model.named_children() if isinstance(child, nn.Sequential | nn.ModuleList)}
     for name, _ in model.named_parameters():

@@ -1,4 +1,4 @@
-"""Training: one loop for every model. What differs between models is data in params.yaml."""
+"""The training loop, one for every model: what differs between models is data in params.yaml."""
 
 import platform
 import shutil
@@ -60,15 +60,15 @@ from florafauna.training.frozen._logistic import Optimum
 from florafauna.training.frozen._probe import put_head, solve_head
 
 SECONDS_BETWEEN_SAVES = 300.0
-STEPS_BETWEEN_CHECKS = 50  # of the loss: reading it makes a GPU wait
+STEPS_BETWEEN_CHECKS = 50  # that the loss is finite: reading it makes the GPU wait
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training run: what goes in, and where the trained model and its timing go.
+class TrainingJob:
+    """One training run: its inputs, and where the trained model and its timing are written.
 
-    `scratch` outlives the stage's outs: it holds what a killed run resumes from, and remembered features.
+    `scratch` outlives the stage's outs: it holds the state that a killed run resumes from, and cached features.
     """
 
     name: str
@@ -83,9 +83,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Parts:
-    """The moving parts of one run. `average` is the moving average of the weights, empty without EMA."""
+    """The moving parts of one run. `average` is the exponential moving average of the weights, empty without EMA."""
 
-    job: Job
+    job: TrainingJob
     model: nn.Module
     feed: Feed
     compute: Compute
@@ -101,10 +101,14 @@ class Parts:
 # --- the run ---
 
 
-def train(job: Job) -> None:
-    """Train a model as its params say, once for each of `seeds`; leave it with its learning curve, and its timing.
+def train(job: TrainingJob) -> None:
+    """Train a model as its params say, once for each of `seeds`; write it, its learning curve and its timing.
 
-    The first seed's run is the model; those of further seeds, which show what is luck, go to seeds/1, 2, … below it.
+    The run with the first seed is the model. Those with further seeds, which show the spread, go to seeds/1, 2, …
+    below it. Raises `UserError` if the loss is NaN or infinite, or memory runs out.
+
+    >>> params = read_model("vit")  # doctest: +SKIP
+    >>> train(TrainingJob("vit", params, initial, train_store, val_store, scratch, out, timing))  # doctest: +SKIP
     """
     sweep(job.scratch)
     timings, folders = [], []
@@ -117,15 +121,15 @@ def train(job: Job) -> None:
         timings.append(timing)
         folders.append(folder)
     write_json(job.timing, timings[0] | {"seconds_of_seeds": [timing["seconds"] for timing in timings]})
-    for folder in folders:  # only now: until then a killed run finds the seeds that are done
+    for folder in folders:  # only now: until then a killed run finds the seeds that are finished
         shutil.rmtree(folder)
 
 
-def train_once(job: Job) -> tuple[dict[str, Any], Path]:
-    """One run with one seed; returns its timing, and the folder that lets it resume.
+def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
+    """One run with one seed; returns its timing, and the folder that it would resume from.
 
-    A run killed at any moment resumes from its last saved state and, on a CPU, ends with the weights it would have
-    ended with. Raises `UserError` when the loss is NaN or infinite, or the memory does not suffice.
+    A run killed at any moment resumes from its last saved state and, on a CPU, ends with the same weights as an
+    uninterrupted one.
     """
     params, compute = job.params, choose(job.params.precision)
     reuse_freed_memory()
@@ -171,7 +175,7 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
 
         # --- loop ---
-        averages = params.ema > 0 and params.optimizer != "lbfgs"  # weights that are solved for have no average
+        averages = params.ema > 0 and params.optimizer != "lbfgs"  # a head that is solved for has no average
         parts = Parts(
             job=job,
             model=model,
@@ -196,12 +200,12 @@ def train_once(job: Job) -> tuple[dict[str, Any], Path]:
 
 
 def fit(parts: Parts) -> State:
-    """The loop. Returns the final state; the best checkpoint lies in `parts.folder`."""
+    """The loop. Returns the final state; the best checkpoint is in `parts.folder`."""
     job, params, model = parts.job, parts.job.params, parts.model
     state = load_state(parts.folder, model, parts.average, parts.optimizer, parts.scaler)
     state.seconds += parts.head_seconds
     if state.step:
-        _say(job, f"resumes after step {state.step} of a run that was interrupted")
+        _say(job, f"resuming after step {state.step} of an interrupted run")
     epochs, train_on = (1, train_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
     while state.epoch < epochs and not should_stop(state.scores, params.patience):
         train_loss = train_on(parts, state)
@@ -210,7 +214,7 @@ def fit(parts: Parts) -> State:
         start = time.monotonic()
         with averaged(model, parts.average):
             logits, targets = validate(parts)
-            if not np.isfinite(logits).all():  # the last step broke the weights, after its loss was computed
+            if not np.isfinite(logits).all():  # the last step broke the weights after its loss had been computed
                 _refuse_nan(job, state.step, parts.optimizer.param_groups[0]["lr"])
             predictions = logits.argmax(1)
             row = Epoch(
@@ -223,7 +227,7 @@ def fit(parts: Parts) -> State:
                 val_weighted_f1=weighted_f1(targets, predictions),
             )
             best = not state.scores or row.val_weighted_f1 > max(state.scores)
-            if best:  # to disk: a state_dict kept in memory would go on changing with the model
+            if best:  # to disk: a state_dict in memory would keep changing with the model
                 save_tensors(best_file(parts.folder, row.epoch), moving_tensors(model))
 
         # save and log
@@ -264,10 +268,10 @@ def train_epoch(parts: Parts, state: State) -> float:
         together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)  # in this step
         parts.scaler.scale(loss / together).backward()
         loss_sum += loss.detach()
-        broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy and wait
+        broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy, then wait
         state.batch += 1
 
-        # one step for `accumulate` batches, or for as many as are left in the epoch
+        # one step for `accumulate` batches, or for those that are left in the epoch
         if state.batch % params.accumulate == 0 or state.batch == total:
             if params.clip_gradient:
                 parts.scaler.unscale_(optimizer)
@@ -290,7 +294,7 @@ def train_epoch(parts: Parts, state: State) -> float:
 
 
 def train_head(parts: Parts, state: State) -> float:
-    """`optimizer: lbfgs`: the optimum as the only epoch; returns its loss. A step is one of L-BFGS."""
+    """`optimizer: lbfgs`: solve for the head, as the only epoch; returns the loss. Steps are those of L-BFGS."""
     assert parts.solve is not None
     optimum = parts.solve()
     put_head(parts.model, optimum)
@@ -315,7 +319,7 @@ def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
-    """Write the model from the best checkpoint on disk, and hold its score against the one that was logged."""
+    """Write the model from the best checkpoint on disk, and check its score against the logged one."""
     job, model = parts.job, parts.model
     best = state.best
     try:
@@ -351,7 +355,7 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
     )
     if abs(score - best.val_weighted_f1) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
         raise RuntimeError(
-            f"the saved model scores {score} on the validation photos, training logged {best.val_weighted_f1}"
+            f"the saved model scores {score} on the validation photos, but training logged {best.val_weighted_f1}"
         )
     pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
     _say(
@@ -391,13 +395,13 @@ def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
 
 def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compute) -> torch.optim.Optimizer:
     if params.optimizer == "lbfgs":
-        return torch.optim.SGD(groups, lr=0.0)  # for the state that is saved; it makes no step
+        return torch.optim.SGD(groups, lr=0.0)  # for the saved state; it never steps
     options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
     return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
 
 
 def _class_weights(store: PixelStore, params: ModelParams, compute: Compute) -> torch.Tensor | None:
-    """`balanced` as in scikit-learn: photos / (classes * photos of the class)."""
+    """`balanced` as in scikit-learn: photos / (classes * photos in the class)."""
     if params.class_weighting == "none":
         return None
     counts = np.bincount(store.targets, minlength=len(store.labels))
@@ -409,7 +413,7 @@ def _save(parts: Parts, state: State) -> None:
     save_state(parts.folder, state, moving_tensors(parts.model), parts.average, parts.optimizer, parts.scaler)
 
 
-def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:
+def _refuse_nan(job: TrainingJob, broken_at: int, rate: float) -> None:
     if broken_at >= 0:
         raise UserError(
             f"the loss is NaN or infinite at step {broken_at} (rate {rate:.2e}); lower models.{job.name}.rate, raise "
@@ -417,5 +421,5 @@ def _refuse_nan(job: Job, broken_at: int, rate: float) -> None:
         )
 
 
-def _say(job: Job, text: str) -> None:
+def _say(job: TrainingJob, text: str) -> None:
     print(f"{job.name}: {text}", flush=True)

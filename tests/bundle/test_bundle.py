@@ -183,7 +183,7 @@ def test_weights_that_are_no_safetensors_file_are_refused(copy: Path) -> None:
     ("content", "words"),
     [
         ("{", "not valid JSON"),
-        ("[]", "not hold a JSON object"),
+        ("[]", "not a JSON object"),
         ('{"format": 99}', "format 99, this version reads 2; update florafauna"),
         ('{"format": 1}', "format 1, this version reads 2; make it again"),
         ("{}", "format"),

@@ -250,7 +250,7 @@ def test_a_fall_below_the_interval_fails_and_one_within_passes(tmp_path: Path, m
             assert "test.weighted_f1 of vit fell from 0.8000 on main to 0.6900" in sentence
             assert "raise ci.max_drop in params.yaml" in sentence
     runner.change_params(ci__metric="test.n")
-    assert "metrics/vit.json of main holds no 'test.n' with its interval" in runner.refused("drop")
+    assert "metrics/vit.json of main has no 'test.n' with its interval" in runner.refused("drop")
 
 
 def test_a_failed_step_is_one_sentence_on_stderr(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_what_is_known_is_shown_before_the_error(photos: Path, capsys: pytest.Ca
     captured = capsys.readouterr()
     assert ended.value.code == 1
     assert "13 in photos, 13 usable" in captured.out
-    assert "1 labels of a single photo: newt" in captured.out
+    assert "1 labels with a single photo: newt" in captured.out
     assert captured.err.startswith("florafauna: class 'newt'")
     assert len(captured.err.splitlines()) == 1
 

@@ -176,7 +176,7 @@ def test_corrections_are_saved_as_csv(page: "playwright.Page", project: Project,
     first.locator("input").check()
     second.locator("select").focus()
     assert sorted(filter(None, second.locator("option").all_inner_texts())) == sorted(
-        [*project.labels, "(take the photo out)"]
+        [*project.labels, "(leave the photo out)"]
     )
     second.locator("select").select_option(MARKUP)
     with page.expect_download() as waiting:

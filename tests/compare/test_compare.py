@@ -133,7 +133,7 @@ def test_one_model_is_no_ensemble(tmp_path: Path) -> None:
 
 
 def test_a_model_named_ensemble_is_refused(project: Project) -> None:
-    with pytest.raises(UserError, match="'ensemble' is what all models together are called"):
+    with pytest.raises(UserError, match="'ensemble' is the name of all models together"):
         compare(["oak", "ensemble"], EVALUATE, project.root)
 
 

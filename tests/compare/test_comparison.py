@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import weighted_f1
-from florafauna.compare._paired import Pair, compare_all, exact_p, holm
+from florafauna.compare._paired import ModelPair, compare_all, exact_p, holm
 from florafauna.scores.bootstrap import Resampling, Truth, resample_weights
 
 CLASSES = 4
@@ -23,7 +23,7 @@ def guess(rng: np.random.Generator, targets: np.ndarray, right: float) -> np.nda
 
 def only(
     models: dict[str, np.ndarray], truth: Truth, how: Resampling, seed_variance: dict[str, float] | None = None
-) -> Pair:
+) -> ModelPair:
     (pair,) = compare_all(models, truth, how, seed_variance).pairs
     return pair
 
@@ -87,7 +87,7 @@ def test_the_difference_is_that_of_weighted_f1_and_its_interval_is_paired() -> N
 def test_the_photos_said_to_be_needed_do_tell_the_models_apart_in_about_80_percent() -> None:
     rng = np.random.default_rng(3)
 
-    def shown(photos: int) -> Pair:
+    def shown(photos: int) -> ModelPair:
         targets = np.arange(photos) % CLASSES
         return only(
             {"a": guess(rng, targets, 0.85), "b": guess(rng, targets, 0.80)},
@@ -227,5 +227,5 @@ def test_bad_input_is_named() -> None:
         compare_all({}, Truth(targets, 2))
     with pytest.raises(UserError, match="Model a has 2 predictions for 3 photos"):
         compare_all({"a": targets[:2]}, Truth(targets, 2))
-    with pytest.raises(UserError, match="confidence must lie between 0 and 1"):
+    with pytest.raises(UserError, match="confidence must be between 0 and 1"):
         compare_all({"a": targets}, Truth(targets, 2), Resampling(confidence=95))

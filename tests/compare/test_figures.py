@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from florafauna.compare.report._figures import HEIGHT, WIDTH, around, pareto, place_labels, x_axis, y_axis
-from florafauna.compare.report._scored import answers
+from florafauna.compare.report._predicted import predicted_labels
 from florafauna.compare.report._wrong_labels import suspected
 from florafauna.scores.predictions import Predictions
 
@@ -63,7 +63,7 @@ def test_a_photo_is_suspected_only_if_all_models_are_sure_of_the_same_class() ->
     first[2], second[2] = [0, 8, 0], [1, 1.2, 0]  # one is unsure
     first[3] = [0, 8, 0]  # one agrees with the label
     photos = pd.DataFrame({"path": [f"{n:02d}.jpg" for n in range(30)], "split": "test", "target": targets})
-    models = [answers(Predictions("m", list("abc"), photos, each), 1.0) for each in (first, second)]
+    models = [predicted_labels(Predictions("m", list("abc"), photos, each), 1.0) for each in (first, second)]
     assert [(each.path, each.label, each.instead) for each in suspected(models)] == [("00.jpg", "a", "b")]
     alone = [each.path for each in suspected(models[:1])]
     assert alone == ["00.jpg", "01.jpg", "02.jpg", "03.jpg"]

@@ -24,7 +24,7 @@ from florafauna.compare.report._page import MATRIX_CLASSES, ROWS_AT_FIRST
 from florafauna.scores.calibration import softmax
 from florafauna.scores.classification import per_class
 from florafauna.scores.predictions import Predictions, read_predictions, write_predictions
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 
@@ -289,7 +289,7 @@ def test_one_model_without_git_and_lock(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").unlink()
     page = read(project.write())
     assert page.one("h1").text == "oak is the only model."
-    assert "not known" in page.one("section", id="provenance").text
+    assert "unknown (no git commit)" in page.one("section", id="provenance").text
     assert not page.all("table", id="pair-table")
     assert "ensemble" not in page.text
 
@@ -327,7 +327,7 @@ def test_many_classes_give_a_page_of_sane_size(many_classes: Project) -> None:
         names = [row.one("th").text for row in rows] + [row[0] for row in facts["rest"][table]]
         assert sorted(names) == many_classes.labels
     assert facts["matrixClasses"] == MATRIX_CLASSES < 150
-    assert f"The {MATRIX_CLASSES} classes that take part in most errors" in page.one("section", id="confusion").text
+    assert f"The {MATRIX_CLASSES} classes with most errors" in page.one("section", id="confusion").text
     thumbnails = sum(len(uri) for _, uri in facts["photos"])
     assert len(text) - thumbnails < 400_000
 
@@ -374,4 +374,4 @@ def test_duplicates_suspects_and_quarantined_photos_are_shown(page: Element) -> 
     assert shown == [f"twin{number}.jpg" for number in range(4)] * 2 + ["twin0.jpg", "twin1.jpg"]
     pair = section.all("ul")[-2]
     assert [item.text for item in pair.all("li")] == ["Lynx, traintwin0.jpg", "<b>Vulpes</b>, traintwin1.jpg"]
-    assert "In more than one split lie 0 groups, 0 clusters and 0 files of equal content" in section.text
+    assert "In more than one split: 0 groups, 0 clusters and 0 files with equal content" in section.text

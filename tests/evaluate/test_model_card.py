@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from scores.test_scoring import LABELS, PARAMS, TAXA, made
+from scores.test_score import LABELS, PARAMS, TAXA, made
 
 from florafauna.evaluate.card import model_card
-from florafauna.evaluate.finish import claims, describe
-from florafauna.scores.scoring import score
+from florafauna.evaluate.finish import bundle_info, claims
+from florafauna.scores.score import score
 
 SHA256 = "5f" * 32
 TRAINED: dict[str, Any] = {
@@ -45,7 +45,7 @@ def described() -> dict[str, Any]:
     """What bundle.json says of a model of four species."""
     scores = score(made(held_out=40), PARAMS)
     photos = {"val": {"n": 400, "sha256": "1c" * 32}, "test": {"n": 240, "sha256": "2c" * 32}}
-    return describe(TRAINED, scores, TAXA, photos, PARAMS)
+    return bundle_info(TRAINED, scores, TAXA, photos, PARAMS)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_classes_with_few_test_photos_are_named(info: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("weights", "words", "warned"),
     [
-        ({"source": "none"}, "random weights, which have seen no photo", False),
+        ({"source": "none"}, "random weights, so the test photos were new", False),
         ({"source": "hub", "seen": "iNaturalist 2021"}, "trained on iNaturalist 2021", True),
         ({"source": "hub", "seen": None}, "it is not stated which photos", True),
     ],

@@ -14,7 +14,7 @@ from florafauna.compare.compare import compare
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._write import build_store
 from florafauna.scores.predictions import Predictions, write_predictions
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 from florafauna.split._examples import write_examples
 

@@ -25,7 +25,7 @@ from florafauna.scores.settings import EvaluateParams
 from florafauna.training import loop as training
 from florafauna.training._feeds import Feed, Photos
 from florafauna.training._trainable import build, data_config, freeze, parameter_groups
-from florafauna.training.loop import OPTIMIZERS, Job, Parts
+from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob
 
 LABELS = ["fern", "moss", "newt"]
 TRAIN, VAL = 30, 18
@@ -94,9 +94,9 @@ class Place:
             make_initial_weights(architecture, Weights(source="none", seed=1), path)
         return path
 
-    def job(self, folder: Path, model: ModelParams) -> Job:
+    def job(self, folder: Path, model: ModelParams) -> TrainingJob:
         """A training whose files lie in `folder`."""
-        return Job(
+        return TrainingJob(
             name="newts",
             params=model,
             initial=self.initial(model.architecture),
@@ -120,7 +120,7 @@ class Place:
     def evaluated(self, trained: Path, folder: Path, how: EvaluateParams = QUICK) -> Path:
         """Evaluate a trained model; predictions, metrics.json, details.json and the bundle lie in `folder`."""
         evaluate.evaluate(
-            evaluate.Job(
+            evaluate.EvaluationJob(
                 "newts",
                 how,
                 trained=trained,
@@ -162,7 +162,7 @@ class Place:
         )
 
 
-def train_until_killed(job: Job, saves: int | None, between_saves: float, log: Path) -> None:
+def train_until_killed(job: TrainingJob, saves: int | None, between_saves: float, log: Path) -> None:
     """Train, but die by SIGKILL at the moment when file number `saves` + 1 would take its final name."""
     torch.set_num_threads(1)
     training.SECONDS_BETWEEN_SAVES = between_saves

@@ -19,9 +19,9 @@ from florafauna.photos.budget import count_scans, ended_when_slow, over_budget
 from florafauna.photos.kinds import LARGEST_PIXELS
 from florafauna.photos.sources import open_source
 from florafauna.pixels.resize import resize
-from florafauna.predict.decoding import Sight, see_bytes
+from florafauna.predict.decoding import Preprocessor, decode_bytes
 
-SIGHT = Sight(64, 48, 0.9, "bicubic", resize)
+PREPROCESSOR = Preprocessor(64, 48, 0.9, "bicubic", resize)
 HERE: Any = {"cwd": REPOSITORY / "tests", "env": os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}}
 SIDE = 13_376  # its square is just below Pillow's limit
 
@@ -40,16 +40,16 @@ def with_scans(width: int, height: int, scans: int) -> bytes:
 
 
 def seen_elsewhere(file: Path) -> tuple[str, int]:
-    """The error of a photo, and the bytes that a process of its own takes at most to see it."""
+    """The error of a photo, and the bytes that a process of its own takes at most to decode it."""
     code = (
         "import io, re, sys\n"
         "from pathlib import Path\n"
-        "from photos.test_budget import SIGHT, Image, saved, see_bytes\n"
+        "from photos.test_budget import PREPROCESSOR, Image, saved, decode_bytes\n"
         "def peak(): return int(re.findall(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[0])\n"
-        "see_bytes(saved(Image.new('RGB', (99, 99)), 'PNG'), SIGHT)\n"
+        "decode_bytes(saved(Image.new('RGB', (99, 99)), 'PNG'), PREPROCESSOR)\n"
         "data = Path(sys.argv[1]).read_bytes()\n"
         "before = peak()\n"
-        "error = see_bytes(data, SIGHT).error\n"
+        "error = decode_bytes(data, PREPROCESSOR).error\n"
         "print(1024 * (peak() - before), error)\n"
     )
     command = [sys.executable, "-c", code, str(file)]
@@ -85,7 +85,7 @@ def test_decoding_takes_no_more_bytes_a_pixel_than_are_reckoned_with(mode: str, 
 
 def test_a_thousand_scans_are_refused_at_once() -> None:
     data, start = with_scans(3000, 2000, 1000), time.monotonic()
-    seen = see_bytes(data, SIGHT)
+    seen = decode_bytes(data, PREPROCESSOR)
     assert (
         seen.error
         == "too_large: 1000 scans of 3000 × 2000 pixels would take too long to decode; save it as a baseline JPEG"
@@ -112,7 +112,7 @@ def test_ordinary_progressive_photos_are_seen() -> None:
     data = saved(picture, "JPEG", progressive=True, exif=exif)
     assert b"\xff\xda" in thumbnail
     assert count_scans(data) == count_scans(plain) == plain.count(b"\xff\xda")
-    assert see_bytes(data, SIGHT).pixels is not None
+    assert decode_bytes(data, PREPROCESSOR).pixels is not None
     with Image.open(io.BytesIO(data)) as image:
         image._size = (SIDE, LARGEST_PIXELS // SIDE)
         assert over_budget(image, data) == ""

@@ -23,7 +23,7 @@ from florafauna.bundle.info import read_info, write_info
 from florafauna.commands.cli import main
 from florafauna.pixels.resize import resize as by_torch
 from florafauna.predict._resample import resize as by_numpy
-from florafauna.predict.decoding import Sight, see_bytes
+from florafauna.predict.decoding import Preprocessor, decode_bytes
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
@@ -126,7 +126,9 @@ def test_views_without_torch_are_the_same_to_the_last_bit(tmp_path: Path, form: 
         Image.fromarray(small).resize(size).save(file)
         data = file.read_bytes()
         assert examine(data).reason == ""
-        ours, torchs = (see_bytes(data, Sight(144, 128, 0.95, "bicubic", each)) for each in (by_numpy, by_torch))
+        ours, torchs = (
+            decode_bytes(data, Preprocessor(144, 128, 0.95, "bicubic", each)) for each in (by_numpy, by_torch)
+        )
         assert ours.pixels is not None
         assert np.array_equal(ours.pixels, torchs.pixels)
 
@@ -185,7 +187,7 @@ def changed(exported: Path, alone: Path, what: str, folder: Path) -> Path:
     [
         ("swapped", "sha256 differs"),
         ("edited", "was changed"),
-        ("half", "or not to its end"),
+        ("half", "or is incomplete"),
         ("foreign", "was not written by `florafauna export`"),
         ("relabelled", "was changed"),
         ("absent", "cannot be read"),
@@ -231,7 +233,7 @@ def test_a_missing_extra_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("chosen", "out", "words"),
-    [("BUNDLE", "BUNDLE", "holds a bundle"), ("absent", "o", "holds no bundle.json"), ("BUNDLE", "f", "is a file")],
+    [("BUNDLE", "BUNDLE", "contains a bundle"), ("absent", "o", "holds no bundle.json"), ("BUNDLE", "f", "is a file")],
 )
 def test_bad_input_of_an_export_is_one_sentence(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], chosen: str, out: str, words: str

@@ -84,7 +84,7 @@ def test_weights_outside_of_the_file_are_refused_though_the_seal_is_right(
         onnx.external_data_helper.set_external_data(tensor, str(tmp_path / "secret"))
         tensor.ClearField("raw_data")
     (tmp_path / "outside.onnx").write_bytes(sealed_anew(model))
-    assert "takes weights from other files" in refused(tmp_path / "outside.onnx", photos, capfd)
+    assert "refers to weights in other files" in refused(tmp_path / "outside.onnx", photos, capfd)
 
 
 def test_odd_bytes_are_a_sentence() -> None:

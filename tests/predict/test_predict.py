@@ -27,7 +27,7 @@ from florafauna.commands.cli import main
 from florafauna.pixels.resize import resize
 from florafauna.pixels.store import PixelStore
 from florafauna.predict._inputs import Photo, find_inputs
-from florafauna.predict.decoding import Decoder, Sight, see_all
+from florafauna.predict.decoding import Decoder, Preprocessor, decode_all
 from florafauna.predict.run import score_photos
 from florafauna.predict.with_torch import TorchScorer
 
@@ -81,7 +81,7 @@ def test_logits_are_those_of_evaluate(place: Place, bundle: Path, photos: Path, 
     inputs = find_inputs([str(tmp_path / "photos")])
     assert len(inputs.photos) == PHOTOS + 6
     scorer = TorchScorer.of_bundle(load_bundle(bundle), CPU)
-    decoder = Decoder(inputs.sources, Sight.of_bundle(scorer.info, resize))
+    decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, resize))
     scored = list(score_photos(scorer, decoder, inputs.photos, workers))
     found = np.concatenate([batch.logits for batch in scored])
     assert np.array_equal(found, predict_logits(load_bundle(bundle), PixelStore(place.val), CPU))
@@ -170,9 +170,9 @@ def test_a_decoder_that_crashes_costs_one_photo(photos: Path, tmp_path: Path) ->
     names = sorted(path.name for path in photos.iterdir())[:20]
     for name in [*names, "crash.jpg"]:
         shutil.copy(photos / names[0], tmp_path / name)
-    decoder = Decoder([CrashingSource(tmp_path)], Sight(40, 32, 0.9, "bicubic", resize))
+    decoder = Decoder([CrashingSource(tmp_path)], Preprocessor(40, 32, 0.9, "bicubic", resize))
     listed = [Photo(name, name, 0, name) for name in [*names[:5], "crash.jpg", *names[5:]]]
-    seen = list(see_all(decoder, listed, workers=2))
+    seen = list(decode_all(decoder, listed, workers=2))
     assert [number for number, each in enumerate(seen) if each.error] == [5]
     assert "crashes" in seen[5].error
     assert len(seen) == 21
@@ -423,7 +423,7 @@ def test_best_is_the_model_that_the_comparison_names(
         (["few", "again", "--out", "o.csv", "--submission", "a,b"], "would both be"),
         (["few/*-1000.jpg", "--out", "few/../few/fern-1000.jpg", "--format", "csv"], "would be overwritten"),
         (["few", "--out", "o.csv", "--timezone", "+02:00"], "is for --format camtrap-dp"),
-        (["few", "--out", "o.csv", "--format", "camtrap-dp", "--timezone", "Mars/North"], "Mars/North is not known"),
+        (["few", "--out", "o.csv", "--format", "camtrap-dp", "--timezone", "Mars/North"], "Mars/North is unknown"),
     ],
 )
 def test_bad_input_is_one_sentence(

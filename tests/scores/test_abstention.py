@@ -68,7 +68,7 @@ def test_a_threshold_says_what_it_accepts(seed: int, precision: float) -> None:
         assert found.bound is not None
         assert on_the_same.precision is not None
         assert precision <= found.bound < on_the_same.precision
-        assert f"{found.accepted} photos are right" in found.sentence
+        assert f"{found.accepted} photos are correct" in found.sentence
 
 
 def test_a_good_model_is_accepted_whole_and_a_bad_one_not_at_all() -> None:
@@ -85,7 +85,7 @@ def test_a_good_model_is_accepted_whole_and_a_bad_one_not_at_all() -> None:
 def test_too_few_photos_are_said_to_be_too_few() -> None:
     few = choose_threshold(np.ones(58), np.ones(58, dtype=bool), 0.95)
     assert few.threshold is None
-    assert few.sentence == "58 photos cannot show a precision of 95.0%: even if all are right, 59 are needed."
+    assert few.sentence == "58 photos cannot show a precision of 95.0%: even if all are correct, 59 are needed."
     assert choose_threshold(np.ones(59), np.ones(59, dtype=bool), 0.95).accepted == 59
     assert "0 photos" in choose_threshold(np.ones(0), np.ones(0, dtype=bool), 0.95).sentence
 
@@ -174,7 +174,7 @@ def test_bad_input_is_named() -> None:
         novelty(np.zeros((4, 2)), np.array([0, 1, 0, 1]))
     with pytest.raises(UserError, match="photos of at least 2 classes"):
         novelty(np.zeros((4, 3)), np.zeros(4, dtype=int))
-    with pytest.raises(UserError, match="precision must lie between 0 and 1"):
+    with pytest.raises(UserError, match="precision must be between 0 and 1"):
         choose_threshold(np.ones(9), np.ones(9, dtype=bool), 95)
     with pytest.raises(UserError, match="no photos"):
         risk_coverage(np.ones(0), np.ones(0, dtype=bool))

@@ -199,7 +199,7 @@ def test_bad_input_is_named() -> None:
         score_intervals(Truth(photos, 2, np.array([0, 1])), photos, Resampling(100, 0))
     with pytest.raises(UserError, match="2 predictions for 3 photos"):
         score_intervals(Truth(photos, 2), photos[:2], Resampling(100, 0))
-    with pytest.raises(UserError, match="confidence must lie between 0 and 1"):
+    with pytest.raises(UserError, match="confidence must be between 0 and 1"):
         score_intervals(Truth(photos, 2), photos, Resampling(100, 0, 95))
     with pytest.raises(UserError, match="no photos to resample"):
         score_intervals(Truth(photos[:0], 2), photos[:0], Resampling(100, 0))

@@ -147,17 +147,17 @@ def test_a_roll_up_says_what_it_answers_on_the_photos_it_was_chosen_on() -> None
     assert found.bound == pytest.approx(
         float(lower_bound(round(found.accepted * (found.precision or 0)), found.accepted))
     )
-    assert f"of {found.accepted} answered photos are right" in found.sentence
+    assert f"of {found.accepted} answered photos are correct" in found.sentence
 
 
 def test_a_precision_that_cannot_be_shown_gives_no_threshold_and_no_answer() -> None:
     given_probabilities, targets = drawn(4, 20)
     few = choose_roll_up(given_probabilities, targets, BIRDS, RANKS, 0.95)
     assert few.threshold is None
-    assert "too few even if all are right" in few.sentence
+    assert "even if all are correct" in few.sentence
     wrong = choose_roll_up(np.eye(4)[np.arange(400) % 4], (np.arange(400) + 1) % 4, BIRDS, RANKS[:1], 0.9)
     assert wrong.threshold is None
-    assert "of the first 400 answered photos 0.0% are right" in wrong.sentence
+    assert "of the first 400 answered photos 0.0% are correct" in wrong.sentence
     gives, at_rank = realised_roll_up(given_probabilities, targets, BIRDS, RANKS, None)
     assert (gives.accepted, gives.coverage, gives.precision, sum(at_rank.values())) == (0, 0.0, None, 0)
 

@@ -284,7 +284,7 @@ def test_a_taken_port_and_a_wrong_bundle_are_one_sentence(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, words in (
-        (["--bundle", str(server.root / "bundle"), "--port", str(server.port)], "is taken"),
+        (["--bundle", str(server.root / "bundle"), "--port", str(server.port)], "is in use"),
         (["--bundle", str(tmp_path), "--port", "0"], "holds no bundle.json"),
         (["--bundle", str(tmp_path), "--host", "no.such.host.invalid"], "is not an address"),
     ):

@@ -18,7 +18,7 @@ from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Photos, PixelFeed
 from florafauna.training._resume import State
 from florafauna.training._trainable import count_parameters, data_config, freeze, parameter_groups
-from florafauna.training.loop import OPTIMIZERS, Job, Parts, train_epoch
+from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob, train_epoch
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 MODELS = [
@@ -65,7 +65,7 @@ def test_it_is_built_and_takes_a_step(two: PixelStore, tmp_path: Path, model_par
     name, parameter = [(n, p) for n, p in model.named_parameters() if p.requires_grad and p.ndim > 1][-1]
     before = parameter.detach().clone()
     parts = Parts(
-        job=Job(
+        job=TrainingJob(
             "newts",
             short,
             initial=tmp_path,

@@ -25,7 +25,7 @@ from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Feed, PixelFeed, choose_feed
 from florafauna.training.frozen._logistic import Samples, solve
 from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
-from florafauna.training.loop import Job, train, train_once
+from florafauna.training.loop import TrainingJob, train, train_once
 
 
 def fed(place: Place, folder: Path, model_params: ModelParams) -> tuple[Feed, nn.Module]:
@@ -116,7 +116,7 @@ def test_a_killed_lbfgs_goes_on_with_what_it_has_solved(
     shutil.rmtree(job.scratch / "features")
     capsys.readouterr()
     train(job)
-    assert "resumes after step" in capsys.readouterr().out
+    assert "resuming after step" in capsys.readouterr().out
     assert not (job.scratch / "features").exists(), "nothing is computed again"
     assert (job.out / "model.safetensors").read_bytes() == first
 
@@ -184,7 +184,7 @@ def test_a_resumed_training_does_not_solve_again(
     capsys.readouterr()
     train(job)
     text = capsys.readouterr().out
-    assert "resumes after step" in text
+    assert "resuming after step" in text
     assert "starts from its optimum" not in text
     assert not (job.scratch / "features").exists()
 
@@ -211,7 +211,7 @@ def test_the_probe_beats_a_random_head_on_real_photos(shared: Path, tmp_path: Pa
     make_initial_weights(model.architecture, real, tmp_path / "initial.safetensors")
     scores = {}
     for way in ("random", "probe"):
-        job = Job(
+        job = TrainingJob(
             name=way,
             params=model.model_copy(update={"head_init": way}),
             initial=tmp_path / "initial.safetensors",

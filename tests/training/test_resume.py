@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
-from florafauna.training.loop import Job
+from florafauna.training.loop import TrainingJob
 
 NEVER = 1e9  # seconds between saves within an epoch
 
@@ -27,7 +27,7 @@ CASES: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-def run(job: Job, saves: int | None, between_saves: float) -> int | None:
+def run(job: TrainingJob, saves: int | None, between_saves: float) -> int | None:
     """Train in a process of its own, into an empty folder as DVC leaves it; returns the exit code."""
     shutil.rmtree(job.out, ignore_errors=True)
     context = multiprocessing.get_context("forkserver")
@@ -38,11 +38,11 @@ def run(job: Job, saves: int | None, between_saves: float) -> int | None:
     return process.exitcode
 
 
-def log(job: Job) -> Path:
+def log(job: TrainingJob) -> Path:
     return job.timing.with_name("log.txt")
 
 
-def files(job: Job) -> dict[str, bytes]:
+def files(job: TrainingJob) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(job.out.iterdir())}
 
 
@@ -52,7 +52,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(place: Place, tmp_pa
     model: ModelParams = params(**values)
     unkilled, killed = place.job(tmp_path / "a", model), place.job(tmp_path / "b", model)
     assert run(unkilled, None, between_saves) == 0
-    assert "resumes after step" not in log(unkilled).read_text()
+    assert "resuming after step" not in log(unkilled).read_text()
     kills = 0
     while (code := run(killed, kills + 1, between_saves)) != 0:  # each lives for one more save than the one before
         assert code == -signal.SIGKILL
@@ -63,7 +63,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(place: Place, tmp_pa
                 assert list(whole.keys())
         kills += 1
     assert kills >= 3
-    assert log(killed).read_text().count("resumes after step") >= 2
+    assert log(killed).read_text().count("resuming after step") >= 2
     assert files(killed) == files(unkilled)
     assert not list((killed.scratch / "training").iterdir()), "what was kept for resuming is gone"
 
@@ -75,7 +75,7 @@ def test_a_changed_rate_does_not_go_on_from_the_state_of_another_run(place: Plac
     assert list(first.scratch.glob("training/*/state.safetensors"))
     assert run(second, None, NEVER) == 0
     assert run(fresh, None, NEVER) == 0
-    assert "resumes after step" not in log(second).read_text()
+    assert "resuming after step" not in log(second).read_text()
     assert files(second) == files(fresh)
 
 

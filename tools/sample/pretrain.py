@@ -22,7 +22,7 @@ from florafauna.model.weights import make_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess.preprocess import preprocess
 from florafauna.split.dataset import prepare
-from florafauna.training.loop import Job, train
+from florafauna.training.loop import TrainingJob, train
 from tools.sample.scene import photograph
 from tools.sample.species import Species, others
 
@@ -56,7 +56,7 @@ def main() -> None:
         initial = BUILD / f"{name}.safetensors"
         make_initial_weights(model.architecture, model.weights, initial)
         folder = BUILD / "models" / name
-        train(Job(name, model, initial, store / "train", store / "val", BUILD, folder, BUILD / f"{name}.json"))
+        train(TrainingJob(name, model, initial, store / "train", store / "val", BUILD, folder, BUILD / f"{name}.json"))
         trained = load_trained(folder)
         backbone = backbone_state(trained.model)
         write_atomic(OUT / f"{name}.safetensors", save(backbone, {"made_by": "tools.sample.pretrain"}))

@@ -1,17 +1,17 @@
-"""The figures of the report: score against cost, learning curves, reliability, risk against coverage."""
+"""The plots of the report: score against cost, learning curves, reliability, risk against coverage."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from florafauna.compare._results import Classifier, Model
+from florafauna.compare._classifiers import Classifier, Model
 from florafauna.compare.report import _figures
 from florafauna.compare.report._figures import Line, Plot, x_axis, y_axis
-from florafauna.compare.report._scored import Answers
+from florafauna.compare.report._predicted import PredictedLabels
 from florafauna.scores.abstention import risk_coverage
 from florafauna.scores.calibration import Bin, reliability, softmax
 
-FIRST_PHOTOS, FIRST_SHARE = 10, 0.05  # a risk-coverage curve is drawn from here on: before, it is a photo or two
+FIRST_PHOTOS, FIRST_SHARE = 10, 0.05  # where a risk-coverage curve begins: before, it is the noise of a few photos
 MOST_POINTS = 200  # of a curve: more cannot be seen at this size
 
 
@@ -30,7 +30,7 @@ def cost_plots(classifiers: Sequence[Classifier]) -> list[Plot]:
 
 
 def score_curves(models: Sequence[Model]) -> Plot:
-    """Validation weighted F1 after each epoch, all models; the epoch that was kept is marked."""
+    """Validation weighted F1 of all models after each epoch; the epoch of the checkpoint is marked."""
     longest = max(int(each.history["epoch"].max()) for each in models)
     scores = [float(score) for each in models for score in each.history["val_weighted_f1"]]
     x, y = _epochs(longest), y_axis("Validation weighted F1", *_figures.around(scores, 0.05, 0.0))
@@ -64,13 +64,13 @@ def loss_curves(model: Model) -> Plot:
 
 
 def bins_of(classifier: Classifier) -> list[Bin]:
-    """Test photos by calibrated confidence."""
+    """Test photos, binned by calibrated confidence."""
     test = classifier.predictions.part("test")
     return reliability(softmax(test.logits, classifier.temperature), test.targets)
 
 
 def reliability_plot(classifier: Classifier, bins: Sequence[Bin]) -> Plot:
-    """Accuracy against calibrated confidence; a point's area is its number of photos."""
+    """Accuracy against calibrated confidence; the area of a point is its number of photos."""
     x, y = x_axis("Confidence", 0, 1), y_axis("Accuracy", 0, 1)
     largest = max(each.photos for each in bins)
     points = [
@@ -96,8 +96,8 @@ def reliability_plot(classifier: Classifier, bins: Sequence[Bin]) -> Plot:
     )
 
 
-def risk_plot(models: Sequence[Answers]) -> Plot:
-    """Share of errors among the most confident photos against their share; the summary names the area under each."""
+def risk_plot(models: Sequence[PredictedLabels]) -> Plot:
+    """Share of errors among the most confident photos against their share; the summary gives the areas under curves."""
     curves = {each.model: risk_coverage(each.confidence, each.correct) for each in models}
     first = min(max(FIRST_PHOTOS, round(FIRST_SHARE * len(models[0].targets))), len(models[0].targets) - 1)
     highest = max(float(curve.risk[first:].max()) for curve in curves.values())
@@ -117,7 +117,7 @@ def risk_plot(models: Sequence[Answers]) -> Plot:
 def _cost_plot(
     classifiers: Sequence[Classifier], title: str, values: list[float], more_is_better: bool = False
 ) -> Plot:
-    values = [max(value, 1e-3) for value in values]  # a logarithm needs more than nothing
+    values = [max(value, 1e-3) for value in values]  # a logarithm needs positive values
     scores = [each.weighted_f1 for each in classifiers]
     x = x_axis(title, *_figures.log_around(values), log=True)
     y = y_axis("Test weighted F1", *_figures.around(scores, 0.05, 0.0))
@@ -143,7 +143,7 @@ def _epochs(last: int) -> _figures.Axis:
 
 
 def _some_of(points: int) -> np.ndarray:
-    """The numbers of as many points as can be told apart, evenly spread."""
+    """Indices of at most `MOST_POINTS` points, evenly spaced."""
     return np.linspace(0, points - 1, min(points, MOST_POINTS)).round().astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""The data section: metrics/data.json and data/quarantine.csv, as rows to print."""
+"""The data section: metrics/data.json, data/quarantine.csv and the example pictures, as rows to show."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ MOST_NAMED = 20  # entries of a list; its length is always stated
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why files were left out, how many, and the first of them as (path, label, detail)."""
+class QuarantineRow:
+    """A reason why files were left out, their number, and the first of them as (path, label, detail)."""
 
     reason: str
     files: int
@@ -27,7 +27,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Listed:
-    """A kind of suspicion: what it is, how many there are, and the first of them in words."""
+    """A kind of suspicion: its title, how many there are, and the first of them in words."""
 
     title: str
     total: int
@@ -36,7 +36,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Shown:
-    """A small picture: of which cluster or reason, the file's path, label and split, and a data URI."""
+    """A small picture: its cluster or reason, the file's path, label and split, and a data URI."""
 
     name: str
     path: str
@@ -47,13 +47,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """`facts` is metrics/data.json as it is, but for `per_class`: its rows that are shown, and their columns."""
+    """`facts` is metrics/data.json; `per_class` are its rows to show, with `columns`."""
 
     facts: dict[str, Any]
     splits: list[str]
     columns: list[str]
     per_class: list[tuple[str, dict[str, int]]]
-    reasons: list[Reason]
+    reasons: list[QuarantineRow]
     suspicions: list[Listed]
     duplicates: list[list[Shown]]
     suspects: list[list[Shown]]
@@ -61,7 +61,7 @@ class DataFacts:
 
 
 def read_data_facts(root: Path, most_classes: int) -> DataFacts:
-    """Read both files below `root`, the `most_classes` classes with most photos; `UserError` where one is missing."""
+    """Read the files below `root`, for the `most_classes` classes with most photos; `UserError` if one is missing."""
     pictures_of = root / "data/examples.parquet"
     if not pictures_of.is_file():  # pyarrow's error would not name it
         raise UserError(f"{pictures_of} is missing; run `dvc repro`.")
@@ -94,12 +94,12 @@ def _shown(photos: pd.DataFrame) -> list[Shown]:
     ]
 
 
-def _reasons(quarantine: pd.DataFrame) -> list[Reason]:
+def _reasons(quarantine: pd.DataFrame) -> list[QuarantineRow]:
     found = []
     for reason, rows in quarantine.groupby("reason"):
         first = rows.head(EXAMPLES)
         examples = [(str(a), str(b), str(c)) for a, b, c in zip(*(first[n] for n in COLUMNS), strict=True)]
-        found.append(Reason(str(reason), len(rows), examples))
+        found.append(QuarantineRow(str(reason), len(rows), examples))
     return sorted(found, key=lambda each: (-each.files, each.reason))
 
 

@@ -1,4 +1,4 @@
-"""The geometry of figures: values → positions in an SVG of WIDTH × HEIGHT units, which the templates draw."""
+"""The geometry of plots: values → positions in an SVG of WIDTH × HEIGHT units, which the templates draw."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Axis:
-    """Values from `low` to `high` on positions from `start` to `end`."""
+    """Maps values from `low` to `high` to positions from `start` to `end`."""
 
     title: str
     low: float
@@ -28,14 +28,14 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Positions and texts of round values."""
+        """Positions and labels of round values."""
         values = _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high)
         return [(self(value), short(value)) for value in values]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A series: number of its colour (and dashes), name, the path's `d`, and points to mark with radius and title."""
+    """A series: number of its colour (and dashes), name, the path's `d`, and marked points with radius and title."""
 
     colour: int
     name: str
@@ -46,7 +46,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Label:
-    """A text and where it begins."""
+    """A text and where it starts."""
 
     text: str
     x: float
@@ -55,7 +55,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Plot:
-    """All that is drawn. `summary` says in words what the picture shows."""
+    """All that is drawn. `summary` says in words what the plot shows."""
 
     title: str
     summary: str
@@ -82,7 +82,7 @@ def path(x: Axis, y: Axis, points: Iterable[tuple[float, float]]) -> str:
 
 
 def around(values: Sequence[float], least: float = 0.0, floor: float | None = None) -> tuple[float, float]:
-    """Limits that leave some room around finite values and are at least `least` apart."""
+    """Limits with some room around finite values, at least `least` apart."""
     finite = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(finite), max(finite)
     room = max(0.08 * (high - low), (least - (high - low)) / 2, 1e-9)
@@ -91,14 +91,18 @@ def around(values: Sequence[float], least: float = 0.0, floor: float | None = No
 
 
 def log_around(values: Sequence[float]) -> tuple[float, float]:
-    """Limits around positive values for a logarithmic axis, a factor of 4 apart or more."""
+    """Limits around positive values for a logarithmic axis, at least a factor of 4 apart."""
     low, high = min(values), max(values)
     room = max((high / low) ** 0.12, 2 / (high / low) ** 0.5, 1.15)
     return low / room, high * room
 
 
 def pareto(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Which points no other beats: none costs at most as much and scores as well, and better in one. By cost."""
+    """The Pareto front: indices of the points that no other dominates in cost and score, sorted by cost.
+
+    >>> pareto([1.0, 2.0, 3.0], [0.5, 0.4, 0.9])
+    [0, 2]
+    """
     front = []
     for at, (cost, score) in enumerate(zip(costs, scores, strict=True)):
         beaten = any(c <= cost and s >= score and (c < cost or s > score) for c, s in zip(costs, scores, strict=True))
@@ -108,7 +112,7 @@ def pareto(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 
 
 def place_labels(points: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[Label]:
-    """A label beside each point where it hides neither a point nor a label; above all if there is no such place."""
+    """A label beside each point, where it hides neither a point nor a label; above everything if there is no room."""
     taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     labels = []
     for (x, y), text in zip(points, texts, strict=True):
@@ -126,17 +130,17 @@ def place_labels(points: Sequence[tuple[float, float]], texts: Sequence[str]) ->
 
 
 def brief(name: str) -> str:
-    """A name that fits into a figure."""
+    """A name shortened to fit into a plot."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def sure(confidence: float) -> str:
-    """A confidence in percent; never 100 %, which no model can be."""
+    """A confidence in percent; never 100 %, since no model is that certain."""
     return "over 99 %" if confidence >= 0.995 else f"{100 * confidence:.0f} %"
 
 
 def short(value: float) -> str:
-    """A tick's text: 0.25, 40, 2k, 5M."""
+    """The label of a tick: 0.25, 40, 2k, 5M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{letter}"

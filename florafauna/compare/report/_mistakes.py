@@ -1,4 +1,4 @@
-"""Where a model errs: the confusion matrix with the photos behind its cells, confident errors, confused pairs."""
+"""A model's errors: the confusion matrix with the photos behind its cells, confident errors, confused pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from florafauna.compare.report._scored import Answers
+from florafauna.compare.report._predicted import PredictedLabels
 from florafauna.compare.report._thumbnails import Album
 
 MOST_ERRORS = 60  # in a model's gallery
@@ -19,7 +19,7 @@ OF_A_CORRECT_CELL = 4  # photos behind a cell of the diagonal
 
 @dataclass(frozen=True)
 class Answer:
-    """One photo and what a model said of it. `number` is the photo's in the album, None without thumbnail."""
+    """One photo and a model's prediction. `number` is that of the photo in the album, None if it has no thumbnail."""
 
     path: str
     number: int | None
@@ -29,8 +29,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Photos of class `truth` that were taken for class `predicted`, the most confident first."""
+class ConfusedPair:
+    """Photos of class `truth` that were predicted as class `predicted`, the most confident first."""
 
     truth: str
     predicted: str
@@ -42,20 +42,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """All errors of one model on the test photos, counted, and the ones to look at."""
+    """The number of errors of one model on the test photos, and those to look at."""
 
     model: str
     photos: int
     errors: int
     gallery: list[Answer]
-    pairs: list[Pair]
+    pairs: list[ConfusedPair]
     confused_pairs: int
 
 
-def collect(models: Sequence[Answers], album: Album) -> None:
-    """Take photos into the album, the most telling first: confident errors, then all errors, then correct ones.
+def collect(models: Sequence[PredictedLabels], album: Album) -> None:
+    """Add photos to the album, the most informative first: confident errors, then all errors, then correct ones.
 
-    Models take turns, so that no model's photos are left out for another's where the album is full.
+    Models take turns, so that a full album does not leave out the photos of one model for another's.
     """
     for limit in (MOST_ERRORS, None):
         for turn in zip_longest(*(model.errors[:limit] for model in models)):
@@ -69,12 +69,12 @@ def collect(models: Sequence[Answers], album: Album) -> None:
                     album.add(str(model.photos["path"].iat[row]))
 
 
-def mistakes(model: Answers, album: Album) -> Mistakes:
+def mistakes(model: PredictedLabels, album: Album) -> Mistakes:
     """The galleries of one model."""
     cells = {cell: rows for cell, rows in _cells(model).items() if cell[0] != cell[1]}
     confused = sorted(cells, key=lambda cell: (-len(cells[cell]), -model.confidence[cells[cell][0]], cell))
     pairs = [
-        Pair(
+        ConfusedPair(
             model.labels[truth],
             model.labels[predicted],
             truth,
@@ -88,8 +88,8 @@ def mistakes(model: Answers, album: Album) -> Mistakes:
     return Mistakes(model.model, len(model.targets), len(model.errors), gallery, pairs, len(cells))
 
 
-def matrix(model: Answers, album: Album) -> list[list[Any]]:
-    """The cells that are not empty: [true class, predicted class, photos, [[number in the album, confidence], …]]."""
+def matrix(model: PredictedLabels, album: Album) -> list[list[Any]]:
+    """The non-empty cells: [true class, predicted class, photos, [[number in the album, confidence], …]]."""
     found = []
     for (truth, predicted), rows in sorted(_cells(model).items()):
         most = OF_A_CORRECT_CELL if truth == predicted else OF_A_CELL
@@ -102,8 +102,8 @@ def matrix(model: Answers, album: Album) -> list[list[Any]]:
     return found
 
 
-def _cells(model: Answers) -> dict[tuple[int, int], list[int]]:
-    """Rows behind each cell: of errors the most confident first, of correct answers the least."""
+def _cells(model: PredictedLabels) -> dict[tuple[int, int], list[int]]:
+    """Rows behind each cell: errors with the most confident first, correct answers with the least confident first."""
     ranked = np.where(model.correct, model.confidence, -model.confidence)
     cells: dict[tuple[int, int], list[int]] = {}
     for row in np.argsort(ranked, kind="stable"):
@@ -111,7 +111,7 @@ def _cells(model: Answers) -> dict[tuple[int, int], list[int]]:
     return cells
 
 
-def _answer(model: Answers, row: int, album: Album) -> Answer:
+def _answer(model: PredictedLabels, row: int, album: Album) -> Answer:
     path = str(model.photos["path"].iat[row])
     truth, predicted = model.labels[model.targets[row]], model.labels[model.predicted[row]]
     return Answer(path, album.number(path), truth, predicted, float(model.confidence[row]))

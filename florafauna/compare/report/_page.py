@@ -1,4 +1,4 @@
-"""The page: what each section shows, put together once, and rendered."""
+"""The page: gathers what each section shows, and renders it."""
 
 import base64
 import hashlib
@@ -13,22 +13,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from florafauna.base.files import write_atomic
-from florafauna.compare._results import Classifier, Findings
+from florafauna.compare._classifiers import Classifier, Findings
 from florafauna.compare.report import _curves, _data_facts, _figures, _mistakes, _thumbnails, _wrong_labels
+from florafauna.compare.report._predicted import PredictedLabels, predicted_labels
 from florafauna.compare.report._provenance import provenance
-from florafauna.compare.report._scored import Answers, answers
 from florafauna.compare.report._thumbnails import Album
 from florafauna.pixels.store import PixelStore
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_CLASSES = 2000  # rows of a table by class
-ROWS_AT_FIRST = 40  # of a table by class, before one asks for all
+ROWS_AT_FIRST = 40  # of a table by class, before all are requested
 MATRIX_CLASSES = 30  # classes of the confusion matrix shown at a time
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: test photos, F1 of each row of the page (best first), and how many of its photos the rows miss."""
+    """One class: test photos, F1 of each classifier (best first), and their errors on it in total."""
 
     label: str
     n: int
@@ -39,17 +39,17 @@ class ClassRow:
 def write_report(path: Path, findings: Findings, root: Path) -> None:
     """Write the report to `path`, one file that needs no network.
 
-    Below `root` lie the test photos' pixel store, metrics/data.json, data/quarantine.csv, data/examples.parquet and,
-    where there are any, dvc.lock and the git repository. `UserError` names what is missing.
+    Below `root` are the pixel store of the test photos, metrics/data.json, data/quarantine.csv, data/examples.parquet
+    and, optionally, dvc.lock and the git repository. `UserError` names what is missing.
     """
     write_atomic(path, render(findings, root))
 
 
 def render(findings: Findings, root: Path) -> str:
-    """The page as text."""
+    """The page as HTML."""
     models, classifiers = findings.models, findings.classifiers
-    suspects = _wrong_labels.suspected([answers(each.predictions, each.temperature) for each in models])
-    tests = [answers(each.predictions.part("test"), each.temperature) for each in classifiers]
+    suspects = _wrong_labels.suspected([predicted_labels(each.predictions, each.temperature) for each in models])
+    tests = [predicted_labels(each.predictions.part("test"), each.temperature) for each in classifiers]
     album = Album(PixelStore(root / "data/processed/test"))
     for suspect in suspects[: _wrong_labels.MOST]:
         album.add(suspect.path)
@@ -91,7 +91,7 @@ def render(findings: Findings, root: Path) -> str:
                 "photos": album.embedded(),
                 "models": {each.model: _mistakes.matrix(each, album) for each in tests},
                 "matrixClasses": MATRIX_CLASSES,
-                # rows as markup would be ten times larger
+                # as markup the rows would be ten times larger
                 "rest": {
                     "class-table": [[row.label, row.n, *row.f1] for row in rows[ROWS_AT_FIRST:MOST_CLASSES]],
                     "count-table": [[label, *counts.values()] for label, counts in data.per_class[ROWS_AT_FIRST:]],
@@ -115,8 +115,8 @@ def render(findings: Findings, root: Path) -> str:
     )
 
 
-def class_rows(classifiers: Sequence[Classifier], tests: list[Answers]) -> list[ClassRow]:
-    """A row for every class, those first of which the models miss most photos."""
+def class_rows(classifiers: Sequence[Classifier], tests: list[PredictedLabels]) -> list[ClassRow]:
+    """A row for every class; those with most errors come first."""
     missed = np.sum([_missed(each) for each in tests], axis=0)
     by_class = [each.per_class["test"] for each in classifiers]
     rows = [
@@ -126,12 +126,12 @@ def class_rows(classifiers: Sequence[Classifier], tests: list[Answers]) -> list[
     return sorted(rows, key=lambda row: (-row.missed, sum(row.f1) if row.n else len(row.f1), row.label))
 
 
-def _missed(test: Answers) -> npt.NDArray[np.int64]:
+def _missed(test: PredictedLabels) -> npt.NDArray[np.int64]:
     return np.bincount(test.targets[~test.correct], minlength=len(test.labels))
 
 
 def _forest(classifiers: Sequence[Classifier]) -> dict[str, Any]:
-    """Positions in percent of the plot's width: score and interval of each classifier, and ticks."""
+    """The forest plot: score and interval of each classifier, and ticks, in percent of the plot's width."""
     bounds = [each.details["test"][key] for each in classifiers for key in ("weighted_f1_low", "weighted_f1_high")]
     low, high = _figures.around(bounds, 0.1)
     axis = _figures.Axis("Weighted F1", max(0.0, low), min(1.0, high), 2, 98)
@@ -154,7 +154,7 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
     environment.filters["sure"] = _figures.sure
     environment.globals |= {
-        # the project's own files, the only text that enters the page unescaped
+        # the project's own files, the only text that is not escaped
         "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

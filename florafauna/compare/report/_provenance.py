@@ -1,4 +1,4 @@
-"""What the figures were made from: commit, DVC's hashes, params and versions."""
+"""What the results were computed from: commit, DVC's hashes, params and versions."""
 
 import platform
 import subprocess
@@ -10,16 +10,16 @@ from pathlib import Path
 import yaml
 
 from florafauna.base.errors import UserError
-from florafauna.compare._results import Findings
+from florafauna.compare._classifiers import Findings
 
-PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # those that scores depend on
-COMPARE = "compare"  # the stage that is writing the report: what dvc.lock says of it is of the run before
-INPUTS = ("florafauna", "stages", "dvc.yaml", "params.yaml")  # beside what dvc.lock names
+PACKAGES = ("florafauna", "numpy", "pandas", "scikit-learn", "scipy")  # that scores depend on
+COMPARE = "compare"  # the stage that writes the report: its entry in dvc.lock is that of the previous run
+INPUTS = ("florafauna", "stages", "dvc.yaml", "params.yaml")  # in addition to those in dvc.lock
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """A file or folder in dvc.lock: the stage that made it, path, hash and bytes."""
+    """A file or folder in dvc.lock: the stage that wrote it, path, hash and bytes."""
 
     stage: str
     path: str
@@ -29,9 +29,9 @@ class Tracked:
 
 @dataclass(frozen=True)
 class Provenance:
-    """`commit` is empty where it is not known; `changed` says that code, params or data differ from it.
+    """`commit` is empty if unknown; `changed` says that code, params or data differ from it.
 
-    `params` is YAML; `versions` are those that scored.
+    `params` is YAML; `versions` are those of the packages that computed the scores.
     """
 
     commit: str
@@ -42,7 +42,7 @@ class Provenance:
 
 
 def provenance(findings: Findings, root: Path) -> Provenance:
-    """Gather it below `root`; what is absent (no git, no dvc.lock yet) is left out."""
+    """The provenance of the results below `root`; what is absent (no git, no dvc.lock yet) is left out."""
     read, tracked = _locked(root / "dvc.lock")
     params = {
         "evaluate": findings.params.model_dump(mode="json"),
@@ -54,12 +54,12 @@ def provenance(findings: Findings, root: Path) -> Provenance:
 
 
 def _commit(root: Path) -> str:
-    """The hash of the commit that is checked out; empty where `root` is in no repository or has no commit."""
+    """The hash of the checked-out commit; empty if `root` is not in a repository or has no commit."""
     return _git(root, "rev-parse", "--verify", "--quiet", "HEAD").strip()
 
 
 def _changed(root: Path, read: Sequence[str], written: Sequence[str]) -> bool:
-    """Whether what the pipeline reads differs from the commit, as far as it does not write it itself."""
+    """Whether the pipeline's inputs differ from the commit; what it writes itself does not count."""
     others = [f":(exclude){path}" for path in (*written, "**/.gitignore")]
     return bool(_git(root, "status", "--porcelain", "--", *INPUTS, *read, *others))
 
@@ -72,7 +72,7 @@ def _git(root: Path, *words: str) -> str:
 
 
 def _locked(lock: Path) -> tuple[list[str], list[Tracked]]:
-    """What the stages before this one read, by path, and what they wrote."""
+    """The paths that the stages before this one read, and what they wrote."""
     if not lock.is_file():
         return [], []
     try:
@@ -93,6 +93,6 @@ def _versions() -> dict[str, str]:
     for package in PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout that is not installed
+        except PackageNotFoundError:  # run from a plain checkout
             continue
     return found

@@ -1,4 +1,4 @@
-"""Thumbnails as data URIs. A photo is embedded once, however often it is shown; others refer to it by number."""
+"""Thumbnails as data URIs. A photo is embedded once, however often it is shown, and referred to by number."""
 
 import base64
 from io import BytesIO
@@ -14,20 +14,20 @@ MOST = 1000  # photos in a report: about 2.5 MB
 
 
 class Album:
-    """The photos of a store that the page shows, in the order they were asked for, `most` at most."""
+    """The photos of a store that the page shows, in the order in which they were added, at most `most`."""
 
     def __init__(self, store: PixelStore, most: int = MOST) -> None:
         self._store, self._most = store, most
         self._numbers: dict[str, int] = {}
-        self._rows: list[int] = []  # of the store, by number
+        self._rows: list[int] = []  # rows of the store, by number in the album
 
     @property
     def full(self) -> bool:
-        """Whether no new photo would be taken in any more."""
+        """Whether there is no room for another photo."""
         return len(self._numbers) >= self._most
 
     def add(self, path: str) -> int | None:
-        """The number of a photo, taken in if there is room for it; None where there is none or no such photo."""
+        """The number of a photo, added if there is room; None if there is no room or no such photo."""
         if path not in self._numbers:
             row = None if self.full else self._store.row_of(path)
             if row is None:
@@ -37,7 +37,7 @@ class Album:
         return self._numbers[path]
 
     def number(self, path: str) -> int | None:
-        """The number of a photo that was taken in."""
+        """The number of a photo that was added, else None."""
         return self._numbers.get(path)
 
     def embedded(self) -> list[list[str]]:
@@ -46,7 +46,7 @@ class Album:
 
 
 def thumbnail(pixels: np.ndarray) -> str:
-    """A data URI of uint8 (height, width, 3), scaled down to `SIDE`; never enlarged."""
+    """A data URI of pixels, uint8 (height, width, 3), scaled down to `SIDE`; never enlarged."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     file = BytesIO()

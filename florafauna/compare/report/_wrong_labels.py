@@ -1,24 +1,24 @@
-"""Photos whose label is more likely wrong than the models are, for a person to look at."""
+"""Suspected wrong labels: photos for a person to look at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from florafauna.compare.report._scored import Answers
+from florafauna.compare.report._predicted import PredictedLabels
 
 LEAST = 0.5
 MOST = 200
 RULE = (
-    "A test or validation photo is listed if all models predict the same other class than its label, each with a "
-    "calibrated probability of at least one half and of at least what that model gives this class on average on photos "
-    "labelled with it (the threshold of confident learning: Northcutt, Jiang and Chuang 2021). The surest come first."
+    "A test or validation photo is listed if all models predict the same class and it is not the label, each with a "
+    "calibrated probability of at least one half and of at least the model's average for this class on photos labelled "
+    "with it (the threshold of confident learning: Northcutt, Jiang and Chuang 2021). The most confident come first."
 )
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A photo, its label, the class that all models see instead, and the least probability any gives that class."""
+    """A photo, its label, the class that all models predict instead, and the lowest probability any gives it."""
 
     path: str
     split: str
@@ -27,8 +27,8 @@ class Suspect:
     confidence: float
 
 
-def suspected(models: Sequence[Answers]) -> list[Suspect]:
-    """All suspects by `RULE`. The models must have answered on the same photos."""
+def suspected(models: Sequence[PredictedLabels]) -> list[Suspect]:
+    """All suspects by `RULE`. The models must have predicted the same photos."""
     first = models[0]
     sure = first.predicted != first.targets
     least = np.full(len(first.targets), np.inf)
@@ -48,8 +48,8 @@ def suspected(models: Sequence[Answers]) -> list[Suspect]:
     ]
 
 
-def _thresholds(model: Answers) -> np.ndarray:
-    """What a probability of each class must reach, (classes,). A class without photos is asked for certainty."""
+def _thresholds(model: PredictedLabels) -> np.ndarray:
+    """The probability that each class must reach, (classes,); 1 for a class without photos."""
     photos = np.bincount(model.targets, minlength=len(model.labels))
     sums = np.bincount(model.targets, model.of_label, minlength=len(model.labels))
     return np.where(photos > 0, np.maximum(sums / np.maximum(photos, 1), LEAST), 1.0)

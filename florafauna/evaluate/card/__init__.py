@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: bundle.json as people read it, in the sections of a Hugging Face model card (Mitchell et al. 2019)."""
+"""MODEL_CARD.md: bundle.json for people, in the sections of a Hugging Face model card (Mitchell et al. 2019)."""
 
 import re
 from typing import Any
@@ -13,8 +13,8 @@ SCORES = {
     "balanced_accuracy": "Balanced accuracy",
 }
 PARTS = {"test": "test photos", "held_out": "second test set", "val": "validation photos"}
-FEW = 10  # test photos of a class, below which its scores say little
-IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a licence, as the hub writes them
+FEW = 10  # test photos of a class; with fewer, its scores say little
+IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a licence, as written on the hub
 
 
 def model_card(info: dict[str, Any]) -> str:
@@ -44,7 +44,7 @@ def model_card(info: dict[str, Any]) -> str:
 
 
 def _front(info: dict[str, Any]) -> dict[str, Any]:
-    """What the hub reads: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
+    """Metadata that the hub reads: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
     test = info["scores"]["test"]
     metrics = [
         {"type": kind, "name": SCORES[name], "value": test[name]}
@@ -66,7 +66,7 @@ def _front(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _licence(licence: str | None) -> dict[str, str]:
-    """That of the weights that training started from; one that the hub has no identifier for is named in words."""
+    """The licence of the initial weights; one without an identifier on the hub is named in words."""
     if not licence:
         return {"license": "unknown"}
     if IDENTIFIER.fullmatch(licence.lower()):
@@ -75,23 +75,23 @@ def _licence(licence: str | None) -> dict[str, str]:
 
 
 def _seen(weights: dict[str, Any]) -> str:
-    """May the weights that training started from have seen the test photos?"""
+    """Whether the initial weights may have seen the test photos."""
     if weights["source"] == "none":
-        return "Training started from random weights, which have seen no photo: the test photos were new to the model."
+        return "Training started from random weights, so the test photos were new to the model."
     if weights.get("seen"):
         return (
-            f"**Warning:** training started from weights that were trained on {weights['seen']}. Test photos that are "
-            "among those were not new to the model, and the scores below are then too good."
+            f"**Warning:** training started from weights pretrained on {weights['seen']}. If test photos are among "
+            "these, they were not new to the model, and the scores below are too good."
         )
     return (
-        "**Warning:** training started from pretrained weights, and it is not stated which photos those had seen "
-        "(`weights.seen` in params.yaml). Where test photos are among them, as may be for photos of public "
-        "collections, the scores below are too good."
+        "**Warning:** training started from pretrained weights, and it is not stated which photos they were trained on "
+        "(`weights.seen` in params.yaml). If test photos are among these, as photos of public collections may be, the "
+        "scores below are too good."
     )
 
 
 def _trained(params: dict[str, Any]) -> str:
-    """Which of the parameters were trained."""
+    """Which layers were trained."""
     trainable = params["trainable"]
     if trainable == "all":
         return "all layers"
@@ -102,13 +102,13 @@ def _trained(params: dict[str, Any]) -> str:
 
 
 def _origin(weights: dict[str, Any]) -> str:
-    """Where the weights that training started from come from."""
+    """Where the initial weights come from."""
     if weights["source"] == "none":
         return "random weights"
     return f"{weights.get('name', 'weights')} " + ("of timm's hub" if weights["source"] == "hub" else "(a file)")
 
 
 def _cell(text: str) -> str:
-    """Text that cannot end a cell of a table, begin a line, or be taken for markup."""
+    """Text that cannot end a table cell, start a line, or be read as markup."""
     text = " ".join(text.split())
     return re.sub(r"([\\|`*_\[\]<>#~])", r"\\\1", text)

@@ -4,7 +4,7 @@
 const AT_ONCE = 2, ASK_AGAIN = 700; // requests, milliseconds
 const byId = id => document.getElementById(id);
 const cards = byId("cards"), drop = byId("drop"), picker = byId("files"), clear = byId("clear");
-// never 100 for what is not quite
+// never rounded up to 100 %
 const percent = value => `${value > .995 ? Math.floor(1000 * value) / 10 : (100 * value).toFixed(value < .0995 ? 1 : 0)} %`;
 const pause = time => new Promise(done => setTimeout(done, time));
 let about = null;

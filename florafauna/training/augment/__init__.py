@@ -1,1 +1,1 @@
-"""What training changes in a photo, drawn by f(seed, epoch, photo)."""
+"""Data augmentation as a function of (seed, epoch, photo)."""

@@ -1,4 +1,4 @@
-"""timm's augmentation policies and colour jitter on one picture, as a function of a seed."""
+"""timm's augmentation policies and colour jitter for one picture, as functions of a seed."""
 
 import random
 
@@ -11,15 +11,14 @@ ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
 
 class Policy:
-    """A policy string of timm's with the hyper-parameters that timm's `create_transform` gives it.
+    """A timm policy string with the hyperparameters that timm's `create_transform` would give it, except one.
 
-    But for one: what is rotated, sheared or translated takes the nearest pixel, as in the published RandAugment
-    (Cubuk et al. 2020) and in torchvision's. At 224 px Pillow's bilinear takes 1.4 ms and its bicubic 4 ms, more
-    than all the rest of the view.
+    Rotation, shear and translation take the nearest pixel, as in the published RandAugment (Cubuk et al. 2020) and in
+    torchvision. At 224 px Pillow's bilinear takes 1.4 ms and its bicubic 4 ms, more than the rest of the view.
     """
 
     def __init__(self, policy: str, size: int, fill: tuple[int, ...]) -> None:
-        """`fill` is moved into the picture (RGB); `size` is the side of a view in pixels."""
+        """`fill` (RGB) is the colour of pixels moved into the picture; `size` is the side of a view in pixels."""
         options = {
             "translate_const": int(size * 0.45),
             "img_mean": fill,
@@ -33,13 +32,13 @@ class Policy:
             self._transform = auto_augment.auto_augment_transform(policy, options)
 
     def __call__(self, picture: Image.Image, seed: int) -> Image.Image:
-        """The picture as the policy changes it under this seed."""
+        """The picture, changed by the policy with this seed."""
         with global_random_state(seed):  # timm draws from `random` and `numpy.random`
             return self._transform(picture)
 
 
 def jitter(picture: Image.Image, rng: random.Random, strength: float) -> Image.Image:
-    """Brightness, contrast and colour in any order, each by a factor of 1 - `strength` to 1 + `strength`."""
+    """Brightness, contrast and colour in random order, each by a factor of 1 - `strength` to 1 + `strength`."""
     for enhancer in rng.sample(ENHANCERS, len(ENHANCERS)):
         picture = enhancer(picture).enhance(rng.uniform(max(0.0, 1 - strength), 1 + strength))
     return picture

@@ -1,4 +1,4 @@
-"""What a model sees of a training photo: random crops, flips and colours as a function of (seed, epoch, photo)."""
+"""Training views: random crops, flips and colours as a function of (seed, epoch, photo)."""
 
 import math
 import random
@@ -22,13 +22,13 @@ CROP_ATTEMPTS = 10
 class TrainView:
     """A random crop, flipped and augmented; equal (seed, epoch, photo) give equal views.
 
-    The crop is resized first; colour jitter and timm's policy then work on the small result.
+    The crop is resized first; colour jitter and timm's policy then work on the smaller picture.
     """
 
     size: int
     interpolation: str
     augment: Augment
-    mean: tuple[float, float, float]  # fills what the policy moves into the picture
+    mean: tuple[float, float, float]  # colour of pixels that the policy moves into the picture
     seed: int
 
     def __call__(self, photo: np.ndarray, epoch: int, name: str) -> torch.Tensor:
@@ -73,10 +73,10 @@ class TrainView:
 def random_erasing(
     images: torch.Tensor, probability: float, seed: int, epoch: int, names: Sequence[str]
 ) -> torch.Tensor:
-    """Random erasing of a normalised batch, in place: in each photo, by its own draw, a box becomes noise.
+    """Random erasing of a normalised batch, in place: each photo draws whether and where a box becomes noise.
 
     Zhong et al. 2020 with timm's defaults: a box of 2 % to 1/3 of the area, aspect 0.3 to 1/0.3, filled with normal
-    noise a pixel. (timm's own draws from global state, also torch's, on which dropout depends.)
+    noise for each pixel. (timm's own version draws from global state, including torch's, on which dropout depends.)
     """
     for image, name in zip(images, names, strict=True):
         key = rng_key(seed, epoch, f"erase {name}")

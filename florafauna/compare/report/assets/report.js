@@ -20,7 +20,7 @@
   function show(image) {
     const [path, uri] = embedded.photos[image.dataset.photo];
     image.title = path;
-    image.removeAttribute("height"); // the square that was kept free for it
+    image.removeAttribute("height"); // that of the square reserved for it
     image.src = uri;
   }
   all("img[data-photo]").forEach(show);
@@ -39,7 +39,7 @@
     byId(id).tBodies[0].append(...rows.map((row) => make("tr", {}, ...row.map((value, column) => cell(value, column, row)))));
   }
 
-  // Tables: sort by a column, find rows by name, show the first rows until one asks for all.
+  // Tables: sort by a column, find rows by name, show the first rows until all are requested.
   function key(row, column) {
     const cell = row.cells[column];
     if (cell.dataset.sort !== undefined) return Number(cell.dataset.sort);
@@ -127,7 +127,7 @@
     const name = (number) => embedded.labels[number];
     let numbers = classes.map((_, number) => number).filter((number) => name(number).toLowerCase().includes(wanted));
     if (wanted && numbers.length && numbers.length <= 5) {
-      // a class alone says little: with it come those it is confused with
+      // a class alone says little: show it with those it is confused with
       const found = new Set(numbers);
       for (const { truth, predicted } of models.get(model).at.values()) {
         if (numbers.includes(truth)) found.add(predicted);
@@ -181,7 +181,7 @@
     const caption = make("caption", { textContent: `${model}: true classes in rows, predicted classes in columns` });
     byId("matrix").replaceChildren(caption, make("thead", {}, head), make("tbody", {}, ...body));
     const first = byId("matrix").querySelector("button");
-    if (first) first.tabIndex = 0; // one stop for the Tab key; arrows do the rest
+    if (first) first.tabIndex = 0; // one tab stop; the arrow keys do the rest
     const shown = numbers.length;
     byId("matrix-status").textContent =
       shown < found ? `${shown} of ${count(found, "class", "classes")}, those with most errors` : "";
@@ -230,7 +230,7 @@
       const which = right ? "least" : "most";
       const text = found.shown.length
         ? `${found.shown.length} of ${count(found.photos, "photo")} shown, the ${which} confident first.`
-        : "None of them is embedded in this page, to keep it small.";
+        : "To keep the page small, none of them is embedded.";
       children.splice(1, 0, make("p", { className: "note", textContent: text }));
     }
     byId("cell").replaceChildren(...children);
@@ -298,7 +298,7 @@
     form.addEventListener("focusin", (event) => {
       const select = event.target;
       if (select.tagName !== "SELECT" || select.dataset.full) return;
-      select.dataset.full = "yes"; // all classes in every list from the start would be a heavy page
+      select.dataset.full = "yes"; // filling every list from the start would make the page slow
       const had = new Set([...select.options].map((option) => option.value));
       select.append(...embedded.labels.filter((label) => !had.has(label)).map((label) => new Option(label, label)));
     });
@@ -327,7 +327,7 @@
     });
   }
 
-  // Printing shows what is folded away on the screen.
+  // Printing shows what is collapsed on the screen.
   let closed = [];
   window.addEventListener("beforeprint", () => {
     closed = all("details:not([open])");
@@ -335,7 +335,7 @@
   });
   window.addEventListener("afterprint", () => closed.forEach((each) => (each.open = false)));
 
-  // Where one is, in the navigation.
+  // The navigation shows the current section.
   const links = new Map(all("nav.sections a").map((link) => [link.hash.slice(1), link]));
   const visible = new Set();
   const observer = new IntersectionObserver(

@@ -1,4 +1,4 @@
-"""What a model said of each photo: its class and how sure it is, calibrated. The probabilities are not kept."""
+"""The predicted class of each photo, with its calibrated confidence. The probabilities are not kept."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from florafauna.scores.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One model's answers on some photos, all arrays (photos,) in the photos' order.
+class PredictedLabels:
+    """One model's predictions for some photos; all arrays are (photos,), in the order of the photos.
 
-    `confidence` is the calibrated probability of the predicted class, `of_label` that of the class on the label.
+    `confidence` is the calibrated probability of the predicted class, `of_label` that of the labelled class.
     """
 
     model: str
@@ -28,18 +28,18 @@ class Answers:
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """Where prediction and label agree."""
+        """Whether prediction and label agree."""
         return np.asarray(self.predicted == self.targets)
 
     @property
     def errors(self) -> npt.NDArray[np.int64]:
-        """Rows of the photos where they do not, the most confident first."""
+        """Rows of the photos where they differ, the most confident first."""
         rows = np.flatnonzero(~self.correct)
         return rows[np.argsort(-self.confidence[rows], kind="stable")]
 
 
-def answers(predictions: Predictions, temperature: float) -> Answers:
-    """Answers of saved logits; probabilities are softmax(logits / temperature)."""
+def predicted_labels(predictions: Predictions, temperature: float) -> PredictedLabels:
+    """Predicted labels from saved logits; probabilities are softmax(logits / temperature)."""
     predicted, targets = predictions.predicted.astype(np.int64), predictions.targets
     confidence, of_label = np.empty(len(targets)), np.empty(len(targets))
     for part in blocks(len(targets)):
@@ -47,4 +47,6 @@ def answers(predictions: Predictions, temperature: float) -> Answers:
         rows = np.arange(len(probabilities))
         confidence[part] = probabilities[rows, predicted[part]]
         of_label[part] = probabilities[rows, targets[part]]
-    return Answers(predictions.model, predictions.labels, predictions.photos, targets, predicted, confidence, of_label)
+    return PredictedLabels(
+        predictions.model, predictions.labels, predictions.photos, targets, predicted, confidence, of_label
+    )

@@ -1,4 +1,4 @@
-"""Saved logits → all scores of a model. Neither a model nor a photo is needed to score again."""
+"""All scores of a model from its saved logits: scoring again needs neither the model nor the photos."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,17 +25,16 @@ from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, re
 from florafauna.scores.settings import EvaluateParams
 
 METRIC_DIGITS = 4
-Tree = dict[str, Any]  # of figures, as JSON holds them
+Tree = dict[str, Any]  # nested numbers, as in JSON
 
 
 @dataclass(frozen=True)
 class Scores:
     """All scores of one model.
 
-    `details` becomes metrics/details/M.json: figures alone, as many for 2 classes as for 2,000. `per_class` becomes
+    `details` becomes metrics/details/M.json: only numbers, as many for 2 classes as for 2,000. `per_class` becomes
     predictions/M/per_class.json, with the thresholds in words (`sentences`). `calibration` is what a bundle needs for
-    new photos: temperature and thresholds as they were chosen, because rounded up a threshold may lie above every
-    confidence.
+    new photos: temperature and thresholds, not rounded, because rounded up a threshold may exceed every confidence.
     """
 
     details: Tree
@@ -44,9 +43,9 @@ class Scores:
 
     @property
     def metrics(self) -> Tree:
-        """metrics/M.json, the few figures that one compares: as many as `dvc metrics show` has room for.
+        """metrics/M.json, the few numbers to compare models by: as many as `dvc metrics show` has room for.
 
-        `low` and `high` bound the weighted F1 on the test photos, `ece` is the calibration error left after scaling.
+        `low` and `high` bound the weighted F1 on the test photos; `ece` is measured there after temperature scaling.
         """
         test, val = self.details["test"], self.details["val"]
         figures = {
@@ -60,14 +59,19 @@ class Scores:
 
 
 def score(predictions: Predictions, params: EvaluateParams) -> Scores:
-    """Score one model: test first, then validation, a held-out test set where there is one, and its confidences.
+    """Score one model on the test set, the validation set and the second test set, if there is one.
 
-    Temperature and thresholds are chosen on validation photos alone; what they give is measured on test photos.
+    Temperature and thresholds are chosen on validation photos alone and evaluated on test photos. Raises `UserError`
+    if the predictions lack test or validation photos.
+
+    >>> predictions = read_predictions(Path("predictions/vit/logits.parquet"))  # doctest: +SKIP
+    >>> score(predictions, EvaluateParams()).metrics["test"]["weighted_f1"]  # doctest: +SKIP
+    0.6941
     """
     val, test, held_out = (predictions.part("val"), predictions.part("test"), predictions.part("test", held_out=True))
     for name, part in (("val", val), ("test", test)):
         if not len(part.photos):
-            raise UserError(f"the predictions of {predictions.model} hold no {name} photos; run `dvc repro`.")
+            raise UserError(f"the predictions of {predictions.model} have no {name} photos; run `dvc repro`.")
     parts = {"test": test, "val": val} | ({"held_out": held_out} if len(held_out.photos) else {})
     details: Tree = {name: _part(part, params) for name, part in parts.items()}
     if predictions.of_seeds:
@@ -93,7 +97,7 @@ def score(predictions: Predictions, params: EvaluateParams) -> Scores:
 
 
 def _over_seeds(test: Predictions) -> Tree:
-    """How the test scores of one model differ between training seeds, the first of which is the model's own."""
+    """How the test scores vary over training seeds, the first of which is the model's own."""
     runs = [point_scores(logits, test.targets) for logits in (test.logits, *test.of_seeds)]
     spread: Tree = {"n": len(runs)}
     for name in ("weighted_f1", "accuracy"):
@@ -105,7 +109,7 @@ def _over_seeds(test: Predictions) -> Tree:
 
 
 def _part(part: Predictions, params: EvaluateParams) -> Tree:
-    """The scores of some photos, each followed by its interval, and of how many photos in how many groups."""
+    """Scores, each followed by its interval, and the number of photos and groups."""
     how = Resampling(params.resamples, params.seed, params.confidence)
     intervals = score_intervals(part.truth, part.predicted, how)
     result: Tree = {}
@@ -117,7 +121,7 @@ def _part(part: Predictions, params: EvaluateParams) -> Tree:
 
 
 def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
-    """Precision, recall, F1 with its interval, and number of photos of every class."""
+    """Precision, recall, F1 with its interval, and the number of photos of every class."""
     intervals = per_class_intervals(part.truth, part.predicted, params.confidence)
     points = per_class(part.targets, part.predicted, part.labels)
     return {
@@ -125,7 +129,7 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
             "precision": point["precision"],
             "recall": point["recall"],
             "f1": point["f1"],
-            # Both come from sums in another order: a bound must not pass the figure it bounds.
+            # Both are summed in different orders: rounding must not push a bound past the value.
             "f1_low": min(interval.f1.low, point["f1"]),
             "f1_high": max(interval.f1.high, point["f1"]),
             "n": point["n"],
@@ -137,7 +141,7 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
 def _abstention(
     val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
 ) -> tuple[Tree, Tree, Tree]:
-    """When to say "not sure": the thresholds, what one for all photos and one a class give, and the latter by class."""
+    """The thresholds; the precision and coverage of the global and of the class thresholds; and those by class."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
     each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
@@ -170,7 +174,7 @@ def _abstention(
 
 
 def _threshold(chosen: Threshold) -> Tree:
-    """A threshold and what it gives on the validation photos it was chosen on."""
+    """A threshold, and what it gives on the validation photos it was chosen on."""
     val = {"precision": chosen.precision, "precision_low": chosen.bound, "accepted": chosen.accepted}
     return {"threshold": chosen.threshold, "val": val}
 
@@ -180,7 +184,7 @@ def _realised(given: Realised) -> Tree:
 
 
 def _novelty(test: Predictions, temperature: float) -> tuple[Tree, Tree]:
-    """How well confidence tells classes left out from the others; and by class."""
+    """How well confidence separates left-out classes from the others, on average and by class."""
     found = novelty(test.logits / temperature, test.targets)
     by_class = {
         test.labels[each.target]: {"auroc": each.auroc, "fpr95": each.fpr95, "n": each.photos} for each in found.classes
@@ -191,7 +195,7 @@ def _novelty(test: Predictions, temperature: float) -> tuple[Tree, Tree]:
 def _ranks(
     val: Predictions, test: Predictions, order: list[str], taxa: Ancestors, temperature: float, params: EvaluateParams
 ) -> tuple[Threshold, Tree]:
-    """The threshold of a roll-up to the requested precision, what it gives, and the scores at every rank."""
+    """The threshold of a roll-up with the requested precision, what it gives, and the scores at every rank."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     found = [scores_at(tested_on, test.targets, taxa, rank) for rank in order if rank != LABEL]
     by_rank = {figures.pop("rank"): figures for figures in (asdict(each) for each in found if each)}

@@ -1,4 +1,4 @@
-"""What training and evaluation left of each model, read back for the comparison and the report."""
+"""The results of training and evaluation, read back for the comparison and the report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from florafauna.scores.settings import EvaluateParams
 
 @dataclass(frozen=True)
 class Classifier:
-    """What is known of one model or of the ensemble: its logits, its scores as their two files hold them, its cost."""
+    """One model or the ensemble: its logits, its scores as in their two files, its cost."""
 
     name: str
     predictions: Predictions
@@ -26,18 +26,18 @@ class Classifier:
 
     @property
     def weighted_f1(self) -> float:
-        """On the test photos: what models are ranked by."""
+        """On the test photos: the score that models are ranked by."""
         return float(self.details["test"]["weighted_f1"])
 
     @property
     def temperature(self) -> float:
-        """That makes its probabilities calibrated, fitted on validation photos."""
+        """Calibrates its probabilities; fitted on the validation photos."""
         return float(self.details["calibration"]["temperature"])
 
 
 @dataclass(frozen=True)
 class Model(Classifier):
-    """A classifier that was trained: learning curve, bundle.json, and what training and prediction took."""
+    """A classifier that was trained: learning curve, bundle.json, and the timings of training and prediction."""
 
     history: pd.DataFrame
     bundle: dict[str, Any]
@@ -47,7 +47,7 @@ class Model(Classifier):
 
 @dataclass(frozen=True)
 class Findings:
-    """What `compare` found, from what and how.
+    """The results of `compare`, with its inputs.
 
     `models` and `classifiers` (the models and their ensemble) are ordered from best to worst; `costs` are the rows of
     plots/costs.csv by name.
@@ -60,8 +60,8 @@ class Findings:
     params: EvaluateParams
 
 
-def read_model(name: str, root: Path = Path()) -> Model:
-    """Everything about one model; `UserError` names the file that is missing."""
+def read_classifier(name: str, root: Path = Path()) -> Model:
+    """All results of one model; `UserError` names a missing file."""
     bundle, predictions = root / f"models/{name}", root / f"predictions/{name}"
     history = bundle / "history.csv"
     if not history.is_file():

@@ -19,7 +19,7 @@ from florafauna.scores.abstention import global_threshold, realised
 from florafauna.scores.calibration import fit_temperature, softmax
 from florafauna.scores.predictions import PHOTO, Predictions, read_predictions, write_predictions
 from florafauna.scores.ranks import scores_at
-from florafauna.scores.scoring import score
+from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 LABELS = ["Parus major", "Parus minor", "Poecile montanus", "Quercus robur"]
@@ -238,7 +238,7 @@ def test_any_logits_give_files_of_plain_numbers(seed: int, val: int, test: int, 
 
 @pytest.mark.parametrize(("counts", "split"), [((0, 9), "val"), ((9, 0), "test")])
 def test_photos_that_are_missing_are_named(counts: tuple[int, int], split: str) -> None:
-    with pytest.raises(UserError, match=f"hold no {split} photos"):
+    with pytest.raises(UserError, match=f"have no {split} photos"):
         score(made(0, *counts), PARAMS)
 
 
