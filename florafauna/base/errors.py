@@ -1,6 +1,7 @@
 """What ends a program early, and how the user is told: one sentence, on one line."""
 
 import errno
+import io
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ from types import FrameType
 
 INTERRUPTED = 130  # the exit code of shells for a program that Ctrl-C ended
 OF_THE_SYSTEM = {
-    errno.EACCES: "permission denied; give this user access, or name another place",
+    errno.EACCES: "permission denied; give this user access, close the file in other programs, or name another place",
     errno.EPERM: "the operation is not permitted; give this user access, or name another place",
     errno.EROFS: "the file system is read-only; name another place",
     errno.ENOSPC: "the disk is full; make room and run the same command again",
@@ -28,7 +29,10 @@ def one_sentence_on_error() -> Iterator[None]:
     """End the process with one line on stderr, without a traceback, where the fault is not the program's.
 
     Exit code 1 for `UserError`, a refused access and a full disk; 130 for Ctrl-C and SIGTERM, which end it alike.
+    Programs run within it, so it also has them print what the console cannot show as '?'.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # Windows' code pages lack most characters; stderr escapes them
     try:
         with _sigterm_as_interrupt():
             yield

@@ -33,8 +33,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def flush(path: Path) -> None:
-    """Have a file, or the names in a folder, written to the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Have a file, or the names in a folder, written to the disk itself; Windows takes care of names alone."""
+    folder = path.is_dir()
+    if folder and not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows flushes only what may be written
     try:
         os.fsync(descriptor)
     finally:

@@ -12,8 +12,8 @@ FORMATS = ("csv", "parquet", "jsonl", "megadetector", "camtrap-dp")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code, or ends the process with one sentence for bad input."""
-    options = _parser().parse_args(arguments)
     with one_sentence_on_error():
+        options = _parser().parse_args(arguments)
         return int(options.run(options))
 
 

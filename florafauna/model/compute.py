@@ -134,6 +134,7 @@ def memory_advice(advice: Callable[[], str]) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise UserError(f"out of memory ({str(error).partition('.')[0] or 'host'}); {advice()}") from None
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # how torch's CPU allocator says it
+        # how torch's CPU allocator says it on Linux and macOS, and on Windows
+        if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
             raise
         raise UserError(f"out of memory (host); {advice()}") from None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,11 +117,13 @@ def _open_locked(path: Path) -> BinaryIO:
             file.close()
             raise UserError(f"{path} is in use by another prediction; wait for its end, or name another file by --out.")
         try:
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if sys.platform == "win32" or os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
             pass
-        file.close()  # the other prediction has ended, and removed it, between the opening and the locking
+        # The other prediction has ended, and removed it, between the opening and the locking. (Not on Windows, where
+        # nobody removes what is open.)
+        file.close()
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -98,8 +98,19 @@ def _make_room(cache: Path, needed: int) -> None:
     for entry in entries:
         if sum(sizes.values()) + needed <= LIMIT_BYTES:
             break
-        shutil.rmtree(entry.parent)
-        del sizes[entry]
+        if _drop(entry.parent):
+            del sizes[entry]
     allowed = min(LIMIT_BYTES, int(shutil.disk_usage(cache).free * SHARE_OF_FREE_DISK))
     if needed > allowed:
         raise TooLargeError(f"{needed / 1e9:.1f} GB of features where {allowed / 1e9:.1f} GB are allowed")
+
+
+def _drop(folder: Path) -> bool:
+    """Remove features, all of them or none: Windows keeps those that are mapped. Returns whether they are gone."""
+    gone = folder.with_name(f"{folder.name}.gone")
+    try:
+        folder.rename(gone)
+    except PermissionError:
+        return False
+    shutil.rmtree(gone)
+    return True
