@@ -32,7 +32,7 @@ from florafauna.scores.settings import EvaluateParams
 SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits less than this
 SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth
 PHOTOS = 32  # of the test photos, evenly spread: enough to tell another model, few enough for a large one on a CPU
-READ = ("data/processed/test", "data/quarantine.csv", "data/examples.parquet", "dvc.lock")
+READ = ("data/processed/test", "data/quarantine.csv", "data/examples.parquet")
 WRITTEN = ("metrics", "predictions")
 
 

@@ -1,7 +1,7 @@
 """From photos to predictions in a Python that lacks what Windows lacks: `python windows.py` in a project's folder.
 
-Worker processes are new Pythons that import this file, as Windows has them do, so that each lacks the same. What the
-standard library of this machine is built on (os.statvfs, os.waitpid, ...) has to stay.
+Worker processes are new Pythons that import this file, as Windows has them do, so that each lacks the same. What Python
+and torch are built on here (os.waitpid, signal.SIGCHLD, socket.AF_UNIX, ...) has to stay.
 """
 
 import errno
@@ -11,7 +11,6 @@ import os
 import runpy
 import shutil
 import signal
-import socket
 import subprocess  # noqa: F401 before msvcrt is there, by which it would tell Windows
 import sys
 import types
@@ -26,8 +25,7 @@ OF_OS = (
     "getpgid", "getuid", "killpg", "lchown", "mkfifo", "mknod", "nice", "openpty", "posix_fadvise", "posix_fallocate",
     "pread", "preadv", "pwrite", "pwritev", "sched_getaffinity", "sched_setaffinity", "setsid", "sync", "sysconf",
 )  # fmt: skip
-OF_SIGNAL = ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGUSR1", "alarm", "pthread_sigmask", "setitimer", "sigwait")
-OF_SOCKET = ("AF_UNIX", "recv_fds", "send_fds", "socketpair")
+OF_SIGNAL = ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "alarm", "pthread_sigmask", "setitimer", "sigwait")
 OPENED_FOR_WRITING = (os.O_WRONLY, os.O_RDWR)
 
 
@@ -39,7 +37,7 @@ def pretend() -> None:
     sys.modules["msvcrt"] = _msvcrt(here)
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
-    for module, names in ((os, OF_OS), (signal, OF_SIGNAL), (socket, OF_SOCKET)):
+    for module, names in ((os, OF_OS), (signal, OF_SIGNAL)):
         for name in names:
             if hasattr(module, name):
                 delattr(module, name)
@@ -104,17 +102,12 @@ def run(model: str) -> None:
     """Everything from `check` to `predict`, by worker processes wherever there is some."""
     runs = [("split",), ("preprocess",), ("weights", model), ("train", model), ("evaluate", model), ("compare", model)]
     writing: Any = import_module("florafauna.preprocess._write")
-    writing.WORTH_PROCESSES = 0
+    writing.WORTH_PROCESSES = 2e6  # which the training photos are, and the others are not
     command = import_module("florafauna.commands.cli").main
     command(["check"])
     for stage, *arguments in runs:
         sys.argv = [stage, *arguments]
         runpy.run_module(f"stages.{stage}", run_name="__main__")
-    evaluated = import_module("florafauna.base.settings").read_section(
-        "evaluate", import_module("florafauna.scores.settings").EvaluateParams
-    )
-    again = import_module("florafauna.ci._rescore").score_again(Path(), [model], evaluated)
-    print(*again, sep="\n")
     command(["predict", "photos", "--out", "found.csv", "--workers", "2"])
 
 
