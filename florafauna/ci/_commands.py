@@ -26,9 +26,7 @@ class Done:
 def run(root: Path, *command: str) -> Done:
     """Run a command in `root`; an exit code other than 0 is the caller's business, a missing program a `UserError`."""
     try:
-        done = subprocess.run(
-            command, cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
+        done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except FileNotFoundError:
         raise UserError(f"'{command[0]}' is not installed or not on the PATH; run `make setup`.") from None
     return Done(done.returncode, done.stdout, done.stderr)

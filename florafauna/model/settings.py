@@ -265,8 +265,8 @@ def _refuse_name(name: Any, names: Iterable[Any], origin: str) -> None:
     """`UserError` where files cannot have this name, or not beside those of other names."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(
-            f"{origin}: files are named after the model {name!r}; name it with letters a to z, digits, '_', '-' and '.', "
-            "the last two not at its beginning and '.' not at its end."
+            f"{origin}: files are named after the model {name!r}; name it with letters a to z, digits, '_', '-' and "
+            "'.', of which the last two are not the first character and '.' is not the last."
         )
     small = name.lower()
     why = TAKEN.get(small, "Windows has no files of that name" if DEVICES.fullmatch(small) else None)

@@ -54,7 +54,9 @@ class KeptPixels:
             used = {name for index in self.folder.glob("*.parquet") for name in _shards_of(index)}
             for shard in list(self._shards.iterdir()):
                 if shard.name not in used:
-                    with suppress(PermissionError):  # Windows keeps what is read-only, as DVC makes its links, or mapped
+                    with suppress(
+                        PermissionError
+                    ):  # Windows keeps what is read-only, as DVC makes its links, or mapped
                         shard.unlink()
 
     def link(self, names: Iterable[str], folder: Path) -> set[str]:

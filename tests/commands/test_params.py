@@ -107,7 +107,9 @@ def test_a_model_cannot_have_the_name_of_other_files(name: str, why: str) -> Non
     assert f"params.yaml: {why}; give the model '{name}' another name." in refusal_of_models(name)
 
 
-@pytest.mark.parametrize("name", ["a:b", "a/b", "a\\b", "what?", "vit ", "a b", ".vit", "-vit", "vit.", "größe", "", 1, None])
+@pytest.mark.parametrize(
+    "name", ["a:b", "a/b", "a\\b", "what?", "vit ", "a b", ".vit", "-vit", "vit.", "größe", "", 1, None]
+)
 def test_a_model_cannot_have_a_name_that_files_cannot_have(name: Any) -> None:
     assert f"files are named after the model {name!r}; name it with letters a to z" in refusal_of_models(name)
 

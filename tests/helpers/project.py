@@ -52,8 +52,11 @@ class Project:
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": str(columns),
+            "PYTHONIOENCODING": "utf-8",
         }
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, capture_output=True, encoding="utf-8", check=False
+        )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return Run(done.returncode, done.stdout, done.stderr)

@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from helpers.machines import needs_posix, needs_proc
 from helpers.tiny import Place, params, train_until_killed
 from safetensors import safe_open
 
 from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
+from florafauna.training._averaging import moving_tensors
+from florafauna.training._resume import State, load_state, save_state
+from florafauna.training._trainable import parameter_groups
 from florafauna.training.loop import Job
+
+pytestmark = needs_posix
 
 NEVER = 1e9  # seconds between saves within an epoch
 
@@ -77,3 +84,21 @@ def test_a_changed_rate_does_not_go_on_from_the_state_of_another_run(place: Plac
     assert run(fresh, None, NEVER) == 0
     assert "resumes after step" not in log(second).read_text()
     assert files(second) == files(fresh)
+
+
+@needs_proc
+def test_a_resumed_training_does_not_keep_the_file_of_its_state(place: Place, tmp_path: Path) -> None:
+    """Windows would not let it be replaced."""
+    model_params = params(optimizer="adamw")
+    model, _ = place.built(model_params)
+    optimizer = torch.optim.AdamW(parameter_groups(model, model_params))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    scaler, file = torch.amp.GradScaler("cpu", enabled=False), tmp_path / "state.safetensors"
+    before = {number: entry["exp_avg"].clone() for number, entry in optimizer.state_dict()["state"].items()}
+    save_state(file, State(), moving_tensors(model), {}, optimizer, scaler)
+    load_state(file, model, {}, optimizer, scaler)
+    assert str(file) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    after = optimizer.state_dict()["state"]
+    assert all(torch.equal(after[number]["exp_avg"], value) for number, value in before.items())
