@@ -21,7 +21,7 @@ from typing import Any
 
 MODULES = ("fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty")
 OF_OS = (
-    "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "chown", "fork", "forkpty", "getegid", "geteuid", "getgid", "getloadavg",
+    "O_DIRECTORY", "O_NOFOLLOW", "chown", "fork", "forkpty", "getegid", "geteuid", "getgid", "getloadavg",
     "getpgid", "getuid", "killpg", "lchown", "mkfifo", "mknod", "nice", "openpty", "posix_fadvise", "posix_fallocate",
     "pread", "preadv", "pwrite", "pwritev", "sched_getaffinity", "sched_setaffinity", "setsid", "sync", "sysconf",
 )  # fmt: skip
