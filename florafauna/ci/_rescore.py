@@ -70,7 +70,7 @@ def score_again(root: Path, names: list[str], params: EvaluateParams) -> dict[st
             _link(source / part, folder / part)
         before = {}
         for part in WRITTEN:  # file by file: what is written again takes the place of its link
-            for file in (source / part).rglob("*.*"):
+            for file in filter(Path.is_file, (source / part).rglob("*")):
                 before[file.relative_to(source)] = _link(file, folder / file.relative_to(source))
         bundles = {f"models/{name}/{BUNDLE}": evaluate_again(folder, name, params) for name in names}
         with redirect_stdout(StringIO()):
