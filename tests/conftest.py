@@ -30,6 +30,7 @@ SLOW = (
     "tests/pipeline",
     "tests/predict",
     "tests/serve",
+    "tests/test_machines.py",
     "tests/split/test_conflicts.py",
     "tests/compare/test_browser.py",
     "tests/compare/test_comparison.py",

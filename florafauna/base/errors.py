@@ -1,6 +1,7 @@
 """What ends a program early, and how the user is told: one sentence, on one line."""
 
 import errno
+import io
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from types import FrameType
 
 INTERRUPTED = 130  # the exit code of shells for a program that Ctrl-C ended
 OF_THE_SYSTEM = {
-    errno.EACCES: "permission denied; give this user access, or name another place",
+    errno.EACCES: "permission denied; give this user access, close the file in other programs, or name another place",
     errno.EPERM: "the operation is not permitted; give this user access, or name another place",
     errno.EROFS: "the file system is read-only; name another place",
     errno.ENOSPC: "the disk is full; make room and run the same command again",
@@ -30,13 +31,16 @@ class UserError(Exception):
 def one_sentence_on_error() -> Iterator[None]:
     """End the process with one line on stderr instead of a traceback, where the program is not at fault.
 
-    The exit code is 1 for `UserError`, a denied permission or a full disk, and 130 for Ctrl-C or SIGTERM.
+    The exit code is 1 for `UserError`, a denied permission or a full disk, and 130 for Ctrl-C or SIGTERM. What the
+    console cannot show is printed as '?'.
 
     >>> with one_sentence_on_error():
     ...     raise UserError("data/raw is missing; set data.root in params.yaml.")
     Traceback (most recent call last):
     SystemExit: 1
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # Windows' code pages lack most characters; stderr escapes them
     try:
         with _sigterm_as_interrupt():
             yield

@@ -26,7 +26,7 @@ class Done:
 def run(root: Path, *command: str) -> Done:
     """Run a command in `root`; the caller checks the exit code, a missing program is a `UserError`."""
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except FileNotFoundError:
         raise UserError(f"'{command[0]}' is not installed or not on the PATH; run `make setup`.") from None
     return Done(done.returncode, done.stdout, done.stderr)

@@ -1,7 +1,6 @@
 """Score the cached logits again: committed metrics that differ were not written by the pipeline."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from florafauna.scores.settings import EvaluateParams
 SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits by less than this
 SAME_LOGIT = 0.05  # share of the logits' range; bf16 on a GPU and on a CPU differ by less than a hundredth
 PHOTOS = 32  # of the test photos, evenly spread: enough to tell another model, few enough for a large one on a CPU
-READ = ("models", "data", "params.yaml", "dvc.lock")
+READ = ("data/processed/test", "data/quarantine.csv", "data/examples.parquet")
 WRITTEN = ("metrics", "predictions")
 
 
@@ -65,17 +64,39 @@ def rescore(root: Path = Path()) -> str:
 
 def score_again(root: Path, names: list[str], params: EvaluateParams) -> dict[str, Any]:
     """What evaluate and compare would write into JSON files and bundles, from the cached logits, by path."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # Windows keeps what is still mapped
         folder, source = Path(temporary), root.resolve()
-        for part in READ:
-            (folder / part).symlink_to(source / part)
-        for part in WRITTEN:  # links to files: a file that is written again replaces its link
-            shutil.copytree(source / part, folder / part, copy_function=os.symlink)
+        for part in (*READ, *(f"models/{name}" for name in names)):
+            _link(source / part, folder / part)
+        before = {}
+        for part in WRITTEN:  # file by file: a file that is written again replaces its link
+            for file in filter(Path.is_file, (source / part).rglob("*")):
+                before[file.relative_to(source)] = _link(file, folder / file.relative_to(source))
         bundles = {f"models/{name}/{BUNDLE}": evaluate_again(folder, name, params) for name in names}
         with redirect_stdout(StringIO()):
             compare(names, params, folder)
-        files = [file for part in WRITTEN for file in sorted((folder / part).rglob("*.json")) if not file.is_symlink()]
-        return bundles | {str(file.relative_to(folder)): json.loads(file.read_text(encoding="utf-8")) for file in files}
+        files = [file.relative_to(folder) for part in WRITTEN for file in sorted((folder / part).rglob("*.json"))]
+        again = [file for file in files if _stamp(folder / file) != before.get(file)]
+        return bundles | {file.as_posix(): json.loads((folder / file).read_text(encoding="utf-8")) for file in again}
+
+
+def _link(source: Path, target: Path) -> tuple[int, int]:
+    """Make `target` a link to `source`, or a copy where links are not allowed (Windows); returns its stamp."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.symlink_to(source, target_is_directory=source.is_dir())
+    except OSError:
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(source, target)
+    return _stamp(target)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """What differs when a file has been written again: its number, and its time of change in nanoseconds."""
+    status = file.lstat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def evaluate_again(folder: Path, name: str, params: EvaluateParams) -> dict[str, Any]:

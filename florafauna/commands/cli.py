@@ -16,8 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["check", "data/sample"])  # doctest: +SKIP
     0
     """
-    options = _parser().parse_args(arguments)
     with one_sentence_on_error():
+        options = _parser().parse_args(arguments)
         return int(options.run(options))
 
 

@@ -14,7 +14,7 @@ class Cost:
     megabytes: float
     photos_per_second: float
     training_seconds: float
-    peak_memory_mb: float
+    peak_memory_mb: float | None  # None where the system does not tell
 
     @property
     def seconds_per_photo(self) -> float:
@@ -42,5 +42,5 @@ def together(costs: Sequence[Cost]) -> Cost:
         sum(each.megabytes for each in costs),
         1 / sum(each.seconds_per_photo for each in costs),
         sum(each.training_seconds for each in costs),
-        max(each.peak_memory_mb for each in costs),
+        max((each.peak_memory_mb for each in costs if each.peak_memory_mb is not None), default=None),
     )

@@ -140,5 +140,7 @@ def memory_advice(advice: Callable[[], str]) -> Iterator[None]:
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory, of the GPU or the host, did not suffice."""
-    words = "can't allocate memory"  # of torch's allocator for CPUs
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or words in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # how torch's CPU allocator says it on Linux and macOS, and on Windows
+    return any(words in str(error) for words in ("can't allocate memory", "not enough memory"))

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -30,7 +31,16 @@ LEAST_PATIENCE_UNDER_COSINE = 5
 
 PositiveTriple = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
-FOLDERS = ("initial", "trained")  # of models/, beside the bundles
+# A model's files are named after it, and a project is to be checked out on Windows, too.
+NAME = re.compile(r"\w([\w.-]*[\w-])?", re.ASCII)
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.ASCII)
+TAKEN = {
+    "initial": "models/initial is a folder of other files",
+    "trained": "models/trained is a folder of other files",
+    "data": "metrics/data.json describes the photos",
+    "comparison": "metrics/comparison.json compares the models",
+    "ensemble": "plots and report have an ensemble of all models",
+}
 IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
 
 
@@ -260,12 +270,30 @@ def models_of(tree: dict[str, Any], origin: str) -> dict[str, ModelParams]:
 
 
 def _model(tree: dict[str, Any], name: str, origin: str) -> ModelParams:
-    if name in FOLDERS:
-        raise UserError(f"{origin}: models/{name} is a folder of other files; give the model '{name}' another name.")
+    _refuse_name(name, tree["models"], origin)
     shared = mapping(tree.get("training", {}), "training", origin)
     refuse_unknown(shared, set(ModelParams.model_fields) - set(IDENTITY), "training.", origin, ModelParams.synonyms)
     own = _spell_out(mapping(tree["models"][name], f"models.{name}", origin))
     return checked(_merge(shared, own), ModelParams, f"models.{name}", origin)
+
+
+def _refuse_name(name: Any, names: Iterable[Any], origin: str) -> None:
+    """`UserError` where files cannot have this name, or not beside those of other names."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UserError(
+            f"{origin}: files are named after the model {name!r}; name it with letters a to z, digits, '_', '-' and "
+            "'.', of which the last two are not the first character and '.' is not the last."
+        )
+    small = name.lower()
+    why = TAKEN.get(small, "Windows has no files of that name" if DEVICES.fullmatch(small) else None)
+    if why is not None:
+        raise UserError(f"{origin}: {why}; give the model '{name}' another name.")
+    twin = next((other for other in names if other != name and str(other).lower() == small), None)
+    if twin is not None:
+        raise UserError(
+            f"{origin}: the models '{twin}' and '{name}' have the same files where case does not count, as on Windows "
+            "and macOS; rename one of them."
+        )
 
 
 def _spell_out(model: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def count_scans(data: bytes) -> int:
 @contextmanager
 def ended_when_slow(seconds: float = SECONDS) -> Iterator[None]:
     """End this process where what is done within takes longer: inside a decoder nothing else would stop it."""
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 for the traceback, which would be Python's alone
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 for the traceback, which would be Python's alone
         faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
         try:
             yield

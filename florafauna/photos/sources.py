@@ -84,7 +84,7 @@ class FolderSource:
         return self._listing[1]
 
     def _inside(self, path: str) -> str:
-        if path.startswith("/") or ".." in path.split("/"):
+        if path.startswith("/") or ".." in path.replace(os.sep, "/").split("/"):
             raise PermissionError(f"{path} lies outside {self.root}")
         return f"{self.root}/{path}"  # not a Path, which would take ten times as long
 

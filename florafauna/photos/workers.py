@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 AHEAD = 4  # tasks in flight for each process
+MOST_ON_WINDOWS = 61  # processes, because one waits for them all
 GRACE = 5.0  # seconds for the task at hand, where the parent has no use for further ones
 
 _work: Callable[[Any], Any] | None = None  # what this process does with each task
@@ -36,7 +37,8 @@ class Workers(Generic[Task, Result]):
 
     `modules` are imported before they are started, for all of them; `prepare` runs first in each. `forked` ones are
     copies of this process, there in milliseconds and not in a second; since such a copy could inherit a lock that
-    another thread holds, their `work` must need nothing that has threads of its own (torch, Arrow).
+    another thread holds, their `work` must need nothing that has threads of its own (torch, Arrow). Where the system
+    cannot fork (Windows), each is a new Python that imports for itself.
 
     They end when their parent does, however it ends: each waits for the end of a pipe that only the parent holds open.
     (Linux's death signal would not do, as it comes from the process that forked them, which is multiprocessing's.)
@@ -51,12 +53,14 @@ class Workers(Generic[Task, Result]):
         forked: bool = False,
     ) -> None:
         _return_freed()
-        context = get_context("fork" if forked and sys.platform == "linux" else "forkserver")
-        context.set_forkserver_preload(list(modules))  # imports once for all workers
+        method = _start_method(forked)
+        context = get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(list(modules))  # imports once for all workers
         lifeline, self._held = context.Pipe(duplex=False)
-        arguments = (work, prepare, lifeline, self._held if context.get_start_method() == "fork" else None)
-        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=arguments)
-        self._count = count
+        arguments = (work, prepare, lifeline, self._held if method == "fork" else None)
+        self._count = min(count, MOST_ON_WINDOWS) if sys.platform == "win32" else count
+        self._pool = ProcessPoolExecutor(self._count, context, initializer=_begin, initargs=arguments)
 
     def __enter__(self) -> Self:
         """`UserError` where processes cannot start, which would otherwise look like a crash of the first task."""
@@ -117,8 +121,16 @@ def _return_freed() -> None:
     """Give back what this process has freed and its allocators keep: its children need memory now."""
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
-    with suppress(AttributeError, OSError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _start_method(forked: bool) -> str:
+    """How this system starts processes; macOS can fork, but its libraries do not survive it."""
+    if forked and sys.platform == "linux" and "fork" in get_all_start_methods():
+        return "fork"
+    return "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 
 
 def map_despite_crashes(
@@ -168,7 +180,8 @@ def _interrupts_delayed() -> Iterator[None]:
 
     Those started within never see Ctrl-C, which a terminal sends to all processes: their parent ends them.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+    masks = hasattr(signal, "pthread_sigmask")  # Windows has none: there `_begin` ignores Ctrl-C
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()  # inherited
     received: list[int] = []
     handlers: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():  # other threads may not set handlers, and get no signals
@@ -180,7 +193,8 @@ def _interrupts_delayed() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for got in received:
             signal.raise_signal(got)
 
@@ -191,6 +205,8 @@ def _begin(
     """`held` is the parent's end of `lifeline`, where a fork has a copy of it."""
     global _work
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if not hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if held is not None:
         held.close()
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()

@@ -1,29 +1,11 @@
 """A lock on a file that one process at a time may write. The system frees it when the process ends, however it ends."""
 
 import errno
-import sys
-from typing import BinaryIO
+from importlib import import_module
+from typing import Any, BinaryIO
 
 IN_USE = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-
-if sys.platform == "win32":
-    import msvcrt
-
-    FAR = (1 << 31) - 2  # others cannot read a locked byte, so lock one beyond the end of any file
-
-    def _try_to_lock(file: BinaryIO) -> None:
-        at = file.tell()
-        file.seek(FAR)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        finally:
-            file.seek(at)
-
-else:
-    import fcntl
-
-    def _try_to_lock(file: BinaryIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+FAR = (1 << 31) - 2  # others cannot read a byte that Windows locks, so lock one beyond the end of any file
 
 
 def lock(file: BinaryIO) -> bool:
@@ -36,3 +18,22 @@ def lock(file: BinaryIO) -> bool:
     except OSError as error:
         return error.errno not in IN_USE
     return True
+
+
+def _try_to_lock(file: BinaryIO) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        _try_on_windows(file)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _try_on_windows(file: BinaryIO) -> None:
+    msvcrt: Any = import_module("msvcrt")
+    at = file.tell()
+    file.seek(FAR)
+    try:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    finally:
+        file.seek(at)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,11 +116,13 @@ def _open_locked(path: Path) -> BinaryIO:
             file.close()
             raise UserError(f"{path} is in use by another prediction; wait for it to end, or choose another --out.")
         try:
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if sys.platform == "win32" or os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
             pass
-        file.close()  # the other prediction ended, and removed it, after it was opened here and before it was locked
+        # The other prediction ended, and removed it, after it was opened here and before it was locked. (Not on
+        # Windows, where nobody removes what is open.)
+        file.close()
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -62,7 +63,8 @@ class KeptPixels:
             used = {name for index in self._indexes() for name in _shards_of(index)}
             for shard in list(self._shards.iterdir()):
                 if shard.name not in used and shard.is_file():
-                    shard.unlink()
+                    with suppress(PermissionError):  # Windows keeps what is read-only, as DVC links it, or mapped
+                        shard.unlink()
 
     def link(self, names: Iterable[str], folder: Path) -> dict[str, int]:
         """Link the shards that are kept of `names` into `folder`; returns their checksums by name."""
@@ -153,7 +155,8 @@ class KeptPixels:
 def read_kept(kept: tuple[Path, int], length: int) -> bytes:
     """So many bytes from there."""
     with kept[0].open("rb", buffering=0) as file:
-        data = os.pread(file.fileno(), length, kept[1])
+        file.seek(kept[1])
+        data = file.read(length)
     if len(data) != length:
         raise OSError(f"{kept[0]} ends too early")
     return data

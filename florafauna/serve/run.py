@@ -40,7 +40,9 @@ def _bound(host: str, port: int) -> socket.socket:
         raise UserError(f"--host {host} is not an address of this machine; leave it out, or use 0.0.0.0.") from None
     listening = socket.socket(family, kind, protocol)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Windows' SO_REUSEADDR would let two programs have the port.
+        alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listening.setsockopt(socket.SOL_SOCKET, alone, 1)
         listening.bind(address)
         listening.listen()
     except OSError as error:

@@ -155,7 +155,7 @@ def load_state(
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in _under("optimizer.", tensors).items():
         number, _, key = name.partition(".")
-        entries.setdefault(int(number), {})[key] = tensor
+        entries.setdefault(int(number), {})[key] = tensor.clone()  # not mapped: Windows keeps a file that is
     optimizer.load_state_dict(optimizer.state_dict() | {"state": entries})
     scaler.load_state_dict(json.loads(metadata["scaler"]))
     return _state(metadata)

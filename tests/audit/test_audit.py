@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.drawn import CrashingSource, ListingSource, saved, scene, write
+from helpers.machines import needs_posix
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, features
@@ -110,6 +111,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     assert reason_of(tmp_path, "file.jpg/gone.jpg") == "missing_file"
 
 
+@needs_posix
 def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")  # reading it would wait for ever
@@ -117,6 +119,7 @@ def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path) -> None:
     assert reason_of(tmp_path, "pipe.jpg") == "not_a_file"
 
 
+@needs_posix
 def test_a_symlink_loop(tmp_path: Path) -> None:
     (tmp_path / "one.jpg").symlink_to("other.jpg")
     (tmp_path / "other.jpg").symlink_to("one.jpg")
@@ -127,6 +130,7 @@ def test_a_symlink_loop(tmp_path: Path) -> None:
     ]
 
 
+@needs_posix
 def test_a_link_to_a_photo_is_that_photo(tmp_path: Path) -> None:
     write(tmp_path, "real.jpg", JPEG)
     (tmp_path / "link.jpg").symlink_to("real.jpg")
@@ -135,7 +139,8 @@ def test_a_link_to_a_photo_is_that_photo(tmp_path: Path) -> None:
     assert table["sha256"].nunique() == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+@needs_posix
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_permission(tmp_path: Path) -> None:
     write(tmp_path, "locked.jpg", JPEG)
     (tmp_path / "locked.jpg").chmod(0)

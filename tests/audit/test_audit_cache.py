@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.drawn import LONG_AGO, CountingSource, saved, scene, write
+from helpers.machines import needs_posix
 from helpers.small_disk import small_disk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -266,6 +267,7 @@ print("went on")
 """
 
 
+@needs_posix
 def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
     assert ended.stdout == "went on\n"

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers.machines import needs_posix
 
 from florafauna.base.errors import UserError
 from florafauna.ci._comment import comment
 from florafauna.ci._report import REPORT, markdown
+
+pytestmark = needs_posix
 
 GH = """#!{python}
 import json, pathlib, sys

@@ -52,6 +52,13 @@ def refusal(**changes: Any) -> str:
     return str(refused.value)
 
 
+def refusal_of_models(*names: Any) -> str:
+    """The message for models of these names."""
+    with pytest.raises(UserError) as refused:
+        parse_params(tree() | {"models": {name: tree()["models"]["vit"] for name in names}})
+    return str(refused.value)
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "params.yaml"
     path.write_text(text, encoding="utf-8")
@@ -81,10 +88,39 @@ def test_there_are_presets() -> None:
     assert len(PUBLISHED) >= 3
 
 
-@pytest.mark.parametrize("name", ["initial", "trained"])
-def test_a_model_cannot_have_the_name_of_a_folder_beside_the_bundles(name: str) -> None:
-    model = {"architecture": "test_vit", "weights": "none", "trainable": "all"}
-    assert f"models/{name} is a folder of other files" in refusal(**{f"models__{name}": model})
+# names of models, which are names of files
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("initial", "models/initial is a folder of other files"),
+        ("Trained", "models/trained is a folder of other files"),
+        ("data", "metrics/data.json describes the photos"),
+        ("comparison", "metrics/comparison.json compares the models"),
+        ("ensemble", "plots and report have an ensemble of all models"),
+        ("CON", "Windows has no files of that name"),
+        ("lpt1.small", "Windows has no files of that name"),
+    ],
+)
+def test_a_model_cannot_have_the_name_of_other_files(name: str, why: str) -> None:
+    assert f"params.yaml: {why}; give the model '{name}' another name." in refusal_of_models(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b", "a/b", "a\\b", "what?", "vit ", "a b", ".vit", "-vit", "vit.", "größe", "", 1, None]
+)
+def test_a_model_cannot_have_a_name_that_files_cannot_have(name: Any) -> None:
+    assert f"files are named after the model {name!r}; name it with letters a to z" in refusal_of_models(name)
+
+
+@pytest.mark.parametrize("name", ["vit", "ViT-B_16.v2", "2", "_", "console", "nul-model"])
+def test_other_names_are_taken(name: str) -> None:
+    assert list(parse_params(tree() | {"models": {name: tree()["models"]["vit"]}}).models) == [name]
+
+
+def test_models_cannot_differ_in_case_alone() -> None:
+    assert "the models 'ViT' and 'vit' have the same files where case does not count" in refusal_of_models("vit", "ViT")
 
 
 # unknown keys

@@ -52,8 +52,11 @@ class Project:
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": str(columns),
+            "PYTHONIOENCODING": "utf-8",
         }
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, capture_output=True, encoding="utf-8", check=False
+        )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return Run(done.returncode, done.stdout, done.stderr)
@@ -149,6 +152,18 @@ def small_params() -> dict[str, Any]:
     return params
 
 
+def write_photos(root: Path) -> None:
+    """Some photos of the embedded sample with their labels, below photos/, and params.yaml."""
+    labels = pd.read_csv(REPOSITORY / "data/sample/labels.csv", keep_default_na=False)
+    readable = ~labels["path"].str.contains("truncated|empty|notes|disputed")
+    chosen = labels[labels["species"].isin(SPECIES) & readable].groupby("species").head(PHOTOS)
+    for path in chosen["path"]:
+        (root / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / "data/sample" / path, root / "photos" / path)
+    chosen.to_csv(root / "photos/labels.csv", index=False)
+    (root / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
+
+
 def new_project(root: Path) -> Project:
     """Code, params and some photos of the embedded sample, committed; nothing has run."""
     for name in CODE:
@@ -160,15 +175,8 @@ def new_project(root: Path) -> Project:
             shutil.copy(source, target)
     (root / "data/weights").mkdir(parents=True)
     (root / "data/weights/README.md").write_text("none\n")
-    labels = pd.read_csv(REPOSITORY / "data/sample/labels.csv", keep_default_na=False)
-    readable = ~labels["path"].str.contains("truncated|empty|notes|disputed")
-    chosen = labels[labels["species"].isin(SPECIES) & readable].groupby("species").head(PHOTOS)
-    for path in chosen["path"]:
-        (root / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / "data/sample" / path, root / "photos" / path)
-    chosen.to_csv(root / "photos/labels.csv", index=False)
+    write_photos(root)
     project = Project(root)
-    (root / "params.yaml").write_text(yaml.safe_dump(small_params(), sort_keys=False))
     project.run("git", "init", "-q", "-b", "main")
     project.run("git", "config", "user.email", "test@example.org")
     project.run("git", "config", "user.name", "Test")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.machines import needs_proc
 from helpers.project import REPOSITORY
 from PIL import Image
 
@@ -57,6 +58,7 @@ def seen_elsewhere(file: Path) -> tuple[str, int]:
     return error.strip(), int(memory)
 
 
+@needs_proc
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_small_png_of_many_pixels_is_refused_before_it_is_decoded(mode: str, tmp_path: Path) -> None:
     file = tmp_path / "bomb.png"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.machines import needs_posix
 
 from florafauna.base.errors import UserError
 from florafauna.labels.read import open_source, read_photos
@@ -131,6 +132,7 @@ def test_links_and_devices_in_a_tar(tmp_path: Path, jpeg: bytes) -> None:
     ]  # fmt: skip
 
 
+@needs_posix
 def test_a_linked_file_is_read_and_a_linked_folder_is_not_followed(
     make_photos: MakePhotos, tmp_path: Path, jpeg: bytes
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_linked_file_is_read_and_a_linked_folder_is_not_followed(
     }
 
 
+@needs_posix
 def test_reading_beyond_the_root_or_from_a_pipe_is_an_os_error(make_photos: MakePhotos, tmp_path: Path) -> None:
     root = make_photos("deer/a.jpg")
     (tmp_path / "secret.jpg").write_bytes(b"secret")
@@ -163,6 +166,7 @@ def test_reading_beyond_the_root_or_from_a_pipe_is_an_os_error(make_photos: Make
             source.read(path)
 
 
+@needs_posix
 def test_names_that_no_csv_survives_are_omitted_in_a_readable_form(make_photos: MakePhotos) -> None:
     root = make_photos("deer/a.jpg", "deer/new\nline.jpg")
     with (root / "deer").joinpath(os.fsdecode(b"caf\xe9.jpg")).open("wb") as file:

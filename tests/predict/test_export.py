@@ -42,8 +42,7 @@ def without(modules: str, *arguments: object) -> subprocess.CompletedProcess[str
 def project(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose validation photos lie where the pipeline puts them."""
     root = tmp_path_factory.mktemp("project")
-    (root / "data/processed").mkdir(parents=True)
-    (root / "data/processed/val").symlink_to(place.val)
+    shutil.copytree(place.val, root / "data/processed/val")
     return root
 
 

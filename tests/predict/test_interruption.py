@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.drawn import saved, scene
+from helpers.machines import needs_proc
 from helpers.project import REPOSITORY
 
 from florafauna.base.errors import one_sentence_on_error
@@ -93,11 +94,13 @@ def running(request: pytest.FixtureRequest, heavy: Path, bundle: Path, tmp_path:
                 os.kill(number, signal.SIGKILL)
 
 
+@needs_proc
 def test_none_outlives_a_killed_parent(running: Running) -> None:
     os.kill(running.process.pid, signal.SIGKILL)
     until(lambda: not running.alive(), f"still there: {running.alive()}")
 
 
+@needs_proc
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_an_interruption_is_one_line_and_a_code(running: Running, by: signal.Signals) -> None:
     """SIGTERM reaches one process, Ctrl-C in a terminal all of them."""

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
 from predict.conftest import PHOTOS, Run
 
 from florafauna.commands.cli import main
+
+pytestmark = needs_posix
 
 DONE = 64  # photos of the first batch, of which the second begins before the photo at which it dies
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}

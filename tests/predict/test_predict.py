@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.drawn import CrashingSource
+from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
 from helpers.tiny import CPU, Place
 from PIL import Image
@@ -178,6 +179,7 @@ def test_a_decoder_that_crashes_costs_one_photo(photos: Path, tmp_path: Path) ->
     assert len(seen) == 21
 
 
+@needs_posix
 @pytest.mark.parametrize("torn", [False, True])
 def test_killed_and_restarted_no_row_is_lost_or_doubled(
     run: Run, bundle: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], torn: bool

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.machines import needs_posix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
@@ -377,6 +378,7 @@ def run_preprocess(tmp_path: Path, store_size: int = 48) -> int:
     return preprocess(*args, workers=1)
 
 
+@needs_posix
 def test_preprocess_decodes_only_what_is_new(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 20)
     assert run_preprocess(tmp_path) == 20
@@ -476,6 +478,7 @@ build_store(rows, LABELS, KillingSource(root, rows["path"].iloc[-1]), out, 48, w
 """
 
 
+@needs_posix
 def test_a_killed_build_leaves_no_store(tmp_path: Path, repository: Path) -> None:
     root, out = tmp_path / "photos", tmp_path / "store"
     draw_photos(root, 40)
@@ -492,6 +495,7 @@ def test_a_killed_build_leaves_no_store(tmp_path: Path, repository: Path) -> Non
     assert all(bytes_of(out)[name] == data for name, data in bytes_of(tmp_path / "whole").items())
 
 
+@needs_posix
 def test_a_killed_worker_is_said_in_a_sentence(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 3)
     rows = manifest_of(tmp_path / "photos")

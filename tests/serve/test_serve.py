@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.machines import needs_proc
 from helpers.project import REPOSITORY
 from helpers.tiny import Place
 from PIL import Image
@@ -72,8 +73,7 @@ def started(root: Path, bundle: Path) -> Iterator[Server]:
 def server(bundle: Path, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With training photos and one class, newt, that is always unknown."""
     root = tmp_path_factory.mktemp("served")
-    (root / "data/processed").mkdir(parents=True)
-    (root / "data/processed/train").symlink_to(place.train)
+    shutil.copytree(place.train, root / "data/processed/train")
     info = read_info(bundle)
     thresholds = {"global": 0.0, "per_class": {"newt": None}, "precision": 0.9, "roll_up": None}
     shutil.copytree(bundle, root / "bundle")
@@ -253,6 +253,7 @@ def test_a_name_that_is_a_path_is_refused(server: Server, photos: Path, name: st
     assert json.loads(body)["reason"] == "bad_name"
 
 
+@needs_proc
 def test_a_gigabyte_is_refused_and_never_held(server: Server) -> None:
     """Told beforehand, it is refused at once; sent in pieces of unknown number, at the limit."""
     before = server.peak_memory()
@@ -296,6 +297,7 @@ def test_a_taken_port_and_a_wrong_bundle_are_one_sentence(
         assert len(error.splitlines()) == 1
 
 
+@needs_proc
 def test_it_listens_on_this_machine_alone(server: Server) -> None:
     table = Path("/proc/net/tcp").read_text().splitlines()[1:]
     listening = {line.split()[1] for line in table if line.split()[3] == "0A"}

@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from helpers.machines import needs_posix, needs_proc
 from helpers.tiny import Place, params, train_until_killed
 from safetensors import safe_open
 
 from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
+from florafauna.training._averaging import moving_tensors
+from florafauna.training._resume import STATE, State, load_state, save_state
+from florafauna.training._trainable import parameter_groups
 from florafauna.training.loop import TrainingJob
+
+pytestmark = needs_posix
 
 NEVER = 1e9  # seconds between saves within an epoch
 
@@ -105,3 +112,21 @@ def test_a_damaged_state_is_said_once_and_the_training_starts_anew(place: Place,
     assert str(best if damage == "the best checkpoint" else state) in said
     assert "resumes after step" not in log(killed).read_text()
     assert files(killed) == files(unkilled)
+
+
+@needs_proc
+def test_a_resumed_training_does_not_keep_the_file_of_its_state(place: Place, tmp_path: Path) -> None:
+    """Windows would not let it be replaced."""
+    model_params = params(optimizer="adamw")
+    model, _ = place.built(model_params)
+    optimizer = torch.optim.AdamW(parameter_groups(model, model_params))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    scaler, file = torch.amp.GradScaler("cpu", enabled=False), tmp_path / STATE
+    before = {number: entry["exp_avg"].clone() for number, entry in optimizer.state_dict()["state"].items()}
+    save_state(tmp_path, State(), moving_tensors(model), {}, optimizer, scaler)
+    load_state(tmp_path, model, {}, optimizer, scaler)
+    assert str(file) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    after = optimizer.state_dict()["state"]
+    assert all(torch.equal(after[number]["exp_avg"], value) for number, value in before.items())

@@ -66,7 +66,8 @@ def _changed(root: Path, read: Sequence[str], written: Sequence[str]) -> bool:
 
 def _git(root: Path, *words: str) -> str:
     try:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""
 

@@ -118,8 +118,8 @@ def reserve(sizes: Mapping[Path, int]) -> None:
         for folder in [folder for folder in taken if folder not in sizes]:
             if sum(taken.values()) + needed <= LIMIT_BYTES:
                 break
-            shutil.rmtree(folder)
-            del taken[folder]
+            if _drop(folder):
+                del taken[folder]
         free = shutil.disk_usage(cache).free
         allowed = min(LIMIT_BYTES - sum(taken.values()), int(free * SHARE_OF_FREE_DISK))
     if needed > allowed:
@@ -180,3 +180,14 @@ def _on_disk(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise NotRememberedError(f"{folder} cannot be used ({error.strerror or error})") from None
+
+
+def _drop(folder: Path) -> bool:
+    """Remove features, all of them or none: Windows keeps those that are mapped. Returns whether they are gone."""
+    gone = folder.with_name(f"{folder.name}.gone")
+    try:
+        folder.rename(gone)
+    except PermissionError:
+        return False
+    shutil.rmtree(gone)
+    return True
