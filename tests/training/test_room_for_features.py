@@ -22,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Room for one and a half, and two in it, of which the second was used last."""
     monkeypatch.setattr(features, "LIMIT_BYTES", PADDING * 3 // 2)
     for number, name in enumerate(("first", "second")):
-        remembered(tmp_path / name, number)
+        remembered(tmp_path / name, float(number))
         (tmp_path / name / "padding").write_bytes(bytes(PADDING))
         os.utime(tmp_path / name / "complete.json", (number, number))
     return tmp_path
