@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-gpu browser lint clean ci ci-pull ci-scores ci-repro ci-drop ci-report ci-comment
+.PHONY: help setup run test test-quick test-faults test-gpu browser lint clean ci ci-pull ci-scores ci-repro ci-drop ci-report ci-comment
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: setup lint browser ## run the tests, with lint and type check
 
 test-quick: setup ## run the tests that take no training, no pipeline and no browser: in a minute, while writing
 	python -m pytest -m "not slow"
+
+test-faults: setup ## kill and damage every stage, 248 times (a quarter of an hour); writes benchmarks/RESULTS.md
+	python -m benchmarks faults
 
 test-gpu: setup ## run the tests that need a GPU
 	python -m pytest -m gpu

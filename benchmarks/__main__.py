@@ -19,6 +19,7 @@ NAMES = (
     "gpu",
     "predict",
     "real_photos",
+    "faults",
 )
 
 

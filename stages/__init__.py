@@ -2,6 +2,7 @@
 
 import sys
 from importlib.util import find_spec
+from types import TracebackType
 
 # `dvc repro` starts `python`: unless the environment is active, another one, which would end in a traceback.
 missing = [name for name in ("pydantic", "pandas", "torch", "timm") if find_spec(name) is None]
@@ -10,3 +11,14 @@ if missing:
         f"florafauna: this Python ({sys.executable}) has no {missing[0]}; activate the environment that has it, "
         "e.g. `. .venv/bin/activate` after `make setup`, and run the command again."
     )
+
+
+def _one_line_on_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C while libraries are imported, which takes seconds, is one line as well."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("florafauna: interrupted.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _one_line_on_interrupt

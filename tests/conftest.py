@@ -28,6 +28,7 @@ SLOW = (
     "tests/training",
     "tests/ci",
     "tests/pipeline",
+    "tests/faults",
     "tests/predict",
     "tests/serve",
     "tests/test_machines.py",

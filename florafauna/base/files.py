@@ -1,12 +1,13 @@
 """Files on disk: written whole or not at all, and named by their content."""
 
+import glob
 import hashlib
 import importlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`, on error removed.
 
     A reader sees either the old file or the whole new one, even after a power cut (fsync of the file, then its folder).
+    What killed runs left of the same path is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary, fcntl = Path(name), _locking()
     try:
@@ -52,8 +55,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove the temporary files below `folder` of runs that were killed; those of runs under way are left alone."""
+    _remove_orphans(folder.rglob(".*.tmp"))
+
+
+def _remove_orphans(temporaries: Iterable[Path]) -> None:
     fcntl = _locking()
-    for file in folder.rglob(".*.tmp") if fcntl is not None else ():
+    for file in temporaries if fcntl is not None else ():
         with suppress(OSError), file.open("rb") as opened:
             if time.time() - os.fstat(opened.fileno()).st_mtime > SECONDS_TO_LOCK:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,16 +97,23 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(
-    path: Path, when_missing: str = "run `dvc repro`", when_broken: str = "run `dvc repro`"
+    path: Path,
+    when_missing: str = "run `dvc repro`",
+    when_broken: str = "run `dvc repro`",
+    keys: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The object in a JSON file; if it is missing or broken, a `UserError` says what to do."""
+    """The object in a JSON file; if it is missing, broken or lacks one of `keys`, a `UserError` says what to do."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {when_missing}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); {when_broken}.") from None
-    return parse_json(text, path, when_broken)
+    value = parse_json(text, path, when_broken)
+    for key in keys:
+        if key not in value:
+            raise UserError(f"{path} has no '{key}'; {when_broken}.")
+    return value
 
 
 def parse_json(text: str, path: Path | str, when_broken: str) -> dict[str, Any]:

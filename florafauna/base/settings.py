@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -22,6 +23,10 @@ Names = Annotated[tuple[str, ...], Field(strict=False)]
 Pair = Annotated[tuple[Positive, Positive], Field(strict=False)]
 Triple = Annotated[tuple[float, float, float], Field(strict=False)]
 Interpolation = Literal["bilinear", "bicubic"]
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 3, 80, 80, 80
 
 
 class Strict(BaseModel):
@@ -70,12 +75,14 @@ def checked(value: dict[str, Any], schema: type[Section], where: str, origin: st
         return schema.model_validate(value)
     except ValidationError as error:
         raise UserError(f"{origin}: {_sentence(error, schema, where)}") from None
+    except (RecursionError, UnicodeError):
+        raise UserError(f"{origin}: '{where}' holds text that is not UTF-8, or is nested too deeply.") from None
 
 
 def mapping(value: Any, where: str, origin: str) -> dict[str, Any]:
     """`value`, if it is a section with keys; else `UserError`."""
     if not isinstance(value, dict):
-        raise UserError(f"{origin}: '{where}' must be a section with keys, not {value!r}.")
+        raise UserError(f"{origin}: '{where}' must be a section with keys, not {shown(value)}.")
     return value
 
 
@@ -86,6 +93,14 @@ def refuse_unknown(
     for key in section:
         if key not in valid:
             raise UserError(f"{origin}: unknown key '{prefix}{key}'; {_nearest(str(key), valid, synonyms or {})}")
+
+
+def shown(value: Any) -> str:
+    """A value of params.yaml as a message shows it: in few words, however long it is or deeply nested."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # a number of more digits than Python prints
+        return "so large a number"
 
 
 def _nearest(key: str, valid: set[str], synonyms: dict[str, str]) -> str:
@@ -109,7 +124,7 @@ def _sentence(error: ValidationError, schema: type[Strict], where: str) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{key}: {message}."
-    return f"'{key}': {message[0].lower() + message[1:]}, not {first['input']!r}."
+    return f"'{key}': {message[0].lower() + message[1:]}, not {shown(first['input'])}."
 
 
 def _at(schema: type[Strict], path: list[str]) -> type[Strict]:
@@ -155,5 +170,10 @@ def _read_yaml(path: Path) -> Any:
         raise UserError(f"{path} is not valid YAML{line}: {error.problem}.") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply to be read; start from one of the files in presets/.") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # an odd character, 2024-13-01, a list as a key
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # an odd character, 2024-13-01, a list as key
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None

@@ -1,8 +1,12 @@
 """The report of a pull request as Markdown: verdict, steps, changes of metrics and params."""
 
+import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
+from florafauna.base.errors import plain_line
 from florafauna.base.files import write_atomic
 from florafauna.ci._commands import run
 from florafauna.ci._outcome import FOLDER, STEPS, Outcome, kept
@@ -44,19 +48,19 @@ def verdict_of(outcomes: list[Outcome]) -> str:
 
 
 def markdown(verdict: str, outcomes: list[Outcome], base: str, metrics: str, params: str) -> str:
-    """The whole report."""
+    """The whole report; `metrics` and `params` are Markdown already."""
     ended = {outcome.step: outcome for outcome in outcomes}
     rows = []
     for step in STEPS:
         outcome = ended.get(step)
         result = "did not run" if outcome is None else "passed" if outcome.passed else "**failed**"
-        rows.append(f"| {ASKS[step]} | {result} | {_cell(outcome.sentence) if outcome else ''} |")
+        rows.append(f"| {ASKS[step]} | {result} | {escaped(outcome.sentence) if outcome else ''} |")
     parts = [
-        f"**{verdict}**",
+        f"**{escaped(verdict)}**",
         "\n".join(["| check | result | |", "|---|---|---|", *rows]),
-        f"### Metrics against {base}",
+        f"### Metrics against {escaped(base)}",
         metrics,
-        f"### Params against {base}",
+        f"### Params against {escaped(base)}",
         params,
     ]
     text = "\n\n".join(parts) + "\n"
@@ -64,12 +68,35 @@ def markdown(verdict: str, outcomes: list[Outcome], base: str, metrics: str, par
 
 
 def _difference(root: Path, what: str, base: str) -> str:
-    done = run(root, "dvc", what, "diff", base, "--md")
+    """A table of what changed. DVC's own has the names and values unescaped, which are labels and other people's."""
+    done = run(root, "dvc", what, "diff", base, "--json")
     if done.code:
-        return f"`dvc {what} diff {base}` failed: {done.last_error}."
-    table = done.out.strip()
-    return table if len(table.splitlines()) > 2 else "No change."  # dvc prints the head of a table without rows
+        return escaped(f"`dvc {what} diff {base}` failed: {done.last_error}.")
+    changes = [(file, key, both) for file, keys in json.loads(done.out).items() for key, both in keys.items()]
+    if not changes:
+        return "No change."
+    head = ("file", what.removesuffix("s"), escaped(base), "now")
+    rows = [(escaped(file), escaped(key), _value(both["old"]), _value(both["new"])) for file, key, both in changes]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _value(value: Any) -> str:
+    return "" if value is None else escaped(f"{value:.5g}" if isinstance(value, float) else str(value))
+
+
+def escaped(text: str) -> str:
+    """`text` on one line of Markdown, also in a cell of a table: as it reads, but that `code` stays code.
+
+    Labels, file names and params are other people's: no HTML, no emphasis, no link, and nobody is mentioned.
+    """
+    parts = re.sub("``+", "'", plain_line(text)).split("`")
+    if len(parts) % 2 == 0:  # one mark has no partner
+        parts[-2:] = ["'".join(parts[-2:])]
+    parts[::2] = [_without_markup(part) for part in parts[::2]]
+    parts[1::2] = [part.replace("|", "\\|") for part in parts[1::2]]
+    return "`".join(parts)
+
+
+def _without_markup(text: str) -> str:
+    text = re.sub(r"[\\*\[\]<>&|~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)  # underscores within words mean nothing
+    return re.sub("[@#]", r"\g<0><!-- -->", text)  # which GitHub looks for after all escapes

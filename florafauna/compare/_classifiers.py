@@ -13,6 +13,9 @@ from florafauna.compare._paired import Comparison
 from florafauna.scores.predictions import LOGITS, PER_CLASS, TIMING, Predictions, read_predictions
 from florafauna.scores.settings import EvaluateParams
 
+OF_PREDICTION = ("photos_per_second", "hardware")  # what the report says of speed
+OF_TRAINING = (*OF_PREDICTION, "seconds", "peak_memory_mb", "precision")
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -67,7 +70,8 @@ def read_classifier(name: str, root: Path = Path()) -> Model:
     if not history.is_file():
         raise UserError(f"{history} is missing; run `dvc pull {bundle}` or `dvc repro`.")
     details = read_json(root / f"metrics/details/{name}.json")
-    training, prediction = read_json(root / f"metrics/timing/{name}.json"), read_json(predictions / TIMING)
+    training = read_json(root / f"metrics/timing/{name}.json", keys=OF_TRAINING)
+    prediction = read_json(predictions / TIMING, keys=OF_PREDICTION)
     return Model(
         name,
         read_predictions(predictions / LOGITS),

@@ -66,7 +66,7 @@ def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, r
             "set data.root to the folder that the listed paths start from."
         )
     there = len(rows)
-    rows = _at_rank(rows, labels.ranked, rank, origin)
+    rows = _at_rank(_without_blanks(rows), labels.ranked, rank, origin)
     rows, omitted = _one_row_a_photo(rows)
     rows, split_origin = _with_split(rows, labels)
     rows, value_notes = _standard_values(rows, origin)
@@ -78,6 +78,12 @@ def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, r
         facts = [", ".join(f"{count} {reason}" for reason, count in counts.items()), *notes]
         raise UserError(f"{origin}: no photo with a label is left below {root} ({'; '.join(facts)}).")
     return Photos(table, omitted, name, notes)
+
+
+def _without_blanks(rows: pd.DataFrame) -> pd.DataFrame:
+    """A label, or the name of a rank, of nothing but white space made empty."""
+    names = rows.columns.intersection(["label", *RANKS])
+    return rows.assign(**{name: rows[name].mask(rows[name].str.strip() == "", "") for name in names})
 
 
 def _at_rank(rows: pd.DataFrame, ranked: bool, rank: str, origin: Path) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from florafauna.base.settings import (
     mapping,
     read_tree,
     refuse_unknown,
+    shown,
 )
 
 # A guard against overfitting, not a schedule: below 5 epochs it stops a run before its rate has fallen.
@@ -94,7 +95,7 @@ class Weights(Strict):
             path = PurePosixPath(self.file)
             if path.parts[:2] != ("data", "weights") or ".." in path.parts or path.suffix != ".safetensors":
                 raise ValueError(
-                    f"'{self.file}' must be a .safetensors file under data/weights/, "
+                    f"{shown(self.file)} must be a .safetensors file under data/weights/, "
                     "the folder that DVC watches; copy it there"
                 )
         return self
@@ -133,7 +134,7 @@ class Augment(Strict):
             raise ValueError(f"scale is a share of the photo's area and cannot exceed 1, not {self.scale[1]}")
         if self.rand_augment is not None and not re.match(r"(rand|augmix|original|3a|v0)", self.rand_augment):
             raise ValueError(
-                f"rand_augment takes a timm policy such as rand-m9-mstd0.5-inc1, not '{self.rand_augment}'"
+                f"rand_augment takes a timm policy such as rand-m9-mstd0.5-inc1, not {shown(self.rand_augment)}"
             )
         return self
 

@@ -1,6 +1,5 @@
 """Initial weights: from timm's hub, a safetensors file or seeded random numbers, into one tracked safetensors file."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,13 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from timm.data import resolve_model_data_config
 
 from florafauna.base.errors import OF_THE_SYSTEM, UserError
-from florafauna.base.files import sha256_file, write_atomic
+from florafauna.base.files import sha256_file
 from florafauna.model.network import backbone_state, create, known_tags, load, try_out
 from florafauna.model.settings import Architecture, Weights
-
-HEADER = "florafauna"
+from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -52,19 +49,19 @@ def make_initial_weights(architecture: Architecture, weights: Weights, out: Path
     origin |= {"licence": weights.licence or _hub_licence(model, weights), "seen": weights.seen}
     initial = InitialWeights(backbone_state(model), architecture, origin, overlay)
     header = {"architecture": architecture.model_dump(), "origin": origin, "overlay": overlay}
-    tensors = {name: tensor.contiguous() for name, tensor in initial.tensors.items()}
-    write_atomic(out, save(tensors, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+    save_tensors(out, initial.tensors, header)
     return initial
 
 
 def load_initial_weights(path: Path) -> InitialWeights:
-    """Read what `make_initial_weights` wrote."""
+    """Read what `make_initial_weights` wrote; `UserError` where the file is anything else, or was damaged."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()[HEADER])
-        tensors = load_file(path)
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise UserError(f"{path} does not hold initial weights ({error}); run `dvc repro` to make them.") from None
+        tensors, header = load_tensors(path)
+    except DamagedError as error:
+        raise UserError(
+            f"{error} does not hold initial weights as they were written; delete it and, if that does not help, DVC's "
+            "copy (in .dvc/cache, below the md5 that dvc.lock says), and run `dvc repro`."
+        ) from None
     return InitialWeights(tensors, Architecture(**header["architecture"]), header["origin"], header["overlay"])
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLITS
 from florafauna.base.taxonomy import ABOVE_SPECIES, ancestors_of
 from florafauna.photos.sources import open_source
@@ -28,7 +29,10 @@ def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Pat
     >>> preprocess(manifest, root, out, store_size=256, kept=Path(".florafauna/pixels"))  # doctest: +SKIP
     """
     photos = _read(manifest)
-    labels = photos.group_by("target").aggregate([("label", "min")]).sort_by("target")["label_min"].to_pylist()
+    classes = photos.group_by("target").aggregate([("label", "min"), ("label", "max")]).sort_by("target")
+    labels = classes["label_min"].to_pylist()
+    if labels != classes["label_max"].to_pylist() or classes["target"].to_pylist() != list(range(len(labels))):
+        raise _damaged(manifest, "not every target has one label")
     taxa = ancestors_of(photos)
     source, decoded = open_source(root), 0
     with KeptPixels(kept, decoder(), store_size) as known:
@@ -44,14 +48,30 @@ def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Pat
 
 def _read(manifest: Path) -> pa.Table:
     """The columns needed. Arrow reads block by block: pandas would hold every cell as an object for a while."""
-    columns = TYPES | {rank: pa.string() for rank in ABOVE_SPECIES if rank in _columns(manifest)}
-    return csv.read_csv(
-        manifest,
-        read_options=csv.ReadOptions(use_threads=False),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            column_types=columns, include_columns=list(columns), strings_can_be_null=False
-        ),
+    try:
+        columns = TYPES | {rank: pa.string() for rank in ABOVE_SPECIES if rank in _columns(manifest)}
+        photos = csv.read_csv(
+            manifest,
+            read_options=csv.ReadOptions(use_threads=False),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=columns, include_columns=list(columns), strings_can_be_null=False
+            ),
+        )
+    except FileNotFoundError:
+        raise UserError(f"{manifest} is missing; run `dvc repro split`.") from None
+    except (ValueError, KeyError) as error:  # Arrow's and pandas's errors are among them
+        raise _damaged(manifest, str(error).splitlines()[0]) from None
+    unknown = photos.filter(pc.invert(pc.is_in(photos["split"], pa.array(SPLITS))))
+    if len(unknown):
+        raise _damaged(manifest, f"it has a split '{unknown['split'][0]}'")
+    return photos
+
+
+def _damaged(manifest: Path, what: str) -> UserError:
+    return UserError(
+        f"{manifest} is not as the split stage wrote it ({what}); delete it and DVC's copy (in .dvc/cache, below the "
+        "md5 that dvc.lock says), which may be damaged too, and run `dvc repro`."
     )
 
 

@@ -24,7 +24,7 @@ def correct(table: pd.DataFrame, omitted: pd.DataFrame, corrections: Path) -> tu
         return table, omitted
     labels = table["path"].map(fixes.set_index("path")["label"])
     corrected = table.assign(label=labels.where(labels.notna(), table["label"]), confirmed=labels.notna())
-    removed = corrected["label"].isin(REMOVE)
+    removed = corrected["label"].str.strip().isin(REMOVE)
     gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
     return corrected[~removed].reset_index(drop=True), pd.concat([omitted, gone])
 

@@ -30,6 +30,7 @@ from florafauna.split.settings import SplitParams
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
 ALSO_KEPT = [*RANKS, "location", "datetime"]
 ROWS_AT_ONCE = 10_000  # of a table that is written: pandas makes objects of them
+LINE_BREAK = "[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]"  # all at which a reader may end a line
 FACTS = ["sha256", "pixels", "width", "height", "flat", "extension_matches"]  # of the audit, that are kept
 RESERVED = ["target", "held_out", "cluster", "confirmed", "picture", "key", *FACTS]
 
@@ -121,6 +122,7 @@ def examine_photos(
     table, out = photos.table.assign(confirmed=False), photos.omitted
     if corrections is not None:
         table, out = correct(table, out, corrections)
+    table, line_notes = _on_one_line(table, ["label", *ALSO_KEPT, *data.groups])
     source = open_source(Path(data.root))
     found = audit(source, Texts.of(table["path"]), str(Path(data.root).absolute()), cache, workers)
     listed = len(table)
@@ -134,7 +136,7 @@ def examine_photos(
         _listed([out, unreadable, conflicts]),
         pd.concat([unreadable, out[missing]]),
         listed + int(missing.sum()),
-        photos.notes,
+        (*photos.notes, *line_notes),
     )
 
 
@@ -159,6 +161,17 @@ def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None
     notes = (*examined.notes, *frequent.notes, *assigned.notes, *_unused_columns(table, examined.data))
     facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
     return Dataset(table[[*COLUMNS, *also]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
+
+
+def _on_one_line(table: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Line breaks in columns made spaces, and a note on that: pandas does not quote all of them in a CSV."""
+    breaks = {name: table[name].str.contains(LINE_BREAK) for name in table.columns.intersection(names)}
+    broken = {name: found for name, found in breaks.items() if found.any()}
+    if not broken:
+        return table, []
+    plain = {name: table[name].mask(found, table[name].str.split().str.join(" ")) for name, found in broken.items()}
+    count = sum(int(found.sum()) for found in broken.values())
+    return table.assign(**plain), [f"{count} values of {', '.join(broken)} hold line breaks, which were made spaces"]
 
 
 def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -3,30 +3,22 @@
 The files carry checksums. A state that the disk has changed would train another model: it is dropped, and that is said.
 """
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import nn
 
 from florafauna.base.code import code_hash
-from florafauna.base.files import fingerprint, sha256_file, write_atomic
+from florafauna.base.files import fingerprint, sha256_file
+from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
 
 STATE = "state.safetensors"
-CHECKSUM = "checksum"  # in the metadata of a file: of its tensors and of all other metadata
-
-
-class DamagedError(Exception):
-    """A file is not what was written; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -72,34 +64,6 @@ def run_key(params: Mapping[str, Any], initial: Path, indexes: list[Path]) -> st
     return fingerprint([dict(params), sha256_file(initial), data, *made_by])
 
 
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors and metadata with a checksum, whole or not at all."""
-    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    told = dict(metadata or {})
-    write_atomic(path, save(own, told | {CHECKSUM: _checksum(own, told)}))
-
-
-def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read what `save_tensors` wrote; `DamagedError` where it is not as it was."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-        tensors = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise DamagedError(f"{path} ({error})") from None
-    if metadata.pop(CHECKSUM, "") != _checksum(tensors, metadata):
-        raise DamagedError(f"{path} (its checksum differs)")
-    return tensors, metadata
-
-
-def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
-    digest = sha256(json.dumps(sorted(metadata.items())).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def best_file(folder: Path, epoch: int) -> Path:
     """The checkpoint of an epoch: another file than that of the best before, which the saved state still needs."""
     return folder / f"best-{epoch}.safetensors"
@@ -131,7 +95,7 @@ def save_state(
     tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
     for number, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in values.items() if value is not None}
-    metadata = {"state": json.dumps(asdict(state)), "scaler": json.dumps(scaler.state_dict())}
+    metadata = {"state": asdict(state), "scaler": scaler.state_dict()}
     save_tensors(folder / STATE, tensors, metadata)
     for file in folder.glob("best-*.safetensors"):
         if state.history and file != best_file(folder, state.best.epoch):
@@ -157,12 +121,12 @@ def load_state(
         number, _, key = name.partition(".")
         entries.setdefault(int(number), {})[key] = tensor.clone()  # not mapped: Windows keeps a file that is
     optimizer.load_state_dict(optimizer.state_dict() | {"state": entries})
-    scaler.load_state_dict(json.loads(metadata["scaler"]))
+    scaler.load_state_dict(metadata["scaler"])
     return _state(metadata)
 
 
-def _state(metadata: Mapping[str, str]) -> State:
-    saved = json.loads(metadata["state"])
+def _state(metadata: Mapping[str, Any]) -> State:
+    saved = dict(metadata["state"])
     return State(**saved | {"history": [Epoch(**row) for row in saved["history"]]})
 
 

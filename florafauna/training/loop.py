@@ -27,22 +27,20 @@ from florafauna.bundle.bundle import describe_data, load_trained, predict_logits
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, peak_memory, reuse_freed_memory
 from florafauna.model.network import try_out
 from florafauna.model.settings import ModelParams
+from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
 from florafauna.model.weights import InitialWeights, load_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.training._averaging import averaged, moving_tensors, update_average
 from florafauna.training._feeds import Feed, Photos, choose_feed
 from florafauna.training._resume import (
     STATE,
-    DamagedError,
     Epoch,
     State,
     best_file,
     drop_damaged,
     load_state,
-    load_tensors,
     run_key,
     save_state,
-    save_tensors,
 )
 from florafauna.training._schedule import rate_at, should_stop
 from florafauna.training._trainable import (

@@ -53,6 +53,15 @@ def test_temporary_files_of_killed_runs_are_swept_and_those_of_others_left_alone
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["writing"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other locks")
+def test_what_is_written_again_removes_what_its_killed_run_left(tmp_path: Path) -> None:
+    path = tmp_path / "a[1]"
+    assert start(path, "dies").wait() == -signal.SIGKILL
+    make_old(tmp_path)
+    write_atomic(path, "whole")
+    assert [file.name for file in tmp_path.iterdir()] == ["a[1]"]
+
+
 def test_a_temporary_file_that_was_just_begun_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".x.abc.tmp").touch()
     sweep(tmp_path)

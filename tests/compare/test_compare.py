@@ -144,6 +144,20 @@ def test_scores_by_class_that_are_missing_are_named(tmp_path: Path) -> None:
         project.write()
 
 
+def test_a_figure_of_speed_that_is_missing_is_named(tmp_path: Path) -> None:
+    project = make_project(tmp_path, NAMES, each=4)
+    for file, key in (
+        ("metrics/timing/elm.json", "seconds"),
+        ("metrics/timing/elm.json", "hardware"),
+        ("predictions/elm/timing.json", "photos_per_second"),
+    ):
+        whole = read(project, file.removesuffix(".json"))
+        write_json(tmp_path / file, {name: value for name, value in whole.items() if name != key})
+        with pytest.raises(UserError, match=rf"{file} has no '{key}'; run `dvc repro`"):
+            project.write()
+        write_json(tmp_path / file, whole)
+
+
 def test_the_table_for_the_terminal_lists_models_and_ensemble(
     project: Project, comparison: dict[str, Any], costs: pd.DataFrame
 ) -> None:

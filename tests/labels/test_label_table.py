@@ -338,3 +338,11 @@ def test_nothing_is_lost_and_nothing_depends_on_the_order_of_rows(
     assert not used.keys() & omitted.keys()
     for path in used:
         assert {label for name, label, _ in rows if name.replace("\\", "/") == path and label} == {used[path]}
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\r\n", "\u00a0 "])
+def test_a_label_of_white_space_is_none(make_photos: MakePhotos, label_file: Write, blank: str) -> None:
+    table = label_file(f'path,label,genus\na.jpg,"{blank}",Vulpes\nb.jpg,fox,"{blank}"\nc.jpg,elk,Alces\n')
+    root = make_photos("a.jpg", "b.jpg", "c.jpg")
+    assert reasons(read_photos(root, table)) == {"a.jpg": "no_label"}
+    assert reasons(read_photos(root, table, rank="genus")) == {"b.jpg": "no_label"}

@@ -189,6 +189,18 @@ def test_random_weights_are_a_function_of_their_seed(tmp_path: Path) -> None:
     assert not any(name.startswith("classifier") for name in first)
 
 
+@pytest.mark.parametrize("place", [0.5, 0.999, 40])
+def test_one_bit_that_the_disk_changed_is_noticed(tmp_path: Path, place: float) -> None:
+    """In the tensors, or in the header, whose first 40 bytes name the architecture."""
+    file = tmp_path / "initial.safetensors"
+    make_initial_weights(Architecture(name="test_vit"), Weights(source="none"), file)
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content)) if place < 1 else int(place)] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"initial\.safetensors \(.*\) does not hold initial weights .*delete it"):
+        load_initial_weights(file)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"text"])
 def test_what_holds_no_initial_weights_is_refused(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "initial.safetensors"

@@ -279,3 +279,23 @@ def test_a_run_that_cannot_be_split_by_its_groups_says_so(tmp_path: Path, correc
     data = table(tmp_path / "photos", rows).model_copy(update={"groups": ("location",)})
     with pytest.raises(UserError, match=r"0 classes have 3 groups or more.*data\.groups"):
         prepare(data, SplitParams(), corrections)
+
+
+@pytest.mark.parametrize("mark", ["\r", "\r\n", "\x85", "\u2028", "\v"])
+def test_line_breaks_in_values_do_not_break_the_manifest(tmp_path: Path, corrections: Path, mark: str) -> None:
+    paths = [f"{number}.jpg" for number in range(12)]
+    write(tmp_path, {path: blob(number) for number, path in enumerate(paths)})
+    labels = [f"red{mark}fox", "elk"] * 6
+    rows = pd.DataFrame({"path": paths, "label": labels, "location": f"A{mark}"})
+    rows["burst"] = [f"{number}{mark}1" for number in range(12)]
+    rows.to_parquet(tmp_path / "labels.parquet")
+    data = DataParams(root=str(tmp_path), labels=str(tmp_path / "labels.parquet"), groups=("burst",))
+    dataset = prepare(data, SplitParams(), corrections)
+    assert "30 values of label, location, burst hold line breaks, which were made spaces" in dataset.notes
+    names = ("manifest.csv", "quarantine.csv", "examples.parquet", "data.json", "places.csv")
+    dataset.write(*(tmp_path / "out" / name for name in names))
+    written = (tmp_path / "out/manifest.csv").read_bytes().decode()
+    assert len(written.splitlines()) == 13
+    read = pd.read_csv(tmp_path / "out/manifest.csv", keep_default_na=False)
+    assert sorted(set(read["label"])) == ["elk", "red fox"]
+    assert set(read["location"]) == {"A"}
