@@ -175,5 +175,5 @@ def _read_yaml(path: Path) -> Any:
         ValueError,
         TypeError,
         AttributeError,
-    ) as error:  # an odd character, 2024-13-01, a list as key
+    ) as error:  # a list as key, 2024-13-01
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None

@@ -279,6 +279,7 @@ def test_the_store_holds_every_photo_in_the_order_of_the_manifest(tmp_path: Path
         "width",
         "shard",
         "offset",
+        "checksum",
     } == set(store.table().columns)
     for row, path in enumerate(rows["path"]):
         assert np.array_equal(store.photo(row), decode((tmp_path / "photos" / path).read_bytes(), 48, resize))
@@ -565,3 +566,135 @@ def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store/index.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="dvc checkout"):
         PixelStore(tmp_path / "store")
+
+
+def damage(file: Path, how: str) -> None:
+    """As a disk does, without a new time of change."""
+    before = file.stat()
+    data = bytearray(file.read_bytes())
+    if how == "zeroed":
+        data[: len(data) // 2] = bytes(len(data) // 2)
+    else:
+        data[len(data) // 2] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("how", ["zeroed", "a bit flipped"])
+def test_kept_pixels_that_were_changed_are_said_once_and_decoded_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    draw_photos(tmp_path / "photos", 40)
+    run_preprocess(tmp_path)
+    before = bytes_of(tmp_path / "processed")
+    shutil.rmtree(tmp_path / "processed")
+    shards = sorted(tmp_path.glob("kept/*/shards/*"))
+    for shard in shards[:2]:
+        damage(shard, how)
+    capsys.readouterr()
+    assert 0 < run_preprocess(tmp_path) < 40
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "was damaged on disk" in said
+    assert bytes_of(tmp_path / "processed") == before
+    damage(next(tmp_path.glob("kept/*/train.parquet")), "zeroed")
+    shutil.rmtree(tmp_path / "processed")
+    run_preprocess(tmp_path)
+    assert "was damaged on disk" in capsys.readouterr().err
+    assert bytes_of(tmp_path / "processed") == before
+    assert run_preprocess(tmp_path) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_copied_photo_of_a_changed_kept_file_is_decoded_again(tmp_path: Path) -> None:
+    """A new photo changes the shard that it falls into, whose other photos are copied."""
+    root = tmp_path / "photos"
+    draw_photos(root, 12)
+    build_store(manifest_of(root), LABELS, open_source(root), tmp_path / "out/train", 48)
+    with KeptPixels(tmp_path / "kept", decoder(), 48) as kept:
+        kept.keep(tmp_path / "out/train")
+    draw_photos(root, 1, first=100)
+    rows = manifest_of(root)
+    for shard in tmp_path.glob("kept/*/shards/*"):
+        damage(shard, "a bit flipped")
+    with KeptPixels(tmp_path / "kept", decoder(), 48) as kept:
+        assert build_store(rows, LABELS, open_source(root), tmp_path / "again/train", 48, kept) == 13
+    build_store(rows, LABELS, open_source(root), tmp_path / "fresh/train", 48)
+    assert bytes_of(tmp_path / "again/train") == bytes_of(tmp_path / "fresh/train")
+
+
+def test_files_that_do_not_belong_there_are_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_photos(tmp_path / "photos", 8)
+    run_preprocess(tmp_path)
+    (folder,) = tmp_path.glob("kept/*/")
+    for file in (
+        tmp_path / "kept/.DS_Store",
+        folder / ".DS_Store",
+        folder / "shards/.DS_Store",
+        folder / "._a.parquet",
+    ):
+        file.write_bytes(b"\0\0\0\1Bud1")
+    (folder / "shards/folder").mkdir()
+    assert run_preprocess(tmp_path) == 0
+    assert run_preprocess(tmp_path, 40) == 8
+    assert capsys.readouterr().err == ""
+
+
+def test_a_photo_replaced_by_another_of_the_same_size_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    draw_photos(root, 8)
+    rows = manifest_of(root)
+    whole = (root / "daisy/003.jpeg").read_bytes()
+    with Image.open(root / "daisy/003.jpeg") as image:
+        photograph(*image.size, seed=99).save(root / "daisy/003.jpeg")
+    with pytest.raises(UserError, match=r"daisy/003\.jpeg is not what it was .*its content is another.*dvc repro"):
+        build_store(rows, LABELS, open_source(root), tmp_path / "store", 48)
+    assert not bytes_of(tmp_path / "store")
+    (root / "daisy/003.jpeg").write_bytes(whole)
+    assert build_store(rows, LABELS, open_source(root), tmp_path / "store", 48) == 8
+
+
+def test_stores_are_held_against_their_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_photos(tmp_path / "photos", 8)
+    build_store(manifest_of(tmp_path / "photos"), LABELS, open_source(tmp_path / "photos"), Path("store"), 48)
+    PixelStore(Path("store")).verify()
+    index, shard = Path("store/index.parquet"), sorted(Path("store/pixels").iterdir())[0]
+    whole = index.read_bytes()
+    index.write_bytes(whole.replace(b"daisy", b"doisy"))
+    with pytest.raises(UserError, match=r"index\.parquet cannot be read .*dvc checkout store"):
+        PixelStore(Path("store")).verify()
+    index.write_bytes(whole)
+    damage(shard, "zeroed")
+    with pytest.raises(UserError, match=rf"{shard.name} was damaged on disk .*delete it and run `dvc checkout store`"):
+        PixelStore(Path("store")).verify()
+
+
+def test_a_damaged_object_of_dvcs_cache_is_named_and_deleting_it_mends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dvc checkout` cannot: DVC takes an object to be what its name says."""
+    monkeypatch.chdir(tmp_path)
+
+    def dvc(*command: str) -> None:
+        subprocess.run([sys.executable, "-m", "dvc", *command, "-q"], check=True)
+
+    draw_photos(tmp_path / "photos", 8)
+    build_store(manifest_of(tmp_path / "photos"), LABELS, open_source(tmp_path / "photos"), Path("store"), 48)
+    dvc("init", "--no-scm")
+    dvc("add", "store")
+    shard = sorted(Path("store/pixels").iterdir())[0]
+    md5 = hashlib.md5(shard.read_bytes()).hexdigest()
+    copy = Path(f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}")
+    whole = copy.read_bytes()
+    damage(copy, "zeroed")
+    copy.chmod(0o444)
+    shutil.rmtree("store")
+    dvc("checkout")
+    with pytest.raises(UserError, match=f"so was {copy}, DVC's own copy: delete both and run `dvc pull`"):
+        PixelStore(Path("store")).verify()
+    copy.unlink()
+    shard.unlink()
+    copy.write_bytes(whole)  # as `dvc pull` fetches it
+    dvc("checkout")
+    PixelStore(Path("store")).verify()
