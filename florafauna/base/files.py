@@ -19,7 +19,10 @@ SECONDS_TO_LOCK = 60.0  # a temporary file of this age that nobody holds is nobo
 
 def _locking() -> Any:
     """The module `fcntl`, None on Windows."""
-    return importlib.import_module("fcntl") if os.name == "posix" else None
+    try:
+        return importlib.import_module("fcntl")
+    except ImportError:
+        return None
 
 
 @contextmanager
