@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,38 +26,37 @@ Anything but the two outcomes below (another result, a traceback, something half
 def run() -> Section:
     """All faults on two cores; `UserError` with those that ended as none may."""
     sys.path.append(str(REPOSITORY / "tests"))
-    from helpers.faults import FAULTS, Harm, HarmError, make_project_to_harm
-
-    counts: Counter[tuple[str, str]] = Counter()
+    faults = import_module("helpers.faults")
     bad: list[str] = []
     with TemporaryDirectory() as name:
-        harm = Harm(make_project_to_harm(Path(name) / "unharmed/repository"))
+        harm = faults.Harm(faults.make_project_to_harm(Path(name) / "unharmed/repository"))
         drawn = [
             (stage, fault, seed)
             for seed in range(SEEDS)
             for stage in harm.stages.values()
-            for fault in FAULTS
+            for fault in faults.FAULTS
             if harm.has(stage, fault)
         ]
 
-        def try_out(number: int) -> None:
+        def try_out(number: int) -> tuple[str, str]:
             stage, fault, seed = drawn[number]
             with TemporaryDirectory(dir=name) as folder:
                 try:
-                    counts[fault, harm.try_out(stage, fault, seed, Path(folder) / "repository")] += 1
-                except HarmError as error:
+                    return fault, harm.try_out(stage, fault, seed, Path(folder) / "repository")
+                except faults.HarmError as error:
                     bad.append(str(error))
+                    return fault, "bad"
 
         for stage in harm.stages.values():
             harm.measured(stage)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(try_out, range(len(drawn))))
+            counts = Counter(pool.map(try_out, range(len(drawn))))
     if bad:
         raise UserError(f"{len(bad)} of {len(drawn)} faults passed for right: {' | '.join(bad)}")
     outcomes = ("as unharmed", "one sentence", "DVC refuses")
     rows = [
         (fault, str(sum(counts[fault, how] for how in outcomes)), *(str(counts[fault, how]) for how in outcomes))
-        for fault in FAULTS
+        for fault in faults.FAULTS
     ]
     columns = ("fault", "tried", "the same bytes", "one sentence, code 1", "refused by DVC")
     return Section("Faults", ABOUT.format(seeds=SEEDS), columns, rows)

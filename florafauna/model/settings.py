@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, PlainValidator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from florafauna.base.errors import UserError
 from florafauna.base.settings import (
     PARAMS,
     Count,
     Interpolation,
+    Names,
     NotNegative,
     OpenShare,
     Pair,
@@ -139,13 +140,12 @@ class Augment(Strict):
         return self
 
 
-def _modules(value: Any) -> Any:
-    """A union would be refused by pydantic in the words of its first member alone."""
-    if value in ("all", "head"):
-        return value
-    if isinstance(value, list | tuple) and all(isinstance(path, str) for path in value):
-        return tuple(value)
-    raise ValueError("must be all, head or a list of module paths such as [blocks.11, norm, head]")
+def _modules(value: Any, union: ValidatorFunctionWrapHandler) -> Any:
+    """Pydantic would refuse it in the words of the union's first member alone."""
+    try:
+        return union(value)
+    except ValidationError:
+        raise ValueError("must be all, head or a list of module paths such as [blocks.11, norm, head]") from None
 
 
 class ModelParams(Strict):
@@ -175,7 +175,7 @@ class ModelParams(Strict):
     architecture: Architecture
     weights: Weights
 
-    trainable: Annotated[Literal["all", "head"] | tuple[str, ...], PlainValidator(_modules)]
+    trainable: Annotated[Literal["all", "head"] | Names, WrapValidator(_modules)]
     norms: Literal["all", "tail"] = "tail"
     head_init: Literal["random", "probe"] = "random"  # probe: the optimum over the frozen features (LP-FT)
 

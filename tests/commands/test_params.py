@@ -398,3 +398,9 @@ def test_what_the_stages_read_is_what_the_whole_check_reads(tmp_path: Path) -> N
 def test_deep_nesting_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nested too deeply"):
         load_params(written(tmp_path, "a: " + "[" * 3000 + "]" * 3000))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("trainable", ["all", "head", ["blocks.5", "head"]])
+def test_params_can_be_written_as_json(trainable: object) -> None:
+    assert model(trainable=trainable).model_dump(mode="json")["trainable"] == trainable
