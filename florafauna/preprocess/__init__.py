@@ -1,1 +1,1 @@
-"""Decodes every photo once, into one pixel store a split."""
+"""Decodes every photo once, into a pixel store for each split."""

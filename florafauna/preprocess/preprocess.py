@@ -1,4 +1,4 @@
-"""The preprocess stage: the photos of a manifest, decoded once, into one pixel store a split."""
+"""The preprocess stage: the photos of a manifest, decoded once, into a pixel store for each split."""
 
 from pathlib import Path
 
