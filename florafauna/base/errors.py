@@ -18,6 +18,8 @@ OF_THE_SYSTEM = {
     errno.EACCES: "permission denied; give this user access, close the file in other programs, or name another place",
     errno.EPERM: "the operation is not permitted; give this user access, or name another place",
     errno.EROFS: "the file system is read-only; name another place",
+    errno.EEXIST: "a file lies where a folder has to be; move it away and run the same command again",
+    errno.ENOTDIR: "a file lies where a folder has to be; move it away and run the same command again",
     errno.ENOSPC: "the disk is full; make room and run the same command again",
     errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
 }

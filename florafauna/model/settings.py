@@ -43,6 +43,7 @@ TAKEN = {
     "comparison": "metrics/comparison.json compares the models",
     "ensemble": "plots and report have an ensemble of all models",
 }
+LARGEST, DEEPEST = 16_384, 1_000  # creation arguments: widths and sizes, numbers of blocks
 IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
 
 
@@ -50,6 +51,13 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, dict | list | tuple):
         return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def _largest(value: Any) -> float:
+    """The largest number in an argument, 0 if there is none."""
+    if isinstance(value, dict | list | tuple):
+        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
+    return value if isinstance(value, int | float) else 0
 
 
 class Architecture(Strict):
@@ -60,10 +68,14 @@ class Architecture(Strict):
     name: str
 
     @model_validator(mode="after")
-    def _finite(self) -> Self:
+    def _sensible(self) -> Self:
+        """What is far too large would take minutes, and then all memory, to be made."""
         for name, value in self.arguments.items():
             if not _is_finite(value):
                 raise ValueError(f"{name} must be finite, not {value}")
+            most = DEEPEST if re.search("depth|layers|blocks", name) else LARGEST
+            if _largest(value) > most:
+                raise ValueError(f"{name} is {value} and may be {most} at most; no network is that large")
         return self
 
     @property

@@ -338,6 +338,12 @@ def test_arguments_that_are_no_numbers_are_refused(value: Any) -> None:
         Architecture.model_validate({"name": "test_vit", "drop_rate": value})
 
 
+@pytest.mark.parametrize(("name", "value"), [("depth", 100_000), ("depths", [3, 3, 5_000]), ("img_size", 10**9)])
+def test_arguments_that_no_network_could_have_are_refused_at_once(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{name} is .* at most; no network is that large"):
+        Architecture.model_validate({"name": "test_vit", name: value})
+
+
 def test_a_file_of_another_family_cannot_be_let_pass(workplace: Path) -> None:
     save_file(seeded("test_convnext").state_dict(), workplace / "data/weights/w.safetensors")
     with pytest.raises(UserError, match="'pretrained_strict' is not an argument of an architecture"):
