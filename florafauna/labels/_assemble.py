@@ -82,7 +82,7 @@ def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, r
 
 def _without_blanks(rows: pd.DataFrame) -> pd.DataFrame:
     """A label, or the name of a rank, of nothing but white space made empty."""
-    names = rows.columns.intersection(["label", *RANKS])
+    names = [name for name in ("label", *RANKS) if name in rows.columns and len(rows)]  # no rows may be no text
     return rows.assign(**{name: rows[name].mask(rows[name].str.strip() == "", "") for name in names})
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from florafauna.ci._outcome import Outcome
-from florafauna.ci._report import escaped, markdown, report
+from florafauna.ci._report import ASKS, escaped, markdown, report
 
 HOSTILE = "a|b <img src=x onerror=alert(1)> @maintainer #1 **bold** [x](http://x) _u_ `code`\n\n# head\r| c |"
 
@@ -48,7 +48,7 @@ def test_a_sentence_with_a_hostile_label_is_one_row() -> None:
     text = markdown(f"Failed: {HOSTILE}", [Outcome("scores", False, HOSTILE)], "main", "No change.", "No change.")
     assert "\n# head" not in text
     assert "<img" not in re.sub(r"\\<", "", text)
-    assert len([line for line in text.splitlines() if line.startswith("| the metrics come from")]) == 1
+    assert len([line for line in text.splitlines() if line.startswith(f"| {ASKS['scores']} |")]) == 1
 
 
 def test_the_tables_of_differences_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

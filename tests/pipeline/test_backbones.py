@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from florafauna.commands.params import load_params
-from florafauna.model.network import create
+from florafauna.model.network import create, load
 from florafauna.pixels.loading import EvalView, batches, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess.preprocess import preprocess
@@ -42,7 +42,9 @@ def features(name: str, store: PixelStore, pretrained: bool) -> np.ndarray:
     torch.manual_seed(0)
     file = REPOSITORY / params.weights.file if pretrained and params.weights.file else None
     assert pretrained == (file is not None)
-    model = create(params.architecture, 0, params.weights.overlay, weights=file).eval()
+    overlay = params.weights.overlay
+    model = load(params.architecture, 0, overlay, file) if file else create(params.architecture, 0, overlay)
+    model.eval()
     data = data_config(model, params)
     view = EvalView(data.test_size, data.crop_pct, data.interpolation)
     found = [

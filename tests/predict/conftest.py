@@ -63,9 +63,13 @@ def run(bundle: Path) -> Run:
     return predict
 
 
-def served(bundle: Path, root: Path, seconds: float = 60) -> Iterator[int]:
-    """The port of a `florafauna serve` that runs in `root` and gives each photo so many seconds to arrive."""
+def served(bundle: Path, root: Path, seconds: float = 60, held: int | None = None) -> Iterator[int]:
+    """The port of a `florafauna serve` that runs in `root` and gives each photo so many seconds to arrive.
+
+    `held` is how many bytes of unfinished photos it holds, if not as many as usual.
+    """
     code = "import sys, florafauna.serve._app as app\napp.UPLOAD_SECONDS = float(sys.argv.pop(1))\n"
+    code += f"app.HELD = {held}\n" if held is not None else ""
     code += "from florafauna.commands.cli import main\nraise SystemExit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, str(seconds), "serve", "--bundle", str(bundle), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
