@@ -86,16 +86,13 @@ class Workers(Generic[Task, Result]):
     ) -> None:
         self._end(at_once=error is not None)
 
-    def end_at_once(self) -> None:
-        """After a `BrokenProcessPool`: Python's pool waits for ever for a process that was being started just then.
+    def _end(self, at_once: bool) -> None:
+        """`at_once` as well where the pool broke: Python's would wait for ever for a process that it was starting then.
 
         (It terminates those it knows and joins those it has: seen with 3.11's forkserver.)
         """
-        self._held.close()
-
-    def _end(self, at_once: bool) -> None:
         if at_once:
-            self.end_at_once()
+            self._held.close()
         self._pool.shutdown(cancel_futures=True)
         self._held.close()
 
@@ -153,13 +150,13 @@ def map_despite_crashes(
     """
     done = 0
     while done < chunks:
-        with start(min(count, chunks - done)) as workers:
-            try:
+        try:
+            with start(min(count, chunks - done)) as workers:
                 for results in workers.map(map(chunk, range(done, chunks))):
                     yield results
                     done += 1
-            except BrokenProcessPool:
-                workers.end_at_once()
+        except BrokenProcessPool:
+            pass
         if done < chunks:
             yield _by_halves(start, chunk(done), crashed)
             done += 1
@@ -170,11 +167,11 @@ def _by_halves(
     items: Sequence[Item],
     crashed: Callable[[Item], Result],
 ) -> list[Result]:
-    with start(1) as worker:
-        try:
+    try:
+        with start(1) as worker:
             return worker.submit(items).result()
-        except BrokenProcessPool:
-            worker.end_at_once()
+    except BrokenProcessPool:
+        pass
     if len(items) == 1:
         return [crashed(items[0])]
     middle = len(items) // 2

@@ -8,25 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from helpers.project import REPOSITORY
 from helpers.tiny import LABELS, SIDE, Place, draw_photos, params
+from training.conftest import one_thread
 
 from florafauna.commands.cli import main
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._write import build_store
 from florafauna.scores.settings import EvaluateParams
 
+__all__ = ["one_thread"]  # a fixture
+
 PHOTOS = 100  # more than one batch
 Run = Callable[..., int]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
