@@ -16,6 +16,7 @@ NAMES = (
     "tail",
     "repro",
     "noop",
+    "beside",
     "gpu",
     "predict",
     "real_photos",

@@ -15,6 +15,7 @@ from benchmarks.photos import draw
 from benchmarks.results import Section
 from benchmarks.timing import Pairs, in_turn, pairs, per_second
 from florafauna.audit.audit import audit
+from florafauna.base.cores import usable_cores
 from florafauna.photos.sources import open_source
 
 SETS = ((800, 600, 24, 960), (4000, 3000, 4, 96))  # width, height, different pictures, photos
@@ -39,7 +40,7 @@ def run() -> Section:
 
 
 def _first(width: int, height: int, different: int, count: int) -> tuple[str, ...]:
-    workers, context = os.cpu_count() or 1, get_context("forkserver")
+    workers, context = usable_cores(), get_context("forkserver")
     with TemporaryDirectory() as folder:
         root = Path(folder)
         paths = list(_write(root / "photos", width, height, different, count))

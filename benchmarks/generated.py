@@ -13,6 +13,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from florafauna.base.cores import usable_cores
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIDE = 48  # pixels of a photo; it is stored at STORE_SIZE
 STORE_SIZE = 32
@@ -27,7 +29,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 def write_photos(root: Path, count: int) -> None:
     """`count` different JPEGs in CLASSES folders."""
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     with ProcessPoolExecutor(workers, get_context("forkserver")) as pool:
         list(pool.map(_write_some, [root] * workers, [range(start, count, workers) for start in range(workers)]))
 

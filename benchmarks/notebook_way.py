@@ -6,7 +6,6 @@ a process of its own, as each has its notebook: `python -m benchmarks.notebook_w
 
 import copy
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import InterpolationMode
 
+from florafauna.base.cores import usable_cores
 from florafauna.model.settings import ModelParams
 
 POLICY = "rand-m9-mstd0.5-inc1"
@@ -101,7 +101,7 @@ def link_folders(manifest: pd.DataFrame, photos: Path, out: Path) -> None:
 
 def serving_best(recipe: Recipe, folders: Path, choices: Sequence[int] | None = None) -> Recipe:
     """The recipe with the number of DataLoader workers that is fastest over one epoch of `folders`, by measurement."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     tried = [replace(recipe, workers=workers, epochs=1) for workers in choices or sorted({0, 1, cores // 2, cores})]
     seconds = [train(each, folders, test=False).seconds for each in tried]
     return replace(recipe, workers=tried[seconds.index(min(seconds))].workers)

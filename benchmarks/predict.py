@@ -40,7 +40,7 @@ def run() -> Section:
     rows: list[tuple[str, ...]] = []
     with TemporaryDirectory() as name:
         root = Path(name)
-        folder = _bundle(root / "bundle", choose("auto").precision if device == "cuda" else "fp32")
+        folder = make_bundle(root / "bundle", choose("auto").precision if device == "cuda" else "fp32")
         if (SHARED / "photos").is_dir():
             rows.append(_compared(f"real photos, {REAL}", _real(root / "real"), folder, root))
         for width, height, different, count in DRAWN:
@@ -71,7 +71,7 @@ def _compared(what: str, photos: Path, folder: Path, root: Path) -> tuple[str, .
     return what, per_second(len(files), timed.theirs), per_second(len(files), timed.ours), timed.ratio
 
 
-def _bundle(folder: Path, precision: str) -> Path:
+def make_bundle(folder: Path, precision: str) -> Path:
     """The timm model as a bundle, with the shared weights where they are there."""
     model = timm.create_model(MODEL, pretrained=False, num_classes=CLASSES)
     if WEIGHTS.is_file():

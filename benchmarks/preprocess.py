@@ -1,6 +1,5 @@
 """Decoding photos once into the pixel store, against Pillow; and what adding 1 % of photos costs."""
 
-import os
 import shutil
 import statistics
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +13,7 @@ from PIL import Image
 from benchmarks.photos import draw_folder
 from benchmarks.results import Section
 from benchmarks.timing import pairs, per_second
+from florafauna.base.cores import usable_cores
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._kept import KeptPixels
 from florafauna.preprocess._write import build_store
@@ -31,7 +31,7 @@ flushes them to the disk. Both with worker processes that have already imported 
 
 def run() -> Section:
     """Both sizes, then the rerun after 1 % more photos."""
-    workers, context = os.cpu_count() or 1, get_context("forkserver")
+    workers, context = usable_cores(), get_context("forkserver")
     context.set_forkserver_preload([build_store.__module__])  # for both, whoever starts the server
     rows: list[tuple[str, ...]] = []
     for width, height, different, count in SETS:

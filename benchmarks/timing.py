@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from florafauna.base.cores import usable_cores
+
 PACKAGES = ("torch", "torchvision", "timm", "pillow", "numpy")
 
 
@@ -71,7 +73,7 @@ def machine() -> str:
     """Processor, cores, memory, GPU and versions on one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     parts = [
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB",
+        f"{_processor()}, {usable_cores()} cores, {memory:.0f} GB",
         *_gpus(),
         f"Python {platform.python_version()}",
     ]

@@ -12,6 +12,10 @@ if missing:
         "e.g. `. .venv/bin/activate` after `make setup`, and run the command again."
     )
 
+from florafauna.base.cores import share_cores  # noqa: E402 where it can be imported
+
+share_cores()  # before torch is loaded
+
 
 def _one_line_on_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Ctrl-C while libraries are imported, which takes seconds, is one line as well."""

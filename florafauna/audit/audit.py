@@ -25,6 +25,7 @@ from florafauna.audit import _perceptual
 from florafauna.audit._cache import AuditCache, File
 from florafauna.audit.examine import HASHED, Content, decoder_versions, examine
 from florafauna.base.code import code_hash
+from florafauna.base.cores import usable_cores
 from florafauna.base.files import sha256_bytes
 from florafauna.base.progress import track
 from florafauna.photos.budget import ended_when_slow
@@ -187,7 +188,7 @@ def _examine_all(
     work: ExamineChunk, paths: Sequence[str], numbers: Sequence[int], workers: int | None
 ) -> Iterator[list[File]]:
     """The facts of those of `paths` that have these numbers, in order, in chunks."""
-    alone, workers, total = workers == 1, workers or os.cpu_count() or 1, len(numbers)
+    alone, workers, total = workers == 1, workers or usable_cores(), len(numbers)
     size = min(CHUNK, -(-total // (16 * workers)) or 1)
     starts = range(0, total, size)
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError
 
 # Multiply-adds, about 10 ms of one core. Below it threads save nothing, and where other programs use the cores too each
@@ -52,7 +52,7 @@ class Compute:
     @property
     def default_workers(self) -> int:
         """Processes that draw views: a GPU has to be fed; on a CPU they would compete with the training itself."""
-        return min(8, os.cpu_count() or 1) if self.on_gpu else 0
+        return min(8, usable_cores()) if self.on_gpu else 0
 
 
 def choose(precision: str) -> Compute:

@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file
 from florafauna.base.texts import AT_ONCE, Texts
@@ -85,7 +86,7 @@ class PixelStore:
             raise self._unreadable("the checksum of its metadata differs")
         names, _, expected = self._layout
         files = [self.folder / "pixels" / name for name in names]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             for file, wanted, found in zip(files, expected, pool.map(checksum, files), strict=True):
                 if found != wanted:
                     raise UserError(f"{file} was damaged on disk (its checksum differs); {_remedy(file)}.")

@@ -1,6 +1,5 @@
 """Predicts any number of photos: decoded in parallel, scored in the batches of `predict_logits`, saved by batch."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError, plain_line
 from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
@@ -88,7 +88,7 @@ def score_photos(
     photos in the same order have logits equal to the last bit, also if a call begins where a batch of another ended.
     """
     if workers is None:
-        workers = (os.cpu_count() or 1) if len(photos) >= WORTH_PROCESSES else 1
+        workers = usable_cores() if len(photos) >= WORTH_PROCESSES else 1
     for batch in _batches(track(decode_all(decoder, photos, workers), "predict", len(photos))):
         pixels = [seen.pixels for seen in batch if seen.pixels is not None]
         classes = len(scorer.info["labels"])

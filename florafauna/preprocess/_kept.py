@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from florafauna.base.code import code_hash
+from florafauna.base.cores import usable_cores
 from florafauna.base.files import fingerprint
 from florafauna.pixels.store import checksum
 
@@ -117,7 +118,7 @@ class KeptPixels:
         """Forget those of `shards` that are not as they were written."""
         new = sorted(set(shards) - self._checked)
         self._checked.update(new)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             found = pool.map(checksum, (self._shards / name for name in new))
             damaged = [name for name, now in zip(new, found, strict=True) if now != self._checksums[name]]
         if damaged:

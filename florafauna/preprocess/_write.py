@@ -26,6 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path, flush, sha256_bytes
 from florafauna.base.progress import track
@@ -237,7 +238,7 @@ def _write_all(
 ) -> Iterator[tuple[str, int]]:
     """Write all `shards`, by processes or, where there is too little `work` for them, threads; see `ShardWriter`."""
     few = workers is None and work <= WORTH_PROCESSES
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     if workers == 1:
         yield from chain.from_iterable(writer([shard]) for shard in shards)
     elif few:
