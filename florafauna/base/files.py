@@ -119,10 +119,10 @@ def read_json(
     return value
 
 
-def parse_json(text: str, path: Path | str, when_broken: str) -> dict[str, Any]:
-    """The object in `text`, the content of `path`."""
+def parse_json(text: str, path: Path | str, when_broken: str, nan: bool = False) -> dict[str, Any]:
+    """The object in `text`, the content of `path`; `nan` lets through the NaN that Python writes and JSON lacks."""
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=float if nan else _no_number)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); {when_broken}.") from None
     if not isinstance(value, dict):

@@ -85,6 +85,11 @@ def standardise(table: pd.DataFrame, name: str, photos: Sequence[str]) -> Labels
     return Labels(rows, ranked, notes, origin=columns)
 
 
+def standard_paths(table: pd.DataFrame, name: str, photos: Sequence[str]) -> pd.Series:
+    """The paths of a table: of several columns of them the one that names most of the `photos`."""
+    return _path(table, name, photos)[0]
+
+
 def _path(table: pd.DataFrame, name: str, photos: Sequence[str]) -> tuple[pd.Series, tuple[str, ...]]:
     """The paths, and the columns that they were taken from."""
     candidates = [(_joined(table, names), names) for names in _path_columns(list(table.columns))]

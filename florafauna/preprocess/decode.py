@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, features
 
 from florafauna.base.code import code_hash
+from florafauna.photos.crops import Rectangle, cut
 from florafauna.photos.upright import TURNS, orientation, to_rgb
 from florafauna.pixels.centre import Resize
 
@@ -24,8 +25,8 @@ def stored_size(width: int, height: int, store_size: int) -> tuple[int, int]:
     return (longer, store_size) if height > width else (store_size, longer)
 
 
-def decode(data: bytes, store_size: int, resize: Resize) -> np.ndarray:
-    """uint8 RGB of shape (*`stored_size`, 3), upright.
+def decode(data: bytes, store_size: int, resize: Resize, crop: Rectangle | None = None) -> np.ndarray:
+    """uint8 RGB of shape (*`stored_size`, 3), upright; of the whole photo or of a `crop` of it.
 
     A JPEG is decoded at the smallest of libjpeg's scales (1, 1/2, 1/4, 1/8) that is no smaller than needed: the
     inverse DCT of a fraction of the coefficients replaces most of the reduction. Raises what Pillow raises for an
@@ -34,6 +35,11 @@ def decode(data: bytes, store_size: int, resize: Resize) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata and large photos, which the audit has judged
         with Image.open(io.BytesIO(data)) as image:
+            if crop is not None:
+                height, width = stored_size(crop.width, crop.height, store_size)
+                picture, extent = cut(image, _middle_of(crop), store_size)
+                # Pillow's, since a crop may begin within a pixel of a reduced picture
+                return np.array(picture.resize((width, height), Image.Resampling.BICUBIC, extent))
             width, height = image.size
             drafted = image.draft(None, (store_size, store_size))
             columns, rows = drafted[1][2:] if drafted else image.size
@@ -46,14 +52,19 @@ def decode(data: bytes, store_size: int, resize: Resize) -> np.ndarray:
 
 def decoder() -> str:
     """What the decoded pixels depend on besides the file and the stored size: this code and the libraries."""
-    code = code_hash(__name__, "florafauna.photos.upright", "florafauna.pixels.resize")
+    code = code_hash(__name__, *(f"florafauna.{name}" for name in ("photos.crops", "photos.upright", "pixels.resize")))
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
     torch = version("torch").partition("+")[0]  # builds for GPUs resize on the CPU as all others do
     return f"code {code}, Pillow {Image.__version__}, libjpeg {jpeg}, torch {torch}"
 
 
 def _middle(pixels: np.ndarray) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    longest = LONGEST * min(height, width)
-    top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
-    return np.ascontiguousarray(pixels[top : top + longest, left : left + longest])
+    left, top, width, height = _middle_of(Rectangle(0, 0, pixels.shape[1], pixels.shape[0]))
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def _middle_of(whole: Rectangle) -> Rectangle:
+    longest = LONGEST * min(whole.width, whole.height)
+    width, height = min(whole.width, longest), min(whole.height, longest)
+    left, top = whole.left + (whole.width - width) // 2, whole.top + (whole.height - height) // 2
+    return Rectangle(left, top, width, height)

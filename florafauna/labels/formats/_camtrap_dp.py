@@ -7,6 +7,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
+from florafauna.labels._boxes import box_texts
 from florafauna.labels._matching import locate
 from florafauna.labels.labels import LabelFiles, Labels
 from florafauna.labels.tabular import read_table
@@ -17,6 +18,7 @@ DEPLOYMENTS = ("deploymentID", "latitude", "longitude")
 MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileMediatype")
 OBSERVATIONS = ("deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel", "observationType",
                 "scientificName")  # fmt: skip
+BBOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
 
 class CamtrapDP:
@@ -47,12 +49,17 @@ class CamtrapDP:
         rows, notes = _with_paths(rows, photos)
         rows = rows.merge(_places(deployments), on="deploymentID", how="left").fillna("")
         rows = _labelled(rows)
+        boxes = box_texts(rows, BBOX)
+        if boxes is not None:
+            rows = rows.assign(box=boxes, category=rows["observationType"])
         video = ~rows["fileMediatype"].str.startswith("image/")
         rows["_reason"] = rows["_reason"].mask(video, "not_a_photo")
         rows["_detail"] = rows["_detail"].mask(video, "its media type is " + rows["fileMediatype"])
         rows = rows.merge(_taxa(package, rows.loc[rows["_reason"] == "", "label"]), on="label", how="left").fillna("")
-        names = {"timestamp": "datetime", "eventID": "sequence", "individualID": "individual"}
-        kept = ["path", "label", "location", "latitude", "longitude", "weak", "_reason", "_detail", *names, *RANKS]
+        names = {"timestamp": "datetime", "eventID": "sequence", "individualID": "individual",
+                 "classificationProbability": "confidence"}  # fmt: skip
+        kept = ["path", "label", "location", "latitude", "longitude", "weak", "_reason", "_detail", "box", "category",
+                *names, *RANKS]  # fmt: skip
         rows = rows[[name for name in kept if name in rows.columns]].rename(columns=names)
         return Labels(rows, ranked="species" in rows.columns, notes=notes)
 

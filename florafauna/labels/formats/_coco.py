@@ -9,6 +9,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
+from florafauna.labels._boxes import box_text
 from florafauna.labels._parts import join_parts, one_set
 from florafauna.labels.labels import LabelFiles, Labels, base_name
 from florafauna.labels.tabular import among, value_as_text
@@ -50,6 +51,8 @@ def _read(files: LabelFiles, path: str) -> Labels:
         unknown = annotations.loc[~among(annotations[column], set(known)), column]
         if not unknown.empty:
             raise UserError(f"{name}: an annotation has {column} '{unknown.iloc[0]}', which is not in the file.")
+    boxes = _boxes(document)
+    annotations = annotations.assign(**boxes) if boxes else annotations
     annotations["weak"] = annotations.pop("sequence_level_annotation").replace({"true": "event", "false": ""})
     labelled = annotations.merge(categories, on="category_id")
     rows = images.merge(labelled, on="image_id", how="left").fillna("").drop(columns=["image_id", "category_id"])
@@ -61,6 +64,23 @@ def _read(files: LabelFiles, path: str) -> Labels:
     return Labels(rows, ranked, origin="its categories")
 
 
+def _boxes(document: dict[str, Any]) -> dict[str, list[str]]:
+    """The annotations' boxes, relative where the images say how large they are, and what a detector was sure of."""
+    annotations = document["annotations"]
+    if not any("bbox" in each or "bbox_relative" in each for each in annotations):
+        return {}
+    sizes = {value_as_text(image.get("id")): (image.get("width"), image.get("height")) for image in document["images"]}
+    texts = []
+    for each in annotations:
+        if each.get("bbox_relative") is not None:
+            texts.append(box_text(each["bbox_relative"]))
+        elif each.get("bbox") is not None:
+            texts.append(box_text(each["bbox"], sizes.get(value_as_text(each.get("image_id")), (None, None))))
+        else:
+            texts.append("")
+    return {"box": texts, "confidence": [value_as_text(each.get("score")) for each in annotations]}
+
+
 def _jsons(files: LabelFiles) -> list[str]:
     return [path for path in files.names if base_name(path).lower().endswith(".json")]
 
@@ -70,7 +90,7 @@ def _is_coco(files: LabelFiles, path: str) -> bool:
 
 
 def _document(text: str, name: str) -> dict[str, Any]:
-    document = parse_json(text, name, "give the one .json file with the annotations")
+    document = parse_json(text, name, "give the one .json file with the annotations", nan=True)
     for part in PARTS:
         entries = document.get(part)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

@@ -1,4 +1,4 @@
-"""What machines saw: the result files of MegaDetector and of SpeciesNet, as weak labels."""
+"""What machines saw: the result files of MegaDetector and of SpeciesNet, as weak labels and as boxes."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
+from florafauna.labels._boxes import BOXES, box_text
 from florafauna.labels.labels import LabelFiles, Labels, base_name
 from florafauna.labels.taxonomy import binomial, finest, set_aside_non_animals
 
@@ -38,6 +39,27 @@ class MegaDetector:
         rows["_detail"] = rows["_detail"].mask(nameless, "an animal that was not classified")
         return Labels(rows, origin=f"{files.names[0]}: what a machine saw")
 
+    def boxes(self, files: LabelFiles) -> pd.DataFrame:
+        """A row a detection, in the order of the file, with BOXES; `label` is its surest class."""
+        document = _document(files, "images", self.name)
+        version = str((document.get("info") or {}).get("format_version", "1.0"))
+        if not version.startswith("1"):
+            raise UserError(f"{files.origin} has MegaDetector's format {version}; 1.0 to 1.6 are read.")
+        found = _names(document, "detection_categories") or DETECTIONS
+        classes = _names(document, "classification_categories")
+        rows = [
+            {
+                "path": str(entry.get("file") or ""),
+                "category": found.get(str(detection.get("category")), ""),
+                "label": _surest_class(detection, classes),
+                "frame": str(detection.get("frame_number", "")),
+                **_place(image, number, detection),
+            }
+            for image, entry in enumerate(document["images"])
+            for number, detection in enumerate(_detections(entry))
+        ]
+        return pd.DataFrame(rows, columns=list(BOXES), dtype=str)
+
 
 class SpeciesNet:
     """A JSON of predictions, each a taxon by its ranks."""
@@ -65,6 +87,50 @@ class SpeciesNet:
         rows = set_aside_non_animals(rows.assign(label=name.where(name != "", rows["common_name"]), weak="machine"))
         return Labels(rows, ranked=True, origin=f"{files.names[0]}: what a machine saw")
 
+    def boxes(self, files: LabelFiles) -> pd.DataFrame:
+        """A row a detection, in the order of the file, with BOXES; the species is said of the photo alone."""
+        entries = _document(files, "predictions", self.name)["predictions"]
+        rows = [
+            {
+                "path": str(entry.get("filepath") or ""),
+                "category": _called(detection),
+                "label": "",
+                "frame": "",
+                **_place(image, number, detection),
+            }
+            for image, entry in enumerate(entries)
+            for number, detection in enumerate(_detections(entry))
+        ]
+        return pd.DataFrame(rows, columns=list(BOXES), dtype=str)
+
+
+def _detections(entry: Any) -> list[dict[str, Any]]:
+    """What was found in a photo; nothing where the machine failed. What is no detection keeps its number, empty."""
+    found = entry.get("detections") if isinstance(entry, dict) and not entry.get("failure") else None
+    return [each if isinstance(each, dict) else {} for each in found] if isinstance(found, list) else []
+
+
+def _place(image: int, number: int, detection: dict[str, Any]) -> dict[str, str]:
+    conf = detection.get("conf")
+    return {
+        "box": box_text(detection.get("bbox")),
+        "confidence": "" if conf is None else str(conf),
+        "image": str(image),
+        "detection": str(number),
+    }
+
+
+def _called(detection: dict[str, Any]) -> str:
+    """SpeciesNet says human where MegaDetector says person."""
+    name = str(detection.get("label") or "")
+    return "person" if name == "human" else name or DETECTIONS.get(str(detection.get("category")), "")
+
+
+def _surest_class(detection: dict[str, Any], classes: dict[str, str]) -> str:
+    given = detection.get("classifications")
+    pairs = [pair for pair in given if isinstance(pair, list) and len(pair) == 2] if isinstance(given, list) else []
+    return classes.get(str(max(pairs, key=lambda pair: _confidence(pair[1]))[0]), "") if pairs else ""
+
 
 def _seen(entry: dict[str, Any], found: dict[str, str], classes: dict[str, str]) -> str:
     """The class of the surest detection, or what it is; blank where nothing is sure, "" where the machine failed."""
@@ -75,10 +141,8 @@ def _seen(entry: dict[str, Any], found: dict[str, str], classes: dict[str, str])
     if not sure:
         return "blank"
     surest = max(sure, key=lambda each: _confidence(each.get("conf")))
-    given = surest.get("classifications")
-    pairs = [pair for pair in given if isinstance(pair, list) and len(pair) == 2] if isinstance(given, list) else []
-    if pairs:
-        return classes.get(str(max(pairs, key=lambda pair: _confidence(pair[1]))[0]), "")
+    if surest.get("classifications"):
+        return _surest_class(surest, classes)
     return found.get(str(surest.get("category")), "")
 
 
@@ -101,7 +165,7 @@ def _document(files: LabelFiles, part: str, name: str) -> dict[str, Any]:
     path = files.names[0] if len(files.names) == 1 else None
     if path is None:
         raise UserError(f"{files.origin} is not a result file of {name}; give the one .json file.")
-    document = parse_json(files.text(path), files.describe(path), "give the one .json file with the results")
+    document = parse_json(files.text(path), files.describe(path), "give the one .json file with the results", nan=True)
     if not isinstance(document.get(part), list):
         raise UserError(f"{files.describe(path)} is not a result file of {name}: it has no list of {part}.")
     return document

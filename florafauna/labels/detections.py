@@ -1,0 +1,113 @@
+"""What a detector, or a person, drew boxes around, from any format that has boxes → one table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from florafauna.base.errors import UserError
+from florafauna.labels._boxes import BOXES, box_texts, parse_boxes
+from florafauna.labels._readers import READERS
+from florafauna.labels.columns import DETECTED, standard_paths
+from florafauna.labels.formats._machines import MegaDetector, SpeciesNet
+from florafauna.labels.formats._table import the_table
+from florafauna.labels.labels import LabelFiles, Reader
+from florafauna.labels.tabular import read_table
+from florafauna.photos.sources import FolderSource
+
+CONFIDENCES = ("confidence", "conf", "detection_conf", "max_detection_conf", "score")
+CATEGORIES = ("category", "detection_category", "detection")
+SPECIES = ("label", "species", "prediction")
+
+
+@dataclass(frozen=True)
+class Detections:
+    """`table` has a row a box, in the order of the file; `format` is the name of the file's format.
+
+    Columns: `path` as the file gives it; `x`, `y`, `width`, `height` (float64, from the top left of the upright photo,
+    NaN for what is no box), of which `relative` says whether they are shares of its sides or pixels; `category`
+    (animal, person, vehicle or another of the detector's words, "" where a person drew the box); `confidence` (float64,
+    NaN where none is given); `label` (its species, "" where it has none); `frame` (int64, -1 in a photo: of a video);
+    `image` and `detection` (int64, numbers of the entry and of the box in it; -1 but for MegaDetector and SpeciesNet).
+    """
+
+    table: pd.DataFrame
+    format: str
+
+
+def read_detections(file: Path, photos: list[str] | None = None) -> Detections:
+    """The boxes of MegaDetector's results (1.0 to 1.6), SpeciesNet's, a COCO JSON, a Camtrap DP, or a table.
+
+    `photos` are the paths of the photos that there are, by which a table's column of paths is chosen. `UserError` where
+    the file is none of these or has no boxes.
+
+    >>> read_detections(Path("results.json")).table[["path", "x", "y", "width", "height"]]  # doctest: +SKIP
+    """
+    if not file.exists():
+        raise UserError(f"{file} does not exist; correct the path of the detections.")
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; name the file with the boxes (of a Camtrap DP, its datapackage.json).")
+    return detections_of(LabelFiles(file, FolderSource(file.parent), single=file.name), photos or [])
+
+
+def detections_of(files: LabelFiles, photos: list[str]) -> Detections:
+    """As `read_detections`, of files that are open."""
+    reader = next((reader for reader in READERS if reader.recognises(files)), None)
+    texts = None if reader is None else _texts(reader, files, photos)
+    if reader is None or texts is None:
+        raise UserError(
+            f"{files.origin} has no boxes; give MegaDetector's or SpeciesNet's results, a COCO JSON with bbox, a "
+            "Camtrap DP with bboxX, or a table with the columns bbox_x, bbox_y, bbox_width and bbox_height."
+        )
+    boxes, relative = parse_boxes(texts["box"])
+    columns = dict(zip(("x", "y", "width", "height"), boxes.T, strict=True)) | {"relative": relative}
+    table = texts[["path"]].assign(
+        **columns,
+        category=texts["category"],
+        confidence=pd.to_numeric(texts["confidence"], errors="coerce").astype(np.float64),
+        label=texts["label"],
+        **{name: _numbers(texts[name]) for name in ("frame", "image", "detection")},
+    )
+    return Detections(table, reader.name)
+
+
+def _texts(reader: Reader, files: LabelFiles, photos: list[str]) -> pd.DataFrame | None:
+    """BOXES, all text; None where the format or the file has none."""
+    if isinstance(reader, MegaDetector | SpeciesNet):
+        return reader.boxes(files)
+    table = the_table(files) if reader.name in ("table", "timelapse") else None
+    rows = _of_table(files, table, photos) if table is not None else reader.read(files, photos).rows
+    if "box" not in rows.columns:
+        return None
+    rows = rows[rows["box"] != ""].reset_index(drop=True)
+    rows = rows.assign(**{name: "" for name in BOXES if name not in rows.columns})
+    found = rows["label"].str.lower().isin(DETECTED) & (rows["category"] == "")
+    return rows.assign(
+        category=rows["category"].where(~found, rows["label"].str.lower()),
+        label=rows["label"].where(~found, ""),
+    )[list(BOXES)]
+
+
+def _of_table(files: LabelFiles, path: str, photos: list[str]) -> pd.DataFrame:
+    """The boxes of a table, which need not have labels."""
+    table = read_table(files, path)
+    boxes = box_texts(table)
+    rows = pd.DataFrame({"path": standard_paths(table, files.describe(path), photos)})
+    if boxes is None:
+        return rows
+    for name, names in (
+        ("confidence", CONFIDENCES),
+        ("category", CATEGORIES),
+        ("label", SPECIES),
+    ):
+        column = next((each for each in names if each in table.columns), None)
+        rows[name] = table[column] if column is not None else ""
+    words = rows["category"].str.lower().replace({"1": "animal", "2": "person", "3": "vehicle"})
+    is_word = words.isin(DETECTED)
+    label = rows["label"].mask((rows["label"] == "") & ~is_word, rows["category"])
+    return rows.assign(box=boxes, category=words.where(is_word, ""), label=label)
+
+
+def _numbers(texts: pd.Series) -> pd.Series:
+    return pd.to_numeric(texts, errors="coerce").fillna(-1).astype(np.int64)
