@@ -189,7 +189,9 @@ class ModelParams(Strict):
 
     trainable: Annotated[Literal["all", "head"] | Names, WrapValidator(_modules)]
     norms: Literal["all", "tail"] = "tail"
-    head_init: Literal["random", "probe"] = "random"  # probe: the optimum over the frozen features (LP-FT)
+    # The new classifier: zero; normal: small random numbers; random: as timm draws it; probe: the optimum over the
+    # frozen features (LP-FT). Zero, as what is drawn stays where no photo changes it (benchmark head_start).
+    head_init: Literal["zero", "normal", "random", "probe"] = "zero"
 
     epochs: Count = 15
     batch_size: Count = 64

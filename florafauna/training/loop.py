@@ -52,6 +52,7 @@ from florafauna.training._trainable import (
     parameter_groups,
     policy_table,
     set_training_modes,
+    start_head,
     trains_only_the_head,
 )
 from florafauna.training.frozen._logistic import Optimum
@@ -166,11 +167,15 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
         class_weights = _class_weights(train_store, params, compute)
         solve = partial(solve_head, feed, model, weights_sha256, features, params.label_smoothing, class_weights)
         head_seconds = 0.0
-        if params.head_init == "probe" and not (folder / STATE).is_file():
+        if params.optimizer == "lbfgs" or (folder / STATE).is_file():
+            pass  # it is solved for, or resumed: neither has a start
+        elif params.head_init == "probe":
             optimum = solve()
             put_head(model, optimum)
             head_seconds = optimum.seconds
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
+        else:  # only now: a head of zeros would hide a feed or a probe that does not give the model's logits
+            start_head(model, params.head_init, params.seed)
 
         # --- loop ---
         averages = params.ema > 0 and params.optimizer != "lbfgs"  # a head that is solved for has no average
