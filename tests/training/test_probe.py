@@ -24,6 +24,7 @@ from florafauna.photos.sources import open_source
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Feed, PixelFeed, choose_feed
+from florafauna.training._loss import Loss
 from florafauna.training._trainable import start_head
 from florafauna.training.frozen._logistic import Samples, solve
 from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
@@ -62,14 +63,22 @@ def test_what_the_classifier_is_given_is_what_a_model_without_one_gives(
     assert np.array_equal(val.rows(slice(None))[0], inputs_of(feed, model, None))
 
 
-@pytest.mark.parametrize("values", [{}, {"label_smoothing": 0.2}, {"class_weights": torch.tensor([1.0, 5.0, 1.0])}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"label_smoothing": 0.2},
+        {"class_weights": torch.tensor([1.0, 5.0, 1.0])},
+        {"log_prior": torch.tensor([0.8, 0.15, 0.05]).log()},
+    ],
+)
 def test_the_head_is_the_optimum_for_these_features(place: Place, tmp_path: Path, values: dict[str, Any]) -> None:
     feed, model = fed(place, tmp_path, params("test_vit", trainable="head", views=2))
-    optimum = solve_head(feed, model, "weights", tmp_path, **values)
+    optimum = solve_head(feed, model, "weights", tmp_path, Loss(**values))
     device, photos = torch.device("cpu"), feed.photos
     train = Samples([torch.tensor(inputs_of(feed, model, view)) for view in range(2)], photos.train.targets, device)
     val = Samples([torch.tensor(inputs_of(feed, model, None))], photos.val.targets, device)
-    assert torch.equal(optimum.weight, solve(train, val, len(LABELS), **values).weight)
+    assert torch.equal(optimum.weight, solve(train, val, len(LABELS), loss=Loss(**values)).weight)
 
 
 def test_a_head_without_a_bias(place: Place, tmp_path: Path) -> None:

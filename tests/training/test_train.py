@@ -225,16 +225,17 @@ def test_every_option_reaches_the_training(
     assert np.isfinite(history(changed).to_numpy()).all()
 
 
-def test_balanced_classes_weigh_the_same_in_the_loss(place: Place, tmp_path: Path) -> None:
-    """All photos of two classes and three of the third, whose loss then counts as much as theirs."""
+def test_rare_classes_in_the_loss(place: Place, tmp_path: Path) -> None:
+    """All photos of two classes and three of the third: balanced, its loss counts as much as theirs."""
     index = PixelStore(place.train).table().assign(width=SIDE + 8, height=SIDE).drop(columns="offset")
     rows = pd.concat([index[index["target"] < 2], index[index["target"] == 2].head(3)]).sort_values("path")
     uneven = tmp_path / "uneven"
     build_store(rows, LABELS, open_source(place.root / "photos" / "train"), uneven, SIDE, workers=1)
     losses, logits, targets = {}, torch.empty(0), torch.empty(0)
-    for way in ("none", "balanced"):
+    ways = {"none": {}, "balanced": {"class_weighting": "balanced"}, "adjusted": {"loss": "logit_adjusted"}}
+    for way, chosen in ways.items():
         values: dict[str, Any] = {"epochs": 1, "warmup_epochs": 0, "rate": 1e-12, "batch_size": len(rows)}
-        model_params = params("test_vit", class_weighting=way, head_init="random", **values)
+        model_params = params("test_vit", head_init="random", **chosen, **values)
         job = replace(place.job(tmp_path / way, model_params), train=uneven)
         train(job)
         losses[way] = history(job.out)["train_loss"][0]
@@ -247,6 +248,9 @@ def test_balanced_classes_weigh_the_same_in_the_loss(place: Place, tmp_path: Pat
     assert losses["none"] == pytest.approx(float(of_photo.mean()), rel=1e-5)
     assert losses["balanced"] == pytest.approx(float(sum(of_class)) / 3, rel=1e-5)
     assert losses["balanced"] != pytest.approx(losses["none"], rel=1e-4)
+    share = targets.bincount() / len(targets)
+    assert losses["adjusted"] == pytest.approx(float(cross_entropy(logits + share.log(), targets)), rel=1e-5)
+    assert losses["adjusted"] != pytest.approx(losses["none"], rel=1e-4)
 
 
 def test_two_half_batches_accumulated_are_one_whole_batch(place: Place, tmp_path: Path) -> None:
