@@ -13,6 +13,7 @@ NAMES = (
     "memory",
     "growth",
     "head_only",
+    "head_start",
     "tail",
     "repro",
     "noop",

@@ -8,9 +8,14 @@ from PIL import Image
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file
+from florafauna.photos.settings import DataParams
+from florafauna.preprocess.preprocess import preprocess
+from florafauna.split.dataset import prepare
+from florafauna.split.settings import SplitParams
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 PHOTOS = SHARED / "photos"
+SHIPPED_CORRECTIONS = Path(__file__).resolve().parents[1] / "data/corrections.csv"  # none
 # TensorFlow's padding and epsilon, and its normalisation, which belong to these weights
 TENSORFLOW = {"pad_type": "same", "bn_eps": 0.001}
 CONFIG = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "crop_pct": 0.875}
@@ -54,3 +59,11 @@ def manifest_of(photos: Path, one_in: int = 5) -> pd.DataFrame:
     columns = ["path", "label", "target", "split", "sha256", "width", "height"]
     manifest = pd.DataFrame(rows, columns=columns).sort_values("path", ignore_index=True)
     return manifest.assign(held_out="", group="", cluster="")
+
+
+def split_and_store(data: DataParams, split: SplitParams, work: Path, store_size: int) -> None:
+    """The stages split and preprocess: pixel stores `work`/store/train, val and test, duplicates on one side."""
+    dataset = prepare(data, split, SHIPPED_CORRECTIONS, cache=work / "audit")
+    files = ("manifest.csv", "quarantine.csv", "examples.parquet", "data.json", "places.csv")
+    dataset.write(*(work / name for name in files))
+    preprocess(work / "manifest.csv", Path(data.root), work / "store", store_size, work / "pixels")

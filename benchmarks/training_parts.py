@@ -11,6 +11,7 @@ from florafauna.model.settings import ModelParams
 from florafauna.model.weights import load_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.training._feeds import Feed, Photos
+from florafauna.training._loss import loss_of
 from florafauna.training._trainable import build, data_config, freeze, parameter_groups
 from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob
 
@@ -40,6 +41,6 @@ def parts_of(job: TrainingJob, feed_of: Callable[[Photos, nn.Module], Feed]) -> 
         optimizer=OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu),
         scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16"),
         average={},
-        class_weights=None,
+        loss=loss_of(params, train_store, compute.device),
         folder=job.scratch / "state",
     )

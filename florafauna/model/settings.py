@@ -160,6 +160,13 @@ def _modules(value: Any, union: ValidatorFunctionWrapHandler) -> Any:
         raise ValueError("must be all, head or a list of module paths such as [blocks.11, norm, head]") from None
 
 
+def _wise(value: Any, union: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return union(value)
+    except ValidationError:
+        raise ValueError("must be auto, a number from 0 (the start) to 1 (the fine-tuned model), or null") from None
+
+
 class ModelParams(Strict):
     """One model: what it is, what of it is trained, and how. `training` holds the values that all models share."""
 
@@ -182,6 +189,10 @@ class ModelParams(Strict):
         "input_size": "train_size",
         "img_size": "train_size",
         "amp": "precision",
+        "logit_adjustment": "loss",
+        "class_weights": "class_weighting",
+        "wise_ft": "wise",
+        "wiseft": "wise",
     }
 
     architecture: Architecture
@@ -189,7 +200,9 @@ class ModelParams(Strict):
 
     trainable: Annotated[Literal["all", "head"] | Names, WrapValidator(_modules)]
     norms: Literal["all", "tail"] = "tail"
-    head_init: Literal["random", "probe"] = "random"  # probe: the optimum over the frozen features (LP-FT)
+    # The new classifier: zero; normal: small random numbers; random: as timm draws it; probe: the optimum over the
+    # frozen features (LP-FT). Zero, as what is drawn stays where no photo changes it (benchmark head_start).
+    head_init: Literal["zero", "normal", "random", "probe"] = "zero"
 
     epochs: Count = 15
     batch_size: Count = 64
@@ -209,8 +222,11 @@ class ModelParams(Strict):
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    loss: Literal["cross_entropy", "logit_adjusted"] = "cross_entropy"
     class_weighting: Literal["none", "balanced"] = "none"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    # WiSE-FT: the share of the fine-tuned weights in their mean with the start; auto: the best on validation.
+    wise: Annotated[Literal["auto"] | Share | None, WrapValidator(_wise)] = None
 
     train_size: Annotated[int, Field(ge=16)] | None = None
     test_size: Annotated[int, Field(ge=16)] | None = None
@@ -244,6 +260,8 @@ class ModelParams(Strict):
             raise ValueError("trainable is an empty list, so nothing would be trained; use all, head or module paths")
         if self.views and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("views cannot be cycled under mixup or cutmix, which mix other photos in every epoch")
+        if self.loss == "logit_adjusted" and self.class_weighting != "none":
+            raise ValueError("loss: logit_adjusted and class_weighting both make up for rare classes; remove one")
         if self.optimizer == "lbfgs":
             self._solvable()
         elif self.views > self.epochs:
@@ -256,6 +274,8 @@ class ModelParams(Strict):
             raise ValueError("optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd")
         if self.augment.mixup or self.augment.cutmix:
             raise ValueError("optimizer: lbfgs solves for fixed views and cannot mix photos; set mixup and cutmix to 0")
+        if self.wise is not None:
+            raise ValueError("wise takes a mean with the start, which optimizer: lbfgs has not; remove one of the two")
         if self.head_init == "probe":
             raise ValueError("head_init: probe is already the solution of optimizer: lbfgs; remove one of the two")
 

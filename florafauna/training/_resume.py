@@ -19,6 +19,7 @@ from florafauna.base.files import fingerprint, sha256_file
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
 
 STATE = "state.safetensors"
+START = "start.safetensors"  # what training could change, before its first step; for params: wise
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,14 @@ def best_file(folder: Path, epoch: int) -> Path:
 
 
 def drop_damaged(folder: Path) -> None:
-    """Remove what a run has left if its state or best checkpoint is damaged; one line on stderr says so."""
+    """Remove what a run has left if its state, start or best checkpoint is damaged; one line on stderr says so."""
     try:
         if (folder / STATE).is_file():
             _, metadata = load_tensors(folder / STATE)
             state = _state(metadata)
-            if state.history:
-                load_tensors(best_file(folder, state.best.epoch))
+            kept = [best_file(folder, state.best.epoch)] if state.history else []
+            for file in [*kept, *folder.glob(START)]:
+                load_tensors(file)
     except DamagedError as error:
         print(f"training: {error} was damaged on disk: the training starts anew", file=sys.stderr, flush=True)
         shutil.rmtree(folder)

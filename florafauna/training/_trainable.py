@@ -25,9 +25,11 @@ NORMS: tuple[type[nn.Module], ...] = (
     timm.layers.RmsNorm2d,
 )
 
+SMALL = 0.01  # standard deviation of `head_init: normal`
+
 
 def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[str, Any], classes: int) -> nn.Module:
-    """The model that training starts from: the given backbone and a new classifier drawn from `params.seed`.
+    """The given backbone and a new classifier as timm draws it, from `params.seed`; see `start_head`.
 
     Every tensor of the backbone must be given and fit: none keeps its random values.
     """
@@ -41,6 +43,20 @@ def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[
         )
     model.load_state_dict(backbone, strict=False)  # only the new classifier is missing, as just checked
     return model
+
+
+@torch.no_grad()
+def start_head(model: nn.Module, head_init: str, seed: int) -> None:
+    """Set the classifier's weights to zero (`zero`) or small random numbers (`normal`), its bias to zero.
+
+    `random` leaves it as timm has drawn it. What is drawn in directions that the training photos do not span stays for
+    ever, and some families are drawn large: ±1/√classes for EfficientNet and MobileNet.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for path in classifier_paths(model) if head_init != "random" else ():
+        for parameter in model.get_submodule(path).parameters():
+            small = torch.randn(parameter.shape, generator=generator) * SMALL
+            parameter.copy_(small) if head_init == "normal" and parameter.ndim > 1 else parameter.zero_()
 
 
 def data_config(model: nn.Module, params: ModelParams) -> DataConfig:

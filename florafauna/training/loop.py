@@ -1,6 +1,5 @@
 """The training loop, one for every model: what differs between models is data in params.yaml."""
 
-import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -11,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import timm
 import torch
-import torchvision
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -22,9 +19,8 @@ from florafauna.base.files import sha256_file, sweep, write_json
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.base.progress import track
 from florafauna.base.randomness import rng_key
-from florafauna.base.version import own_version
-from florafauna.bundle.bundle import describe_data, load_trained, predict_logits, save_trained
-from florafauna.model.compute import Compute, choose, hardware, memory_advice, peak_memory, reuse_freed_memory
+from florafauna.bundle.bundle import load_trained, predict_logits, save_trained
+from florafauna.model.compute import Compute, choose, hardware, memory_advice, reuse_freed_memory
 from florafauna.model.network import try_out
 from florafauna.model.settings import ModelParams
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
@@ -32,7 +28,10 @@ from florafauna.model.weights import InitialWeights, load_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.training._averaging import averaged, moving_tensors, update_average
 from florafauna.training._feeds import Feed, Photos, choose_feed
+from florafauna.training._loss import Loss, loss_of
+from florafauna.training._result import describe, timing
 from florafauna.training._resume import (
+    START,
     STATE,
     Epoch,
     State,
@@ -45,15 +44,16 @@ from florafauna.training._resume import (
 from florafauna.training._schedule import rate_at, should_stop
 from florafauna.training._trainable import (
     build,
-    count_parameters,
     data_config,
     format_policy,
     freeze,
     parameter_groups,
     policy_table,
     set_training_modes,
+    start_head,
     trains_only_the_head,
 )
+from florafauna.training._wise import average_with_start
 from florafauna.training.frozen._logistic import Optimum
 from florafauna.training.frozen._probe import put_head, solve_head
 
@@ -90,7 +90,7 @@ class Parts:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: dict[str, torch.Tensor]
-    class_weights: torch.Tensor | None
+    loss: Loss
     folder: Path  # of the saved state and the best checkpoint
     solve: Callable[[], Optimum] | None = None  # the head's optimum; needed by optimizer: lbfgs
     head_seconds: float = 0.0  # what the head that training starts from took
@@ -163,14 +163,20 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
         _say(job, remark)
 
         # --- head ---
-        class_weights = _class_weights(train_store, params, compute)
-        solve = partial(solve_head, feed, model, weights_sha256, features, params.label_smoothing, class_weights)
+        loss = loss_of(params, train_store, compute.device)
+        solve = partial(solve_head, feed, model, weights_sha256, features, loss)
         head_seconds = 0.0
-        if params.head_init == "probe" and not (folder / STATE).is_file():
+        if params.optimizer == "lbfgs" or (folder / STATE).is_file():
+            pass  # it is solved for, or resumed: neither has a start
+        elif params.head_init == "probe":
             optimum = solve()
             put_head(model, optimum)
             head_seconds = optimum.seconds
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
+        else:  # only now: a head of zeros would hide a feed or a probe that does not give the model's logits
+            start_head(model, params.head_init, params.seed)
+        if params.wise is not None and not (folder / STATE).is_file():
+            save_tensors(folder / START, moving_tensors(model))
 
         # --- loop ---
         averages = params.ema > 0 and params.optimizer != "lbfgs"  # a head that is solved for has no average
@@ -182,7 +188,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
             optimizer=_optimizer(groups, params, compute),
             scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16"),
             average={name: tensor.clone() for name, tensor in moving_tensors(model).items()} if averages else {},
-            class_weights=class_weights,
+            loss=loss,
             folder=folder,
             solve=solve,
             head_seconds=head_seconds,
@@ -191,7 +197,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
 
         # --- result ---
         _finish(parts, state, initial, photos)
-        return _timing(parts, state, photos), folder
+        return timing(photos, state, feed.prefix_seconds), folder
 
 
 # --- the loop ---
@@ -260,9 +266,7 @@ def train_epoch(parts: Parts, state: State) -> float:
         # forward and backward
         with compute.autocast():
             logits = parts.feed.logits(batch, training=True)
-        loss = cross_entropy(
-            logits.float(), batch.targets, weight=parts.class_weights, label_smoothing=params.label_smoothing
-        )
+        loss = parts.loss(logits.float(), batch.targets)
         together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)  # in this step
         parts.scaler.scale(loss / together).backward()
         loss_sum += loss.detach()
@@ -318,42 +322,25 @@ def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
     """Write the model from the best checkpoint on disk, and check its score against the logged one."""
-    job, model = parts.job, parts.model
-    best = state.best
-    try:
-        tensors, _ = load_tensors(best_file(parts.folder, best.epoch))
-    except DamagedError as error:
-        raise UserError(f"{error} was damaged on disk; run `dvc repro` again.") from None
-    model.load_state_dict(tensors, strict=False)
-    parameters, trainable = count_parameters(model)
-    save_trained(
-        job.out,
-        model,
-        {
-            "name": job.name,
-            "architecture": job.params.architecture.model_dump(),
-            "overlay": initial.overlay,
-            "labels": list(photos.train.labels),
-            "data": describe_data(photos.data),
-            "store_size": photos.train.store_size,
-            "precision": parts.compute.precision,
-            "parameters": parameters,
-            "trainable_parameters": trainable,
-            "weights": initial.origin | {"initial_sha256": sha256_file(job.initial)},
-            "photos": {"train": photos.train.facts, "val": photos.val.facts},
-            "best_epoch": best.epoch,
-            "val": {"weighted_f1": best.val_weighted_f1, "accuracy": best.val_accuracy},
-            "params": job.params.model_dump(mode="json"),
-            "versions": versions(),
-        },
-    )
+    job, model, best = parts.job, parts.model, state.best
+    val = {"weighted_f1": best.val_weighted_f1, "accuracy": best.val_accuracy}
+    wise: dict[str, Any] | None = None
+    model.load_state_dict(_undamaged(best_file(parts.folder, best.epoch)), strict=False)
+    if job.params.wise is not None:
+        start = _undamaged(parts.folder / START)
+        mean = average_with_start(model, start, job.params.wise, partial(validate, parts))
+        _say(job, f"wise: {mean}")
+        val = {"weighted_f1": mean.weighted_f1, "accuracy": mean.accuracy}
+        wise = {"share": mean.share, "val_weighted_f1": {f"{share:g}": score for share, score in mean.tried.items()}}
+    info = describe(job.name, model, initial, sha256_file(job.initial), photos)
+    save_trained(job.out, model, info | {"best_epoch": best.epoch, "val": val, "wise": wise})
     bundle = load_trained(job.out)
     score = weighted_f1(
         photos.val.targets, predict_logits(bundle, photos.val, parts.compute, as_trained=True).argmax(1)
     )
-    if abs(score - best.val_weighted_f1) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
+    if abs(score - val["weighted_f1"]) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
         raise RuntimeError(
-            f"the saved model scores {score} on the validation photos, but training logged {best.val_weighted_f1}"
+            f"the saved model scores {score} on the validation photos, but training logged {val['weighted_f1']}"
         )
     pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
     _say(
@@ -363,29 +350,12 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
     )
 
 
-def versions() -> dict[str, str]:
-    """The versions that can change a result."""
-    return {
-        "florafauna": own_version(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-    }
-
-
-def _timing(parts: Parts, state: State, photos: Photos) -> dict[str, Any]:
-    peak = peak_memory(parts.compute)
-    prefix = parts.feed.prefix_seconds
-    return {
-        "seconds": round(state.seconds + prefix, 2),
-        "prefix_seconds": round(prefix, 2),
-        "photos_per_second": round(len(photos.train) * state.epoch / (state.seconds + prefix), 1),
-        "peak_memory_mb": None if peak is None else round(peak / 2**20),
-        "device": parts.compute.device.type,
-        "hardware": hardware(),
-        "precision": parts.compute.precision,
-    }
+def _undamaged(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        tensors, _ = load_tensors(file)
+    except DamagedError as error:
+        raise UserError(f"{error} was damaged on disk; run `dvc repro` again.") from None
+    return tensors
 
 
 # --- helpers ---
@@ -396,15 +366,6 @@ def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compu
         return torch.optim.SGD(groups, lr=0.0)  # for the saved state; it never steps
     options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
     return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
-
-
-def _class_weights(store: PixelStore, params: ModelParams, compute: Compute) -> torch.Tensor | None:
-    """`balanced` as in scikit-learn: photos / (classes * photos in the class)."""
-    if params.class_weighting == "none":
-        return None
-    counts = np.bincount(store.targets, minlength=len(store.labels))
-    weights = len(store) / (len(counts) * np.maximum(counts, 1))
-    return torch.tensor(weights, dtype=torch.float32, device=compute.device)
 
 
 def _save(parts: Parts, state: State) -> None:

@@ -20,7 +20,7 @@ def alone(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the finished project after the documented run in the working tree."""
     project = origin.branch(tmp_path_factory.mktemp("alone") / "work")
     (command,) = block("exp run -S")
-    assert project.run(*command).stages == {"train_convnext", "evaluate@convnext", "compare"}
+    assert project.run(*command).stages == {"train_vit", "evaluate@vit", "compare"}
     return project
 
 
@@ -31,10 +31,10 @@ def work(origin: Origin, tmp_path: Path) -> Project:
 
 
 def experiments(project: Project) -> dict[float, str]:
-    """The git reference of each finished experiment, by the rate of convnext in it."""
+    """The git reference of each finished experiment, by the rate of vit in it."""
     refs = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").out.splitlines()
     named = [ref for ref in refs if len(ref.split("/")) == 5 and "celery" not in ref]
-    return {content(project, ref, "params.yaml")["models"]["convnext"]["rate"]: ref for ref in named}
+    return {content(project, ref, "params.yaml")["models"]["vit"]["rate"]: ref for ref in named}
 
 
 def content(project: Project, ref: str, path: str) -> Any:
@@ -61,7 +61,7 @@ def state(project: Project) -> dict[str, int]:
 
 
 def test_an_experiment_in_the_working_tree_reruns_what_depends_on_the_param(alone: Project) -> None:
-    assert alone.params()["models"]["convnext"]["rate"] == RATES[0]
+    assert alone.params()["models"]["vit"]["rate"] == RATES[0]
     assert set(experiments(alone)) == {RATES[0]}
 
 
@@ -80,15 +80,15 @@ def test_runs_in_folders_of_their_own_give_what_each_gives_alone(work: Project, 
     found = experiments(work)
     assert set(found) == set(RATES)
     locks = {rate: content(work, ref, "dvc.lock") for rate, ref in found.items()}
-    assert trained(locks[RATES[0]], "convnext") != trained(locks[RATES[1]], "convnext")
-    assert trained(locks[RATES[0]], "vit") == trained(locks[RATES[1]], "vit")
+    assert trained(locks[RATES[0]], "vit") != trained(locks[RATES[1]], "vit")
+    assert trained(locks[RATES[0]], "convnext") == trained(locks[RATES[1]], "convnext")
     lock = yaml.safe_load((alone.root / "dvc.lock").read_text())
-    assert weights(work, trained(locks[RATES[0]], "convnext")) == weights(alone, trained(lock, "convnext"))
+    assert weights(work, trained(locks[RATES[0]], "vit")) == weights(alone, trained(lock, "vit"))
     shown = work.run(*show, "--no-pager").out
     for ref in found.values():
         assert ref.split("/")[-1] in shown
 
-    work.run("dvc", "exp", "run", "--temp", "-S", "models.convnext.rate=0.04")
+    work.run("dvc", "exp", "run", "--temp", "-S", "models.vit.rate=0.04")
     assert set(experiments(work)) == {*RATES, 0.04}
     assert work.run("git", "status", "--porcelain").out == before
     assert state(work) == kept

@@ -184,6 +184,7 @@ def test_what_a_model_is_cannot_be_shared(key: str) -> None:
         ("batch_size", "64"),
         ("optimizer", "lion"),
         ("head_init", "zeros"),
+        ("loss", "focal"),
         ("schedule", "step"),
         ("label_smoothing", 1.0),
         ("ema", 1.0),
@@ -243,6 +244,10 @@ def test_the_params_of_an_unknown_model_are_refused_with_the_known_names(tmp_pat
         ({"optimizer": "lbfgs"}, "lbfgs solves the head alone; set trainable: head"),
         ({"optimizer": "lbfgs", "trainable": "head", "augment": {"cutmix": 1.0}}, "cannot mix photos"),
         ({"optimizer": "lbfgs", "trainable": "head", "head_init": "probe"}, "remove one of the two"),
+        ({"optimizer": "lbfgs", "trainable": "head", "wise": "auto"}, "mean with the start"),
+        ({"loss": "logit_adjusted", "class_weighting": "balanced"}, "both make up for rare classes"),
+        ({"wise": 1.5}, "must be auto, a number from 0"),
+        ({"wise": "best"}, "must be auto, a number from 0"),
         ({"augment": {"scale": [1.0, 0.5]}}, "[smaller, larger]"),
         ({"augment": {"scale": [0.5, 2.0]}}, "cannot exceed 1"),
         ({"augment": {"rand_augment": "strong"}}, "rand-m9"),
@@ -278,7 +283,9 @@ def test_a_split_leaves_photos_to_train_on() -> None:
         {"augment": {"scale": [1.0, 1.0]}},
         {"optimizer": "lbfgs", "trainable": "head", "views": 30},  # which has no epochs to cycle them over
         {"optimizer": "lbfgs", "trainable": ["head"], "rate": 1e-5, "schedule": "constant"},  # shared with others
-        {"head_init": "probe", "trainable": "all"},
+        {"head_init": "probe", "trainable": "all", "wise": "auto"},
+        {"optimizer": "lbfgs", "trainable": "head", "loss": "logit_adjusted", "wise": None},
+        {"wise": 0},
         {"trainable": ["blocks.5", "norm", "head"]},
     ],
 )

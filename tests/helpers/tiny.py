@@ -24,6 +24,7 @@ from florafauna.pixels.store import PixelStore
 from florafauna.scores.settings import EvaluateParams
 from florafauna.training import loop as training
 from florafauna.training._feeds import Feed, Photos
+from florafauna.training._loss import loss_of
 from florafauna.training._trainable import build, data_config, freeze, parameter_groups
 from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob
 
@@ -157,7 +158,7 @@ class Place:
             optimizer=OPTIMIZERS[model_params.optimizer](groups, lr=model_params.rate),
             scaler=torch.amp.GradScaler("cpu", enabled=False),
             average={},
-            class_weights=None,
+            loss=loss_of(model_params, feed.photos.train, CPU.device),
             folder=folder / "state",
         )
 

@@ -124,10 +124,9 @@ def test_training_code_reruns_training_and_what_it_moves_alone(project: Project)
 
 
 def test_a_model_is_fetched_from_the_run_cache_instead_of_trained_again(project: Project) -> None:
-    rate = project.params()["models"]["convnext"]["rate"]
-    project.change_params(models__convnext__rate=0.5)
+    project.change_params(models__convnext__label_smoothing=0.5)
     project.repro()
-    project.change_params(models__convnext__rate=rate)
+    project.change_params(models__convnext__label_smoothing=project.params()["training"]["label_smoothing"])
     again = project.repro()
     assert "train_convnext" not in again.stages
     assert project.run("git", "diff", "--stat", "--", "metrics/convnext.json").out == ""

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import weighted_f1
+from florafauna.training._loss import Loss
 from florafauna.training.frozen import _logistic
 from florafauna.training.frozen._logistic import Samples, solve
 
@@ -58,24 +59,46 @@ def test_the_l2_with_the_best_validation_score_is_chosen() -> None:
     assert optimum.weighted_f1 >= max(alone[l2] for l2 in tried) - 1 / 60, "a warm start ends near the same point"
 
 
-@pytest.mark.parametrize("values", [{}, {"label_smoothing": 0.2}, {"class_weights": torch.tensor([1.0, 5.0, 1.0])}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"label_smoothing": 0.2},
+        {"class_weights": torch.tensor([1.0, 5.0, 1.0])},
+        {"log_prior": torch.tensor([0.8, 0.15, 0.05]).log()},
+    ],
+)
 def test_no_step_from_the_optimum_lowers_the_trainings_own_loss(values: dict[str, Any]) -> None:
     train = samples(1, 60, views=2)
-    optimum = solve(train, samples(2, 40), CLASSES, l2s=[1e-3], **values)
+    optimum = solve(train, samples(2, 40), CLASSES, loss=Loss(**values), l2s=[1e-3])
     x, y = (torch.tensor(each) for each in flat(train))
     mean, deviation = x.mean(0), (x - x.mean(0)).square().mean().sqrt()
     options = dict(values)
     if "class_weights" in options:
         options["weight"] = options.pop("class_weights").double()
+    prior = options.pop("log_prior", torch.zeros(CLASSES)).double()
     weight = (optimum.weight * deviation).double().requires_grad_()
     assert optimum.bias is not None
     bias = (optimum.bias + optimum.weight @ mean).double().requires_grad_()
-    loss = cross_entropy(((x - mean) / deviation).double() @ weight.T + bias, y, **options)
+    loss = cross_entropy(((x - mean) / deviation).double() @ weight.T + bias + prior, y, **options)
     assert optimum.loss == pytest.approx(float(loss.detach()), abs=1e-5)
     (loss + 5e-4 * weight.square().sum()).backward()
     assert weight.grad is not None
     assert bias.grad is not None
     assert max(weight.grad.abs().max(), bias.grad.abs().max()) < 2e-3
+
+
+def test_an_adjusted_head_is_the_plain_one_less_the_prior() -> None:
+    """The bias is not penalised, so that it takes up the prior exactly (Menon et al. 2021, post hoc)."""
+    train, val = samples(1, 60), samples(2, 40)
+    prior = torch.tensor([0.8, 0.15, 0.05]).log()
+    plain, adjusted = (solve(train, val, CLASSES, loss=loss, l2s=[0.01]) for loss in (Loss(), Loss(log_prior=prior)))
+    assert plain.bias is not None
+    assert adjusted.bias is not None
+    torch.testing.assert_close(adjusted.weight, plain.weight, rtol=0.02, atol=2e-3)
+    x, _ = flat(val)
+    logits = [torch.tensor(x) @ each.weight.T + each.bias for each in (plain, adjusted)]
+    torch.testing.assert_close(logits[1].log_softmax(1), (logits[0] - prior).log_softmax(1), rtol=0.02, atol=0.02)
 
 
 def test_without_a_bias_features_are_not_shifted() -> None:

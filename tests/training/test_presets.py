@@ -16,6 +16,7 @@ from florafauna.photos.sources import open_source
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Photos, PixelFeed
+from florafauna.training._loss import Loss
 from florafauna.training._resume import State
 from florafauna.training._trainable import count_parameters, data_config, freeze, parameter_groups
 from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob, train_epoch
@@ -81,7 +82,7 @@ def test_it_is_built_and_takes_a_step(two: PixelStore, tmp_path: Path, model_par
         optimizer=OPTIMIZERS[short.optimizer](groups, lr=short.rate),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         average={},
-        class_weights=None,
+        loss=Loss(),
         folder=tmp_path,
     )
     state = State()

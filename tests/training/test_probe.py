@@ -17,12 +17,15 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file
 from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.bundle import load_trained, predict_logits
+from florafauna.model.network import backbone_state
 from florafauna.model.settings import Architecture, ModelParams
 from florafauna.model.weights import make_initial_weights
 from florafauna.photos.sources import open_source
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Feed, PixelFeed, choose_feed
+from florafauna.training._loss import Loss
+from florafauna.training._trainable import start_head
 from florafauna.training.frozen._logistic import Samples, solve
 from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
 from florafauna.training.loop import TrainingJob, train, train_once
@@ -60,14 +63,22 @@ def test_what_the_classifier_is_given_is_what_a_model_without_one_gives(
     assert np.array_equal(val.rows(slice(None))[0], inputs_of(feed, model, None))
 
 
-@pytest.mark.parametrize("values", [{}, {"label_smoothing": 0.2}, {"class_weights": torch.tensor([1.0, 5.0, 1.0])}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"label_smoothing": 0.2},
+        {"class_weights": torch.tensor([1.0, 5.0, 1.0])},
+        {"log_prior": torch.tensor([0.8, 0.15, 0.05]).log()},
+    ],
+)
 def test_the_head_is_the_optimum_for_these_features(place: Place, tmp_path: Path, values: dict[str, Any]) -> None:
     feed, model = fed(place, tmp_path, params("test_vit", trainable="head", views=2))
-    optimum = solve_head(feed, model, "weights", tmp_path, **values)
+    optimum = solve_head(feed, model, "weights", tmp_path, Loss(**values))
     device, photos = torch.device("cpu"), feed.photos
     train = Samples([torch.tensor(inputs_of(feed, model, view)) for view in range(2)], photos.train.targets, device)
     val = Samples([torch.tensor(inputs_of(feed, model, None))], photos.val.targets, device)
-    assert torch.equal(optimum.weight, solve(train, val, len(LABELS), **values).weight)
+    assert torch.equal(optimum.weight, solve(train, val, len(LABELS), loss=Loss(**values)).weight)
 
 
 def test_a_head_without_a_bias(place: Place, tmp_path: Path) -> None:
@@ -149,6 +160,40 @@ def test_a_model_without_one_linear_head_is_refused(place: Place, tmp_path: Path
     feed = PixelFeed(place.photos(model, model_params), scaled, scaled)
     with pytest.raises(UserError, match="not those of one linear layer"):
         solve_head(feed, scaled, "weights", tmp_path)
+
+
+# head_init
+
+
+@pytest.mark.parametrize("architecture", ["test_efficientnet", "test_convnext", "test_vit"])
+def test_how_the_classifier_starts(place: Place, architecture: str) -> None:
+    drawn, heads = place.built(params(architecture))[0], {}
+    for way, seed in (("random", 0), ("zero", 0), ("normal", 0), ("normal again", 0), ("normal", 1)):
+        model, _ = place.built(params(architecture))
+        start_head(model, way.split()[0], seed)
+        classifier = model.get_classifier()
+        heads[way, seed] = classifier.weight.detach()
+        assert way == "random" or not classifier.bias.any()
+        state = backbone_state(model)
+        assert all(torch.equal(state[name], tensor) for name, tensor in backbone_state(drawn).items())
+    assert torch.equal(heads["random", 0], drawn.get_classifier().weight)
+    assert not heads["zero", 0].any()
+    assert heads["normal", 0].std() == pytest.approx(0.01, rel=0.2)
+    assert torch.equal(heads["normal", 0], heads["normal again", 0])
+    assert not torch.equal(heads["normal", 0], heads["normal", 1])
+
+
+@pytest.mark.parametrize("way", [None, "random"])
+def test_nothing_is_left_where_the_photos_change_nothing(place: Place, tmp_path: Path, way: str | None) -> None:
+    """30 photos span 30 of 64 dimensions: what the head has in the others, no gradient ever reaches."""
+    values: dict[str, Any] = {"trainable": "head", "optimizer": "sgd", "rate": 0.1, "weight_decay": 0.0, "views": 1}
+    model_params = params("test_vit", **values | ({"head_init": way} if way else {}))
+    feed, model = fed(place, tmp_path, model_params)
+    photos = torch.tensor(inputs_of(feed, model, 0)).double()
+    _, _, basis = torch.linalg.svd(photos, full_matrices=True)
+    weight = load_trained(place.trained(tmp_path, model_params)).model.get_classifier().weight.double()
+    outside = (weight @ basis[len(photos) :].T).norm() / weight.norm()
+    assert outside > 0.1 if way == "random" else outside < 1e-5
 
 
 # head_init: probe

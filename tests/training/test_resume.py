@@ -24,7 +24,7 @@ pytestmark = needs_posix
 NEVER = 1e9  # seconds between saves within an epoch
 
 CASES: dict[str, tuple[dict[str, Any], float]] = {
-    "between epochs": ({"trainable": "all", "ema": 0.5, "accumulate": 2, "epochs": 3}, NEVER),
+    "between epochs": ({"trainable": "all", "ema": 0.5, "accumulate": 2, "epochs": 3, "wise": "auto"}, NEVER),
     "within epochs": ({"trainable": "all", "ema": 0.5, "accumulate": 2, "augment": {"mixup": 0.2}}, 0.0),
     "behind a prefix": (
         {"architecture": "test_vit", "trainable": ("blocks.5", "norm", "head"), "optimizer": "sgd", "views": 2}
@@ -92,16 +92,20 @@ def flip(file: Path, place: int) -> None:
     file.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", ["a tensor of the state", "the epoch in its header", "the best checkpoint", "cut"])
+@pytest.mark.parametrize(
+    "damage", ["a tensor of the state", "the epoch in its header", "the best checkpoint", "the start", "cut"]
+)
 def test_a_damaged_state_is_said_once_and_the_training_starts_anew(place: Place, tmp_path: Path, damage: str) -> None:
-    model = params(head_init="probe", epochs=3)
+    model = params(head_init="probe", epochs=3, wise="auto")
     unkilled, killed = place.job(tmp_path / "a", model), place.job(tmp_path / "b", model)
     assert run(unkilled, None, NEVER) == 0
-    assert run(killed, 8, NEVER) == -signal.SIGKILL  # after the features, a best checkpoint and a state
+    assert run(killed, 9, NEVER) == -signal.SIGKILL  # after the features, the start, a best checkpoint and a state
     (state,) = killed.scratch.glob("training/*/state.safetensors")
     best = sorted(killed.scratch.glob("training/*/best-*.safetensors"))[0]
-    if damage == "the best checkpoint":
-        flip(best, -9)
+    (start,) = killed.scratch.glob("training/*/start.safetensors")
+    kept = {"the best checkpoint": best, "the start": start}
+    if damage in kept:
+        flip(kept[damage], -9)
     elif damage == "cut":
         state.write_bytes(state.read_bytes()[:-9])
     else:
@@ -109,7 +113,7 @@ def test_a_damaged_state_is_said_once_and_the_training_starts_anew(place: Place,
         flip(state, -9 if damage == "a tensor of the state" else epoch)
     assert run(killed, None, NEVER) == 0
     (said,) = [line for line in log(killed).read_text().splitlines() if "damaged" in line]
-    assert str(best if damage == "the best checkpoint" else state) in said
+    assert str(kept.get(damage, state)) in said
     assert "resumes after step" not in log(killed).read_text()
     assert files(killed) == files(unkilled)
 

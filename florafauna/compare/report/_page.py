@@ -74,7 +74,7 @@ def render(findings: Findings, root: Path) -> str:
             rows=rows[:MOST_CLASSES],
             all_classes=len(rows),
             score_curves=_curves.score_curves(models),
-            loss_curves=[_curves.loss_curves(each) for each in models],
+            loss_curves=[_curves.loss_curves(each) for each in models if len(each.history) > 1],  # else: a point
             reliability=[
                 (each, found, _curves.reliability_plot(each, found))
                 for each, found in zip(classifiers, bins, strict=True)

@@ -39,6 +39,7 @@ def model_card(info: dict[str, Any]) -> str:
         few_are=FEW,
         seen=_seen(info["weights"]),
         trained=_trained(info["params"]),
+        how=_how(info["params"]),
         origin=_origin(info["weights"]),
     )
 
@@ -99,6 +100,13 @@ def _trained(params: dict[str, Any]) -> str:
         return "the classifier alone"
     *first, last = trainable
     return f"{', '.join(first)} and {last}" if first else str(last)
+
+
+def _how(params: dict[str, Any]) -> str:
+    """What the optimizer was told."""
+    if params["optimizer"] == "lbfgs":
+        return "solved for by L-BFGS"
+    return f"with {params['optimizer']} at a learning rate of {params['rate']} for up to {params['epochs']} epochs"
 
 
 def _origin(weights: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
     min over (W, b) of mean loss(W x + b, target) + l2/2 |W|²
 
-The loss is the training's own, with its label smoothing and class weights. Features are counted from their mean (which
+The loss is the training's own. Features are counted from their mean (which
 changes nothing, as the bias is not penalised) in units of their root mean square, so that one grid of L2 suits every
 backbone. It is the weights that are scaled, not the features: float32 features are read where they are mapped.
 """
@@ -14,17 +14,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import weighted_f1
 from florafauna.model.compute import as_many_threads_as_pay
+from florafauna.training._loss import Loss
 
 L2 = tuple(10.0**-power for power in range(8))  # strongest first: each starts from the solution before it
 PATIENCE = 2  # values of L2 without a better validation score, after which weaker ones are not tried
 STEPS = 300  # of L-BFGS for one value of L2, at most
 CHUNK = 8192  # rows of features in one product
 KEPT_BYTES = 1 << 30  # of converted features; where there are more, they are converted again in every step
+PLAIN = Loss()
 
 Chunk = tuple[torch.Tensor, torch.Tensor]  # float32 (rows, features), int64 (rows,)
 
@@ -83,13 +85,12 @@ class Objective:
 
     chunks: Iterable[Chunk]
     device: torch.device  # of the chunks
-    total_weight: float  # by which `cross_entropy` divides for its mean
+    total_weight: float  # by which the sum of the losses is divided for their mean
     classes: int
     mean: torch.Tensor  # of each feature, float64 (features,) on the CPU; 0 where there is no bias to absorb the shift
     deviation: float  # root mean square of all features around their means
     has_bias: bool
-    label_smoothing: float
-    class_weights: torch.Tensor | None  # float32 (classes,), on the device
+    loss: Loss
 
     def __call__(self, flat: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
         """The penalised mean loss, and its gradient."""
@@ -98,13 +99,7 @@ class Objective:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         gradient = torch.zeros(len(flat), dtype=torch.float64, device=self.device)
         for x, targets in self.chunks:
-            loss = cross_entropy(
-                linear(x, weight, bias),
-                targets,
-                weight=self.class_weights,
-                label_smoothing=self.label_smoothing,
-                reduction="sum",
-            )
+            loss = self.loss(linear(x, weight, bias), targets, reduction="sum")
             gradient += torch.autograd.grad(loss, values, retain_graph=True)[0]
             total += loss.detach()
         penalised = np.where(np.arange(len(flat)) < self.classes * len(self.mean), flat, 0.0)
@@ -132,8 +127,7 @@ def solve(
     classes: int,
     *,
     has_bias: bool = True,
-    label_smoothing: float = 0.0,
-    class_weights: torch.Tensor | None = None,
+    loss: Loss = PLAIN,
     l2s: Sequence[float] = L2,
     kept_bytes: int = KEPT_BYTES,
 ) -> Optimum:
@@ -144,19 +138,15 @@ def solve(
     start = time.monotonic()
     with as_many_threads_as_pay(min(CHUNK, len(train.targets)) * train.width * classes):
         mean, deviation = mean_and_deviation(train, has_bias)
-        total_weight = float(len(train.targets) * len(train.views))
-        if class_weights is not None:
-            total_weight = float(class_weights.cpu().double().numpy()[train.targets].sum() * len(train.views))
         objective = Objective(
             chunks=train.kept(kept_bytes),
             device=train.device,
-            total_weight=total_weight,
+            total_weight=loss.total_weight(train.targets) * len(train.views),
             classes=classes,
             mean=mean,
             deviation=deviation,
             has_bias=has_bias,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
+            loss=loss,
         )
         solution = np.zeros(classes * (train.width + has_bias))
         best: Optimum | None = None
@@ -175,8 +165,8 @@ def solve(
             score = weighted_f1(val.targets, predict(val, weight, bias))
             waited += 1
             if best is None or score > best.weighted_f1:
-                loss = float(found.fun) - objective.penalty(solution, l2)
-                best = Optimum(weight, bias, l2, score, loss, steps=0, converged=found.status != 1, seconds=0.0)
+                without = float(found.fun) - objective.penalty(solution, l2)
+                best = Optimum(weight, bias, l2, score, without, steps=0, converged=found.status != 1, seconds=0.0)
                 waited = 0
             if waited == PATIENCE:
                 break

@@ -16,8 +16,9 @@ from florafauna.base.progress import track
 from florafauna.bundle.bundle import PREDICTION_BATCH
 from florafauna.model.network import classifier_paths
 from florafauna.training._feeds import Batch, FeatureFeed, Feed, cache_key
+from florafauna.training._loss import Loss
 from florafauna.training.frozen import _logistic
-from florafauna.training.frozen._logistic import Optimum, Samples
+from florafauna.training.frozen._logistic import PLAIN, Optimum, Samples
 from florafauna.training.frozen.features import Features, NotRememberedError, hold, remember
 
 
@@ -36,8 +37,7 @@ def solve_head(
     model: nn.Module,
     weights_sha256: str,
     cache: Path,
-    label_smoothing: float = 0.0,
-    class_weights: torch.Tensor | None = None,
+    loss: Loss = PLAIN,
 ) -> Optimum:
     """The best head for the fixed views of the training photos, or without `views` for the photos as evaluated.
 
@@ -51,8 +51,7 @@ def solve_head(
         Samples([_matrix(val)], photos.val.targets, photos.compute.device),
         len(photos.train.labels),
         has_bias=classifier.bias is not None,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
+        loss=loss,
     )
 
 

@@ -1,0 +1,64 @@
+"""What a training says of itself: training.json and its timing."""
+
+import platform
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from florafauna.base.version import own_version
+from florafauna.bundle.bundle import describe_data
+from florafauna.model.compute import hardware, peak_memory
+from florafauna.model.weights import InitialWeights
+from florafauna.training._feeds import Photos
+from florafauna.training._resume import State
+from florafauna.training._trainable import count_parameters
+
+
+def describe(
+    name: str, model: nn.Module, initial: InitialWeights, initial_sha256: str, photos: Photos
+) -> dict[str, Any]:
+    """What training.json says of the model, its origin and its photos; the scores come on top."""
+    parameters, trainable = count_parameters(model)
+    return {
+        "name": name,
+        "architecture": photos.params.architecture.model_dump(),
+        "overlay": initial.overlay,
+        "labels": list(photos.train.labels),
+        "data": describe_data(photos.data),
+        "store_size": photos.train.store_size,
+        "precision": photos.compute.precision,
+        "parameters": parameters,
+        "trainable_parameters": trainable,
+        "weights": initial.origin | {"initial_sha256": initial_sha256},
+        "photos": {"train": photos.train.facts, "val": photos.val.facts},
+        "params": photos.params.model_dump(mode="json"),
+        "versions": _versions(),
+    }
+
+
+def timing(photos: Photos, state: State, prefix_seconds: float) -> dict[str, Any]:
+    """What the run took, and on what."""
+    peak, seconds = peak_memory(photos.compute), state.seconds + prefix_seconds
+    return {
+        "seconds": round(seconds, 2),
+        "prefix_seconds": round(prefix_seconds, 2),
+        "photos_per_second": round(len(photos.train) * state.epoch / seconds, 1),
+        "peak_memory_mb": None if peak is None else round(peak / 2**20),
+        "device": photos.compute.device.type,
+        "hardware": hardware(),
+        "precision": photos.compute.precision,
+    }
+
+
+def _versions() -> dict[str, str]:
+    """The versions that can change a result."""
+    return {
+        "florafauna": own_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+    }
