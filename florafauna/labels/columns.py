@@ -7,6 +7,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import split_of
+from florafauna.labels._boxes import box_texts
 from florafauna.labels._words import both
 from florafauna.labels.labels import Labels, NoLabelsError
 from florafauna.labels.tabular import among
@@ -56,6 +57,7 @@ OUR_CONFIDENCE = "confidence_1"  # in the tables of `florafauna predict`
 LAST_LABELS = ("common_name", "category_id")
 # Of a detector, which says that there is an animal and not which
 DETECTED = {"animal", *(name for names in NO_ANIMAL.values() for name in names)}
+CONFIDENCES = ("confidence", "conf", "detection_conf", "max_detection_conf", "score")
 BOXES = ("conf", "max_detection_conf", "bbox", "bbox1", "bbox_x")
 
 
@@ -82,6 +84,10 @@ def standardise(table: pd.DataFrame, name: str, photos: Sequence[str]) -> Labels
     if machine and "weak" not in rows.columns:
         rows["weak"] = "machine"
     rows, ranked, columns = _with_species(rows, table, label)
+    boxes = box_texts(rows)
+    if boxes is not None:
+        confidence = next((rows[column] for column in named(CONFIDENCES, list(rows.columns))), "")
+        rows = rows.assign(_box=boxes, _confidence=confidence)
     return Labels(rows, ranked, notes, origin=columns)
 
 

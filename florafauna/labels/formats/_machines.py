@@ -1,12 +1,13 @@
 """What machines saw: the result files of MegaDetector and of SpeciesNet, as weak labels and as boxes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
-from florafauna.labels._boxes import BOXES, box_text
+from florafauna.labels._boxes import BOXES, text_of
 from florafauna.labels.labels import LabelFiles, Labels, base_name
 from florafauna.labels.taxonomy import binomial, finest, set_aside_non_animals
 
@@ -50,7 +51,7 @@ class MegaDetector:
         rows = [
             {
                 "path": str(entry.get("file") or ""),
-                "category": found.get(str(detection.get("category")), ""),
+                "_category": found.get(str(detection.get("category")), ""),
                 "label": _surest_class(detection, classes),
                 "frame": str(detection.get("frame_number", "")),
                 **_place(image, number, detection),
@@ -59,6 +60,13 @@ class MegaDetector:
             for number, detection in enumerate(_detections(entry))
         ]
         return pd.DataFrame(rows, columns=list(BOXES), dtype=str)
+
+    def read_boxes(self, files: LabelFiles) -> Labels:
+        """As `read`, with a row for each classified detection besides."""
+        photos, boxes = self.read(files, []), self.boxes(files)
+        boxes = set_aside_non_animals(boxes[boxes["label"] != ""]).assign(weak="machine")
+        boxes = boxes.drop(columns=["frame", "image", "detection"])
+        return replace(photos, rows=pd.concat([photos.rows, boxes], ignore_index=True).fillna(""))
 
 
 class SpeciesNet:
@@ -93,7 +101,7 @@ class SpeciesNet:
         rows = [
             {
                 "path": str(entry.get("filepath") or ""),
-                "category": _called(detection),
+                "_category": _called(detection),
                 "label": "",
                 "frame": "",
                 **_place(image, number, detection),
@@ -113,8 +121,8 @@ def _detections(entry: Any) -> list[dict[str, Any]]:
 def _place(image: int, number: int, detection: dict[str, Any]) -> dict[str, str]:
     conf = detection.get("conf")
     return {
-        "box": box_text(detection.get("bbox")),
-        "confidence": "" if conf is None else str(conf),
+        "_box": text_of(detection.get("bbox")),
+        "_confidence": "" if conf is None else str(conf),
         "image": str(image),
         "detection": str(number),
     }
