@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from florafauna.photos.crops import PIXELS, box_text
+from florafauna.photos.crops import box_text
 
 # The columns of detections, all text: where in the file (number of the image, and of the detection in it) they are
 BOXES = ("path", "_box", "_category", "_confidence", "label", "frame", "image", "detection")
@@ -44,6 +44,8 @@ def box_texts(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.S
         return None
     parts = [table[name] for name in names]
     given = (parts[0] != "") & (parts[1] != "") & (parts[2] != "") & (parts[3] != "")
-    sides = pd.to_numeric(pd.concat(parts[2:])[pd.concat([given, given])], errors="coerce")
-    unit = PIXELS if (sides > 1).mean() >= 0.5 else ""
-    return (parts[0] + "," + parts[1] + "," + parts[2] + "," + parts[3] + unit).where(given, "")
+    numbers = pd.concat([pd.to_numeric(part, errors="coerce") for part in parts], axis=1)[given].to_numpy(float)
+    relative = not (numbers[:, 2:] > 1).mean() >= 0.5 if len(numbers) else True
+    texts = pd.Series("", index=table.index, dtype=str)
+    texts[given] = [box_text(row, relative) for row in numbers.tolist()]
+    return texts

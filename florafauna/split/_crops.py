@@ -43,13 +43,14 @@ def placed(table: pd.DataFrame, photos: Audit, params: BoxParams) -> tuple[pd.Da
 
 def _once(named: pd.DataFrame) -> pd.DataFrame:
     """Boxes that are the same to the pixel once; where their labels differ nobody can tell which is right."""
-    named = named.drop_duplicates(["path", "label"])
+    named = named.drop_duplicates(["path", "label"]).copy()
     clash = named["path"].duplicated(keep=False) & (named["reason"] == "")
-    labels = named[clash].groupby("path")["label"].agg(" and ".join)
-    detail = "the same box under several labels: " + named["path"].map(labels).fillna("").astype(str)
-    return named.assign(
-        reason=named["reason"].mask(clash, "label_conflict"), detail=named["detail"].mask(clash, detail)
-    )
+    if not clash.any():
+        return named
+    labels = named[clash].groupby("path")["label"].transform(" and ".join)
+    named.loc[clash, "reason"] = "label_conflict"
+    named.loc[clash, "detail"] = "the same box under several labels: " + labels
+    return named
 
 
 def seen(table: pd.DataFrame, photos: Audit, paths: pd.Series, look: Callable[[Texts], Audit]) -> Audit:

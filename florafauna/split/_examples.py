@@ -77,7 +77,7 @@ def _picture(source: Source, path: str) -> bytes:
             warnings.simplefilter("ignore")
             file, box = split_name(path)
             with Image.open(BytesIO(source.read(file))) as image:
-                if box:
+                if box.replace(",", "").isdigit():
                     picture, _ = cut(image, Rectangle.parse(box), SIDE)
                 else:
                     image.draft(None, (2 * SIDE, 2 * SIDE))

@@ -19,7 +19,9 @@ def cluster_names(cluster: np.ndarray, sha256: pd.Series) -> pd.Series:
     return names
 
 
-def join(table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series, burst: pd.Series) -> pd.DataFrame:
+def join(
+    table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series, burst: pd.Series | None = None
+) -> pd.DataFrame:
     """The group of each photo: the connected components over equal values of `columns`, of `burst` and of `cluster`, ""
     apart, and of the file where boxes of it are shown.
 
@@ -28,7 +30,9 @@ def join(table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series, burs
     (the manifest names it: photos that are added should change no other row); a group without values goes by its
     photos' SHA-256.
     """
-    named = {**{column: table[column] for column in columns}, "burst": burst}
+    named = {column: table[column] for column in columns}
+    if burst is not None and (burst != "").any():
+        named["burst"] = burst
     files = [table["sha256"]] if "crop" in table.columns else []
     component = _components([*named.values(), cluster, *files])
     key = pd.Series("", index=table.index)
