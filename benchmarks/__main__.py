@@ -20,6 +20,7 @@ NAMES = (
     "gpu",
     "predict",
     "real_photos",
+    "bursts",
     "faults",
 )
 

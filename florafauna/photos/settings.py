@@ -12,8 +12,9 @@ class DataParams(Strict):
 
     `labels` equal to `root` means that folder names are the labels; otherwise it is a table or a metadata file. A class
     with fewer than `least` photos (groups, where `groups` names any) is left out, ends the run, or becomes 'other'.
-    `boxes` is a file of detections that go with the labels; None, or the labels themselves, stands for the boxes that
-    they have. Photos of a place that were taken within `burst` seconds of each other stay together (0: they need not).
+    `boxes` is a file of detections that go with the labels (below `root` or `labels`, since DVC watches those); None
+    stands for the boxes that the labels have. Photos of a place that were taken within `burst` seconds of each other
+    stay together (0: they need not).
     """
 
     synonyms: ClassVar[dict[str, str]] = {"group": "groups"}

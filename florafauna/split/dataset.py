@@ -116,10 +116,18 @@ def prepare(
 
 def read_with_boxes(data: DataParams, boxes: BoxParams) -> Photos:
     """The photos that `data` names, and their boxes where these are wanted."""
+    root, labels = Path(data.root), Path(data.labels)
+    detections = None
+    if data.boxes is not None and data.boxes != data.labels:
+        file = Path(data.boxes).absolute()
+        if not any(file.is_relative_to(watched.absolute()) for watched in (root, labels)):
+            raise UserError(
+                f"data.boxes: {data.boxes} lies outside {root} and {labels}, so that DVC would not see it change; "
+                f"move it into {root if root.is_dir() else labels}."
+            )
+        detections = read_detections(file)
     wanted = boxes if boxes.use == "crop" or data.boxes is not None else None
-    apart = data.boxes is not None and data.boxes != data.labels
-    detections = read_detections(Path(str(data.boxes))) if apart else None
-    return read_photos(Path(data.root), Path(data.labels), data.format, data.label, wanted, detections)
+    return read_photos(root, labels, data.format, data.label, wanted, detections)
 
 
 def examine_photos(

@@ -49,10 +49,10 @@ def split_of(photos: Path, folder: Path, labels: list[tuple[str, str]], found: F
         for path, boxes in found.items()
     ]
     document = {"detection_categories": {"1": "animal", "2": "person"}, "images": images}
-    (folder / "md.json").write_text(json.dumps(document))
+    (photos / "md.json").write_text(json.dumps(document))
     (folder / "corrections.csv").write_text(f"path,label\n{options['corrections']}")
     data = DataParams(
-        root=str(photos), labels=str(folder / "labels.csv"), boxes=str(folder / "md.json"), least=options["least"]
+        root=str(photos), labels=str(folder / "labels.csv"), boxes=str(photos / "md.json"), least=options["least"]
     )
     cache = folder.parent / "cache"
     return prepare(
@@ -181,6 +181,11 @@ def test_without_any_box_crops_are_refused_in_one_sentence(photos: Path, tmp_pat
         prepare(data, SplitParams(), tmp_path / "corrections.csv", boxes=CROP)
     with pytest.raises(UserError, match="none of its 1 boxes is on a photo below"):
         split_of(photos, tmp_path, alternate(photos), {"elsewhere.jpg": [(LEFT, 0.9, "1")]})
+    (tmp_path / "md.json").write_text("{}")
+    with pytest.raises(UserError, match="so that DVC would not see it change; move it into"):
+        prepare(
+            data.model_copy(update={"boxes": str(tmp_path / "md.json")}), SplitParams(), tmp_path / "corrections.csv"
+        )
 
 
 def pasted(animal: Image.Image, background: int, left: int) -> bytes:

@@ -38,7 +38,8 @@ class MegaDetector:
         nameless = rows["label"] == "animal"
         rows["label"] = rows["label"].mask(nameless, "")
         rows["_detail"] = rows["_detail"].mask(nameless, "an animal that was not classified")
-        return Labels(rows, origin=f"{files.names[0]}: what a machine saw")
+        notes = () if classes else ("it classifies nothing: name it in data.boxes, and species in data.labels",)
+        return Labels(rows, notes=notes, origin=f"{files.names[0]}: what a machine saw")
 
     def boxes(self, files: LabelFiles) -> pd.DataFrame:
         """A row a detection, in the order of the file, with BOXES; `label` is its surest class."""
