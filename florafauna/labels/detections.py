@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from florafauna.base.errors import UserError
-from florafauna.labels._boxes import BOXES, box_texts
+from florafauna.labels._boxes import BOXES
 from florafauna.labels._readers import READERS
-from florafauna.labels.columns import CONFIDENCES, DETECTED, standard_paths
+from florafauna.labels.columns import DETECTED, DETECTORS_NUMBERS, boxes_of, named, standard_paths
 from florafauna.labels.formats._machines import MegaDetector, SpeciesNet
 from florafauna.labels.formats._table import the_table
 from florafauna.labels.labels import LabelFiles, Reader
@@ -17,7 +17,6 @@ from florafauna.labels.tabular import read_table
 from florafauna.photos.crops import parse_boxes
 from florafauna.photos.sources import FolderSource
 
-CATEGORIES = ("category", "detection_category", "detection")
 SPECIES = ("label", "species", "prediction")
 
 
@@ -83,27 +82,18 @@ def _texts(reader: Reader, files: LabelFiles, photos: list[str]) -> pd.DataFrame
         return None
     rows = rows[rows["_box"] != ""].reset_index(drop=True)
     rows = rows.assign(**{name: "" for name in BOXES if name not in rows.columns})
-    found = rows["label"].str.lower().isin(DETECTED) & (rows["_category"] == "")
-    return rows.assign(
-        _category=rows["_category"].where(~found, rows["label"].str.lower()),
-        label=rows["label"].where(~found, ""),
-    )[list(BOXES)]
+    words = rows["label"].str.lower().replace(DETECTORS_NUMBERS)
+    no_species = words.isin(DETECTED)
+    category = rows["_category"].mask(no_species & (rows["_category"] == ""), words)
+    return rows.assign(_category=category, label=rows["label"].mask(no_species, ""))[list(BOXES)]
 
 
 def _of_table(files: LabelFiles, path: str, photos: list[str]) -> pd.DataFrame:
     """The boxes of a table, which need not have labels."""
     table = read_table(files, path)
-    boxes = box_texts(table)
-    rows = pd.DataFrame({"path": standard_paths(table, files.describe(path), photos)})
-    if boxes is None:
-        return rows
-    for name, names in (("_confidence", CONFIDENCES), ("_category", CATEGORIES), ("label", SPECIES)):
-        column = next((each for each in names if each in table.columns), None)
-        rows[name] = table[column] if column is not None else ""
-    words = rows["_category"].str.lower().replace({"1": "animal", "2": "person", "3": "vehicle"})
-    is_word = words.isin(DETECTED)
-    label = rows["label"].mask((rows["label"] == "") & ~is_word, rows["_category"])
-    return rows.assign(_box=boxes, _category=words.where(is_word, ""), label=label)
+    rows = pd.DataFrame({"path": standard_paths(table, files.describe(path), photos)}).assign(**boxes_of(table))
+    label = next(iter(named((*SPECIES, "category"), list(table.columns))), None)
+    return rows.assign(label=table[label] if label is not None else "")
 
 
 def _numbers(texts: pd.Series) -> pd.Series:

@@ -44,7 +44,7 @@ def placed(table: pd.DataFrame, photos: Audit, params: BoxParams) -> tuple[pd.Da
 def _once(named: pd.DataFrame) -> pd.DataFrame:
     """Boxes that are the same to the pixel once; where their labels differ nobody can tell which is right."""
     named = named.drop_duplicates(["path", "label"]).copy()
-    clash = named["path"].duplicated(keep=False) & (named["reason"] == "")
+    clash = named["path"].duplicated(keep=False) & (named["reason"] == "") & (named["crop"] != "")
     if not clash.any():
         return named
     labels = named[clash].groupby("path")["label"].transform(" and ".join)

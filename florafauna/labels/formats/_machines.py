@@ -8,11 +8,11 @@ import pandas as pd
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
 from florafauna.labels._boxes import BOXES, text_of
+from florafauna.labels.columns import DETECTORS_NUMBERS
 from florafauna.labels.labels import LabelFiles, Labels, base_name
 from florafauna.labels.taxonomy import binomial, finest, set_aside_non_animals
 
 SURE = 0.2  # a detection below this confidence is none, as MegaDetector's authors advise
-DETECTIONS = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own numbers
 SPECIESNET = ("id", "class", "order", "family", "genus", "species", "common_name")  # parts of a prediction, between ;
 
 
@@ -29,7 +29,7 @@ class MegaDetector:
     def read(self, files: LabelFiles, photos: list[str]) -> Labels:
         """See `Reader`. The label is the surest class of the surest detection."""
         document = _document(files, "images", self.name)
-        found = _names(document, "detection_categories") or DETECTIONS
+        found = _names(document, "detection_categories") or DETECTORS_NUMBERS
         classes = _names(document, "classification_categories")
         entries = [entry for entry in document["images"] if isinstance(entry, dict)]
         rows = pd.DataFrame({"path": [str(entry.get("file") or "") for entry in entries]}, dtype=str)
@@ -47,7 +47,7 @@ class MegaDetector:
         version = str((document.get("info") or {}).get("format_version", "1.0"))
         if not version.startswith("1"):
             raise UserError(f"{files.origin} has MegaDetector's format {version}; 1.0 to 1.6 are read.")
-        found = _names(document, "detection_categories") or DETECTIONS
+        found = _names(document, "detection_categories") or DETECTORS_NUMBERS
         classes = _names(document, "classification_categories")
         rows = [
             {
@@ -132,7 +132,7 @@ def _place(image: int, number: int, detection: dict[str, Any]) -> dict[str, str]
 def _called(detection: dict[str, Any]) -> str:
     """SpeciesNet says human where MegaDetector says person."""
     name = str(detection.get("label") or "")
-    return "person" if name == "human" else name or DETECTIONS.get(str(detection.get("category")), "")
+    return "person" if name == "human" else name or DETECTORS_NUMBERS.get(str(detection.get("category")), "")
 
 
 def _surest_class(detection: dict[str, Any], classes: dict[str, str]) -> str:
