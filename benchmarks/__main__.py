@@ -21,6 +21,7 @@ NAMES = (
     "gpu",
     "predict",
     "real_photos",
+    "bursts",
     "faults",
 )
 

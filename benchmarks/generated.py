@@ -49,6 +49,7 @@ def params(photos: Path) -> dict[str, Any]:
     return {
         "data": {"root": str(photos), "labels": str(photos), "format": "folder"},
         "split": {"val": 0.15, "test": 0.15, "seed": 0},
+        "boxes": {"use": "whole"},
         "image": {"store_size": STORE_SIZE},
         "evaluate": {"resamples": 10_000},
         "training": {

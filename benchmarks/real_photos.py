@@ -41,6 +41,7 @@ def params() -> dict[str, Any]:
     return {
         "data": {"root": photos, "labels": photos},
         "split": {"val": 0.15, "test": 0.2, "seed": 0},
+        "boxes": {"use": "whole"},
         "image": {"store_size": 256},
         "evaluate": {"resamples": 10_000},
         "training": {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.base.settings import read_section
-from florafauna.photos.settings import DataParams
+from florafauna.photos.settings import BoxParams, DataParams
 from florafauna.preprocess.preprocess import preprocess
 from florafauna.preprocess.settings import ImageParams
 
@@ -16,4 +16,5 @@ if __name__ == "__main__":
             Path("data/processed"),
             read_section("image", ImageParams).store_size,
             kept=Path(".florafauna/pixels"),
+            boxes=read_section("boxes", BoxParams),
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.base.settings import read_section
-from florafauna.photos.settings import DataParams
+from florafauna.photos.settings import BoxParams, DataParams
 from florafauna.split.dataset import prepare
 from florafauna.split.settings import SplitParams
 
@@ -17,6 +17,7 @@ if __name__ == "__main__":
             Path("data/corrections.csv"),
             places,
             cache=Path(".florafauna/audit"),
+            boxes=read_section("boxes", BoxParams),
         )
         dataset.write(
             Path("data/manifest.csv"),

@@ -239,8 +239,8 @@ def _content(sha256: str, row: Sequence[Any]) -> Content | None:
 
 
 def _checksum(sha256: str, facts: Sequence[Any]) -> int:
-    reason, detail, form, mode, side, width, height, flat, *digests = facts
-    short = f"{sha256}\0{reason}\0{detail}\0{form}\0{mode}\0{side}\0{width}\0{height}\0{flat}"
+    reason, detail, form, mode, taken, side, width, height, flat, *digests = facts
+    short = f"{sha256}\0{reason}\0{detail}\0{form}\0{mode}\0{taken}\0{side}\0{width}\0{height}\0{flat}"
     checksum = zlib.crc32(short.encode("utf-8", "backslashreplace"))
     for digest in digests:  # hashes, thumbnail, pixels
         checksum = zlib.crc32(digest, checksum)

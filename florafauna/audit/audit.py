@@ -29,6 +29,7 @@ from florafauna.base.cores import usable_cores
 from florafauna.base.files import sha256_bytes
 from florafauna.base.progress import track
 from florafauna.photos.budget import ended_when_slow
+from florafauna.photos.crops import Rectangle, content_of, split_name
 from florafauna.photos.kinds import (
     CRASHES,
     Refusal,
@@ -46,9 +47,17 @@ CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the 
 WORTH_IMPORTS = 1024  # new photos; fewer are examined before fresh processes have imported what they need
 ASKED_AT_ONCE = 1024  # paths that the cache is asked for
 COLUMNS = ["path", "reason", "detail", "sha256", "pixels", "bytes", "format", "extension_matches", "mode",
-           "orientation", "width", "height", "flat"]  # fmt: skip
+           "taken", "orientation", "width", "height", "flat"]  # fmt: skip
 TEXTS = ("reason", "detail", "format", "mode")
-NUMBERS = {"bytes": int, "extension_matches": bool, "orientation": int, "width": int, "height": int, "flat": bool}
+NUMBERS = {
+    "bytes": int,
+    "extension_matches": bool,
+    "taken": int,
+    "orientation": int,
+    "width": int,
+    "height": int,
+    "flat": bool,
+}
 ROW = np.dtype(
     [
         ("texts", "<i4"),  # the number of the file's TEXTS
@@ -57,6 +66,7 @@ ROW = np.dtype(
         ("pixels", f"V{HASHED}"),
         ("bytes", "<i8"),
         ("extension_matches", "?"),
+        ("taken", "<i8"),
         ("orientation", "<i4"),
         ("width", "<i4"),
         ("height", "<i4"),
@@ -80,9 +90,9 @@ class Audit:
     """The facts of every file asked for, in the order asked.
 
     `table` has the columns path (as `kinds.printable` gives it), reason ("" where usable), detail, sha256 ("" where
-    not read), pixels ("" where not usable), bytes, format, extension_matches, mode, orientation, width, height, flat,
-    as `examine.Content` defines them. `hashes` is uint64 (files, views), `thumbnails` uint8 (files, THUMBNAIL,
-    THUMBNAIL); both are zero where there is no picture.
+    not read), pixels ("" where not usable), bytes, format, extension_matches, mode, taken, orientation, width,
+    height, flat, as `examine.Content` defines them. `hashes` is uint64 (files, views), `thumbnails` uint8 (files,
+    THUMBNAIL, THUMBNAIL); both are zero where there is no picture.
     """
 
     table: pd.DataFrame
@@ -97,7 +107,7 @@ def audit(
     cache: Path | None = None,
     workers: int | None = None,
 ) -> Audit:
-    """Look at every file in `paths` (no path twice).
+    """Look at every file in `paths` (no path twice), or at the crop of it that a path names (`crops.name_of`).
 
     `origin` names the source in the cache, since two folders may hold the same paths; `cache` is a folder, without
     which nothing is remembered. `workers` is the number of processes, by default one a core; the result does not
@@ -126,7 +136,7 @@ def audit(
 def _version() -> str:
     """What facts, and how they are remembered, depend on besides the content."""
     own = (f"florafauna.audit.{name}" for name in ("_cache", "_perceptual", "examine"))
-    code = code_hash(*own, *(f"florafauna.photos.{name}" for name in ("budget", "kinds", "upright")))
+    code = code_hash(*own, *(f"florafauna.photos.{name}" for name in ("budget", "crops", "kinds", "taken", "upright")))
     return f"code {code}, {decoder_versions()}"
 
 
@@ -142,11 +152,12 @@ def _without_reading(
 
 
 def _refused_or_status(source: PhotoSource, path: str) -> File | Status:
-    refused = refuse_name(path)
+    file, _ = split_name(path)
+    refused = refuse_name(file)
     if refused is not None:
         return _not_read(path, refused)
     try:
-        status = source.stat(path)
+        status = source.stat(file)
     except Exception as error:  # besides OSError: a damaged archive raises errors of zipfile's and tarfile's own
         return _not_read(path, unreadable(error))
     refused = refuse_size(status.size)
@@ -173,14 +184,16 @@ class ExamineChunk:
 
     def _file(self, path: str, memory: AuditCache) -> File:
         read_at = time.time_ns()
+        file, box = split_name(path)
         try:
-            status = self.source.stat(path)
-            data = self.source.read(path)
+            crop = Rectangle.parse(box) if box else None
+            status = self.source.stat(file)
+            data = self.source.read(file)
         except Exception as error:  # as above
             return _not_read(path, unreadable(error))
-        sha256 = sha256_bytes(data)
+        sha256 = content_of(sha256_bytes(data), box)
         with ended_when_slow() if self.watched else nullcontext():
-            content = memory.content(sha256) or examine(data)
+            content = memory.content(sha256) or examine(data, crop)
         return File(path, sha256, status, read_at, content)
 
 
@@ -244,7 +257,8 @@ class _Rows:
             bytes.fromhex(sha256),
             content.pixels,
             file.status.size,
-            extension_matches(file.path, content.format),
+            extension_matches(split_name(file.path)[0], content.format),
+            content.taken,
             content.orientation,
             content.width,
             content.height,

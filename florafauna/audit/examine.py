@@ -11,7 +11,9 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from florafauna.audit import _perceptual
 from florafauna.photos.budget import over_budget
+from florafauna.photos.crops import Rectangle, cut
 from florafauna.photos.kinds import LARGEST_PIXELS, Reason, ends_in_zeros, known_formats, one_line
+from florafauna.photos.taken import UNKNOWN, seconds_taken
 from florafauna.photos.upright import ON_THE_SIDE, TURNS, orientation, to_rgb
 
 # No more of a JPEG than this is decoded: libjpeg then skips most of the inverse DCT, yet reads the file to its end.
@@ -25,9 +27,10 @@ CUT = re.compile(r"truncated|end of|not enough|too short|EOF", re.IGNORECASE)
 class Content(NamedTuple):  # a frozen dataclass takes eight times as long to make, and known files are many
     """What the bytes of a file are.
 
-    `reason` is "" for a usable photo; `mode` and `format` are Pillow's names of them; `width` and `height` are those
-    of the upright picture (0 where there is none); `hashes` are `_perceptual.VIEWS` little-endian 64-bit hashes,
-    `thumbnail` grey levels row by row, `flat` says that the picture shows nothing.
+    `reason` is "" for a usable photo; `mode` and `format` are Pillow's names of them; `taken` is `seconds_taken`;
+    `width` and `height` are those of the upright picture, or of a crop of it (0 where there is none); `hashes` are
+    `_perceptual.VIEWS` little-endian 64-bit hashes, `thumbnail` grey levels row by row, `flat` says that the picture
+    shows nothing.
 
     `pixels` is a hash of the upright RGB pixels: equal for files that differ in metadata alone. A JPEG is hashed at
     the resolution that it is decoded at, at least DECODED_SIDE a side, since a full decode of a photo of 12 megapixels
@@ -38,6 +41,7 @@ class Content(NamedTuple):  # a frozen dataclass takes eight times as long to ma
     detail: str = ""
     format: str = ""
     mode: str = ""
+    taken: int = UNKNOWN
     orientation: int = 1
     width: int = 0
     height: int = 0
@@ -47,8 +51,11 @@ class Content(NamedTuple):  # a frozen dataclass takes eight times as long to ma
     pixels: bytes = bytes(HASHED)
 
 
-def examine(data: bytes) -> Content:
-    """The facts of one file's bytes, every row of which is decoded (of a JPEG at reduced resolution)."""
+def examine(data: bytes, crop: Rectangle | None = None) -> Content:
+    """The facts of one file's bytes, every row of which is decoded (of a JPEG at reduced resolution).
+
+    With a `crop` size, hashes, thumbnail and pixels are those of this part of the picture.
+    """
     if not data:
         return Content(Reason.EMPTY, "the file has no content")
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it: a half grey picture would pass
@@ -65,10 +72,10 @@ def examine(data: bytes) -> Content:
         form, mode = image.format or "", image.mode
         if image.width * image.height > LARGEST_PIXELS:
             return Content(Reason.TOO_LARGE, f"{image.width} × {image.height} pixels", form, mode)
-        if why := over_budget(image, data):
+        if why := over_budget(image, data, whole=crop is None):
             return Content(Reason.TOO_LARGE, why, form, mode)
         try:
-            return _decode(image, data)
+            return _decode(image, data, crop)
         except MemoryError:
             return Content(Reason.TOO_LARGE, "it does not fit into memory", form, mode)
         except Exception as error:
@@ -82,25 +89,31 @@ def decoder_versions() -> str:
     return f"Pillow {__version__}, libjpeg {features.version('libjpeg_turbo') or features.version('jpg')}"
 
 
-def _decode(image: Image.Image, data: bytes) -> Content:
-    turned = orientation(image)
+def _decode(image: Image.Image, data: bytes, crop: Rectangle | None) -> Content:
+    turned, taken = orientation(image), seconds_taken(image)
     mode, (width, height) = image.mode, image.size
     turn = None if image.format == "TIFF" else TURNS.get(turned)  # Pillow turns TIFFs itself
     if turn is not None and turned in ON_THE_SIDE:
         width, height = height, width
-    image.draft(None, (DECODED_SIDE, DECODED_SIDE))
-    image.load()
+    if crop is not None:
+        picture, _ = cut(image, crop, DECODED_SIDE)
+        width, height = crop.width, crop.height
+    else:
+        image.draft(None, (DECODED_SIDE, DECODED_SIDE))
+        image.load()
     form = image.format or ""
     if form in ("JPEG", "MPO") and ends_in_zeros(data):
         return Content(Reason.TRUNCATED, "its end is filled with zeros", form, mode)
     if form == "PNG":
         Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding passes over the checksums
-    picture = to_rgb(image)
-    picture = picture if turn is None else picture.transpose(turn)
+    if crop is None:
+        picture = to_rgb(image)
+        picture = picture if turn is None else picture.transpose(turn)
     square = _perceptual.grey_square(picture)
     return Content(
         format=form,
         mode=mode,
+        taken=taken,
         orientation=turned,
         width=width,
         height=height,

@@ -15,10 +15,10 @@ from florafauna.audit.audit import CACHE
 from florafauna.base.errors import UserError, plain_line
 from florafauna.base.suspicions import described
 from florafauna.commands.params import load_params
-from florafauna.labels.read import Photos, read_photos
-from florafauna.photos.settings import DataParams
+from florafauna.labels.read import Photos
+from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams, DataParams
 from florafauna.split.corrections import CORRECTIONS
-from florafauna.split.dataset import examine_photos, split_photos
+from florafauna.split.dataset import examine_photos, read_with_boxes, split_photos
 from florafauna.split.kept_places import PLACES, read_places
 from florafauna.split.settings import SplitParams
 
@@ -45,14 +45,14 @@ def check(
     if path is not None and _is_the_projects(path, params):
         path = None
     kept = read_places(PLACES) if path is None else None
-    data, split = _settings(params, path)
+    data, split, boxes = _settings(params, path)
     given = {"labels": labels and str(labels), "format": format, "label": label, "groups": groups}
     data = data.model_copy(update={name: value for name, value in given.items() if value is not None})
-    photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
+    photos = read_with_boxes(data, boxes)
     notes: list[str] = []
     if path is not None:
         data, split, notes = _that_fit(photos, data, split, params, keep_groups=groups is not None)
-    examined = examine_photos(photos, data, split, CORRECTIONS if path is None else None, CACHE)
+    examined = examine_photos(photos, data, split, CORRECTIONS if path is None else None, CACHE, boxes=boxes)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
         dataset = split_photos(examined, split, kept)
@@ -67,17 +67,18 @@ def _is_the_projects(path: Path, params: Path) -> bool:
     return params.exists() and path.resolve() == Path(load_params(params).data.root).resolve()
 
 
-def _settings(params: Path, path: Path | None) -> tuple[DataParams, SplitParams]:
+def _settings(params: Path, path: Path | None) -> tuple[DataParams, SplitParams, BoxParams]:
     """The settings of the params file, with `path` as root; the defaults if there is a path but no file."""
     if path is None:
         loaded = load_params(params)
-        return loaded.data, loaded.split
+        return loaded.data, loaded.split, loaded.boxes
     labels = next((path / name for name in TABLES if (path / name).is_file()), path)
     here = DataParams(root=str(path), labels=str(labels))
     if not params.exists():
-        return here, SplitParams()
+        return here, SplitParams(), WHOLE_PHOTOS
     loaded = load_params(params)
-    return loaded.data.model_copy(update={"root": here.root, "labels": here.labels}), loaded.split
+    elsewhere = {"root": here.root, "labels": here.labels, "boxes": None}
+    return loaded.data.model_copy(update=elsewhere), loaded.split, WHOLE_PHOTOS
 
 
 def _that_fit(
@@ -128,6 +129,12 @@ def _lines(data: DataParams, facts: dict[str, Any], notes: list[str]) -> list[tu
     lines.append(("classes", f"{facts['classes']}{_imbalance(facts)}"))
     by = f" by {', '.join(data.groups)} and by likeness" if data.groups else " by likeness (data.groups is empty)"
     lines.append(("groups", f"{groups['named']} of {groups['photos']} photos{by}"))
+    if facts["bursts"]["joined"]:
+        joined = f"{facts['bursts']['joined']} of {facts['bursts']['photos']} photos"
+        lines.append(("bursts", f"{joined}, by EXIF times at most {data.burst} s apart (data.burst)"))
+    if "boxes" in facts:
+        use, count, without = (facts["boxes"][name] for name in ("use", "boxes", "photos_without"))
+        lines.append(("boxes", f"{count}, {without} photos without (boxes.use: {use})"))
     lines.append(
         (
             "duplicates",

@@ -7,7 +7,7 @@ from florafauna.base.errors import UserError
 from florafauna.base.settings import PARAMS, Strict, known_sections, read_tree, section_of
 from florafauna.ci.settings import CiParams
 from florafauna.model.settings import ModelParams, models_of
-from florafauna.photos.settings import DataParams
+from florafauna.photos.settings import BoxParams, DataParams
 from florafauna.preprocess.settings import ImageParams
 from florafauna.scores.settings import EvaluateParams
 from florafauna.split.settings import SplitParams
@@ -17,6 +17,7 @@ class Params(Strict):
     """All of params.yaml, with the shared `training` values merged into each model."""
 
     data: DataParams
+    boxes: BoxParams
     split: SplitParams
     image: ImageParams
     models: dict[str, ModelParams]
@@ -34,6 +35,7 @@ def parse_params(tree: Any, origin: str = "params.yaml") -> Params:
     tree = known_sections(tree, origin)
     params = Params(
         data=section_of(tree, "data", DataParams, origin),
+        boxes=section_of(tree, "boxes", BoxParams, origin),
         split=section_of(tree, "split", SplitParams, origin),
         image=section_of(tree, "image", ImageParams, origin),
         models=models_of(tree, origin),

@@ -61,8 +61,9 @@ def evaluate(job: EvaluationJob) -> None:
     write_json(job.predictions / PER_CLASS, scores.per_class)
     write_json(job.metrics, scores.metrics)
     write_json(job.details, scores.details | {"model": model_details(trained.info, job.trained)})
+    boxes = {} if stores["test"].boxes is None else {"boxes": stores["test"].boxes}  # so that `predict` crops alike
     of_photos = {split: store.facts for split, store in stores.items()}
-    write_bundle(job.bundle, job.trained, bundle_info(trained.info, scores, ancestors, of_photos, job.params))
+    write_bundle(job.bundle, job.trained, bundle_info(trained.info | boxes, scores, ancestors, of_photos, job.params))
     test = scores.details["test"]
     print(
         f"{job.name}: test weighted F1 {test['weighted_f1']:.4f} ({test['weighted_f1_low']:.4f} to "

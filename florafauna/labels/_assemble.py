@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLIT_OF, split_of
+from florafauna.labels._boxed import PRIVATE, boxes_of_photos, named_by_box, with_boxes_apart
 from florafauna.labels._moments import to_iso
 from florafauna.labels._paths import below_root, cannot_be_there
 from florafauna.labels.formats._folders import splits_of_photos
@@ -17,7 +18,9 @@ from florafauna.labels.labels import Labels
 from florafauna.labels.tabular import among
 from florafauna.labels.taxonomy import RANKS
 from florafauna.photos.archives import Refused
+from florafauna.photos.crops import split_name
 from florafauna.photos.kinds import printable
+from florafauna.photos.settings import BoxParams
 
 STANDARD = ("location", "observer", "occurrence", "sequence", "individual", "datetime", "latitude", "longitude",
             "split", *RANKS, "licence", "weak")  # fmt: skip
@@ -34,7 +37,10 @@ class Photos:
     """Labelled photos.
 
     `table`: path, label and what else the source knows, one row a photo, sorted by path, all text, "" for missing.
-    `omitted`: path, label, reason, detail of every other file or listed photo, one row each, sorted by path.
+    Where crops are shown, one row a (path, `_box`), a `crops.box_text` or "" for a whole photo; where whole photos are
+    shown and boxes known, `_boxes` has those of the photo, with spaces between them.
+    `omitted`: path, label, reason, detail of every other file or listed photo, one row each, sorted by path, of a box
+    under its `crops.name_of`.
     `notes` are sentences about what was assumed or left empty; the first says what gave the labels and the split.
     """
 
@@ -44,13 +50,25 @@ class Photos:
     notes: tuple[str, ...] = ()
 
 
-def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, root: Path) -> Photos:
+def assemble(
+    labels: Labels,
+    found: Found,
+    rank: str,
+    name: str,
+    origin: Path,
+    root: Path,
+    boxes: BoxParams | None = None,
+    drawn: pd.DataFrame | None = None,
+) -> Photos:
     """The table of the format `name`, its policies applied.
 
     A photo with several labels is omitted (label_conflict), as is one without any (no_label), one that shows no animal
     (no_animal), one that is listed but not there (missing_file) and one that is there but not listed (unlisted). Labels
     of whole events and of machines count only where a photo has no other. Rows of one photo that agree on the label
-    become one. `UserError`: a path leaves the root, none of the listed photos is there, no photo is left.
+    become one. With `boxes` the same is said of each box: one that has no label of its own takes those of its photo,
+    and if they are several, it is omitted (ambiguous_box). `drawn` are boxes (path, `_box`, `_category`, `_confidence`)
+    that do not come with the labels. `UserError`: a path leaves the root, none of the listed photos is there, no photo
+    is left.
     """
     if not found.files:
         raise UserError(f"data.root: {root} holds no photos.")
@@ -67,10 +85,21 @@ def assemble(labels: Labels, found: Found, rank: str, name: str, origin: Path, r
         )
     there = len(rows)
     rows = _at_rank(_without_blanks(rows), labels.ranked, rank, origin)
-    rows, omitted = _one_row_a_photo(rows)
+    rows = rows.assign(_box="") if boxes is not None and "_box" not in rows.columns else rows
+    taken, regions = frozenset[str](), None
+    if boxes is not None and boxes.use == "crop":
+        rows, taken = named_by_box(rows, drawn, boxes)
+    elif boxes is not None:
+        regions = boxes_of_photos(rows, drawn, boxes)
+    rows, omitted = _one_row_a_photo(rows.drop(columns=PRIVATE, errors="ignore"))
+    omitted = _with_ambiguous(omitted, taken)
     rows, split_origin = _with_split(rows, labels)
     rows, value_notes = _standard_values(rows, origin)
     table = _ordered(rows)
+    if boxes is not None and boxes.use == "crop":
+        table = with_boxes_apart(table)
+    elif regions is not None:
+        table = table.assign(_boxes=table["path"].map(regions).fillna("").astype(str))
     omitted = _with_the_rest(table, pd.concat([gone, omitted], ignore_index=True), found, origin)
     notes = (_evidence(labels, there, split_origin), *labels.notes, *path_notes, *value_notes, *_unmatched(omitted))
     if table.empty:
@@ -139,6 +168,15 @@ def _one_row_a_photo(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         columns={"_reason": "reason", "_detail": "detail"}
     )
     return single[~no_animal].drop(columns=["_reason", "_detail"]), omitted
+
+
+def _with_ambiguous(omitted: pd.DataFrame, taken: frozenset[str]) -> pd.DataFrame:
+    """Omitted photos, with a reason of its own where several labels of a photo might be that of a box."""
+    unclear = (omitted["reason"] == "label_conflict") & omitted["path"].isin(taken)
+    detail = "its photo has several labels and its box none: " + omitted["label"]
+    return omitted.assign(
+        reason=omitted["reason"].mask(unclear, "ambiguous_box"), detail=omitted["detail"].mask(unclear, detail)
+    )
 
 
 def _merge(rows: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +254,8 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 def _with_the_rest(table: pd.DataFrame, omitted: pd.DataFrame, found: Found, origin: Path) -> pd.DataFrame:
     """The omitted photos and whatever else lies below the root."""
     # Arrow's search: a Python set of all paths would be most of the memory of reading them
-    listed = pa.array(pd.concat([table["path"], omitted["path"]]), pa.large_string())
+    without_box = omitted["path"].map(lambda name: split_name(name)[0])
+    listed = pa.array(pd.concat([table["path"], without_box]), pa.large_string())
 
     def is_listed(paths: list[str]) -> list[bool]:
         known: list[bool] = pc.is_in(pa.array(paths, pa.large_string()), listed).to_pylist()

@@ -7,6 +7,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import split_of
+from florafauna.labels._boxes import box_texts
 from florafauna.labels._words import both
 from florafauna.labels.labels import Labels, NoLabelsError
 from florafauna.labels.tabular import among
@@ -56,6 +57,9 @@ OUR_CONFIDENCE = "confidence_1"  # in the tables of `florafauna predict`
 LAST_LABELS = ("common_name", "category_id")
 # Of a detector, which says that there is an animal and not which
 DETECTED = {"animal", *(name for names in NO_ANIMAL.values() for name in names)}
+DETECTORS_NUMBERS = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's
+CATEGORIES = ("detection_category", "category", "detection")
+CONFIDENCES = ("confidence", "conf", "detection_conf", "max_detection_conf", "score")
 BOXES = ("conf", "max_detection_conf", "bbox", "bbox1", "bbox_x")
 
 
@@ -82,7 +86,20 @@ def standardise(table: pd.DataFrame, name: str, photos: Sequence[str]) -> Labels
     if machine and "weak" not in rows.columns:
         rows["weak"] = "machine"
     rows, ranked, columns = _with_species(rows, table, label)
+    rows = rows.assign(**boxes_of(table))
     return Labels(rows, ranked, notes, origin=columns)
+
+
+def boxes_of(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """`_box`, `_confidence` and `_category` (animal, person, …) of a table with boxes; nothing of another."""
+    boxes = box_texts(table)
+    if boxes is None:
+        return {}
+    nothing, present = pd.Series("", index=table.index, dtype=str), list(table.columns)
+    confidence = next((table[column] for column in named(CONFIDENCES, present)), nothing)
+    words = (table[column].str.lower().replace(DETECTORS_NUMBERS) for column in named(CATEGORIES, present))
+    category = next((found.where(found.isin(DETECTED), "") for found in words if found.isin(DETECTED).any()), nothing)
+    return {"_box": boxes, "_confidence": confidence, "_category": category}
 
 
 def standard_paths(table: pd.DataFrame, name: str, photos: Sequence[str]) -> pd.Series:

@@ -7,17 +7,16 @@ import numpy as np
 import pandas as pd
 
 from florafauna.base.errors import UserError
-from florafauna.labels._boxes import BOXES, box_texts, parse_boxes
+from florafauna.labels._boxes import BOXES
 from florafauna.labels._readers import READERS
-from florafauna.labels.columns import DETECTED, standard_paths
+from florafauna.labels.columns import DETECTED, DETECTORS_NUMBERS, boxes_of, named, standard_paths
 from florafauna.labels.formats._machines import MegaDetector, SpeciesNet
 from florafauna.labels.formats._table import the_table
 from florafauna.labels.labels import LabelFiles, Reader
 from florafauna.labels.tabular import read_table
+from florafauna.photos.crops import parse_boxes
 from florafauna.photos.sources import FolderSource
 
-CONFIDENCES = ("confidence", "conf", "detection_conf", "max_detection_conf", "score")
-CATEGORIES = ("category", "detection_category", "detection")
 SPECIES = ("label", "species", "prediction")
 
 
@@ -34,6 +33,7 @@ class Detections:
 
     table: pd.DataFrame
     format: str
+    origin: Path
 
 
 def read_detections(file: Path, photos: list[str] | None = None) -> Detections:
@@ -60,16 +60,16 @@ def detections_of(files: LabelFiles, photos: list[str]) -> Detections:
             f"{files.origin} has no boxes; give MegaDetector's or SpeciesNet's results, a COCO JSON with bbox, a "
             "Camtrap DP with bboxX, or a table with the columns bbox_x, bbox_y, bbox_width and bbox_height."
         )
-    boxes, relative = parse_boxes(texts["box"])
+    boxes, relative = parse_boxes(texts["_box"])
     columns = dict(zip(("x", "y", "width", "height"), boxes.T, strict=True)) | {"relative": relative}
     table = texts[["path"]].assign(
         **columns,
-        category=texts["category"],
-        confidence=pd.to_numeric(texts["confidence"], errors="coerce").astype(np.float64),
+        category=texts["_category"],
+        confidence=pd.to_numeric(texts["_confidence"], errors="coerce").astype(np.float64),
         label=texts["label"],
         **{name: _numbers(texts[name]) for name in ("frame", "image", "detection")},
     )
-    return Detections(table, reader.name)
+    return Detections(table, reader.name, files.origin)
 
 
 def _texts(reader: Reader, files: LabelFiles, photos: list[str]) -> pd.DataFrame | None:
@@ -78,35 +78,22 @@ def _texts(reader: Reader, files: LabelFiles, photos: list[str]) -> pd.DataFrame
         return reader.boxes(files)
     table = the_table(files) if reader.name in ("table", "timelapse") else None
     rows = _of_table(files, table, photos) if table is not None else reader.read(files, photos).rows
-    if "box" not in rows.columns:
+    if "_box" not in rows.columns:
         return None
-    rows = rows[rows["box"] != ""].reset_index(drop=True)
+    rows = rows[rows["_box"] != ""].reset_index(drop=True)
     rows = rows.assign(**{name: "" for name in BOXES if name not in rows.columns})
-    found = rows["label"].str.lower().isin(DETECTED) & (rows["category"] == "")
-    return rows.assign(
-        category=rows["category"].where(~found, rows["label"].str.lower()),
-        label=rows["label"].where(~found, ""),
-    )[list(BOXES)]
+    words = rows["label"].str.lower().replace(DETECTORS_NUMBERS)
+    no_species = words.isin(DETECTED)
+    category = rows["_category"].mask(no_species & (rows["_category"] == ""), words)
+    return rows.assign(_category=category, label=rows["label"].mask(no_species, ""))[list(BOXES)]
 
 
 def _of_table(files: LabelFiles, path: str, photos: list[str]) -> pd.DataFrame:
     """The boxes of a table, which need not have labels."""
     table = read_table(files, path)
-    boxes = box_texts(table)
-    rows = pd.DataFrame({"path": standard_paths(table, files.describe(path), photos)})
-    if boxes is None:
-        return rows
-    for name, names in (
-        ("confidence", CONFIDENCES),
-        ("category", CATEGORIES),
-        ("label", SPECIES),
-    ):
-        column = next((each for each in names if each in table.columns), None)
-        rows[name] = table[column] if column is not None else ""
-    words = rows["category"].str.lower().replace({"1": "animal", "2": "person", "3": "vehicle"})
-    is_word = words.isin(DETECTED)
-    label = rows["label"].mask((rows["label"] == "") & ~is_word, rows["category"])
-    return rows.assign(box=boxes, category=words.where(is_word, ""), label=label)
+    rows = pd.DataFrame({"path": standard_paths(table, files.describe(path), photos)}).assign(**boxes_of(table))
+    label = next(iter(named((*SPECIES, "category"), list(table.columns))), None)
+    return rows.assign(label=table[label] if label is not None else "")
 
 
 def _numbers(texts: pd.Series) -> pd.Series:

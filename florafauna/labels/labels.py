@@ -27,8 +27,9 @@ class Labels:
     `rows` has `path`, `label` and what else the source knows under the table's standard names. `weak` is "event" where
     the label was given to a whole event, "machine" where by no person. `_reason` and `_detail` say why a row cannot be
     trained on: no_animal and no_label are about the label of the row, any other reason about the photo. `_home` is the
-    folder of the file that has the row, where there are several. `ranked` says that `species` and the other ranks are
-    the labels to train on, and `label` only the finest name known.
+    folder of the file that has the row, where there are several. `_box` is the box that the row is about (see
+    `_boxes`), with `_category` and `_confidence`, where a format has boxes. `ranked` says that `species` and
+    the other ranks are the labels to train on, and `label` only the finest name known.
 
     `origin` says in words which files and columns gave the labels, `split_origin` what gave the split. `listed` is the
     number of rows before those without a photo were left out (None: none were; 0: the photos themselves are the rows).

@@ -22,11 +22,11 @@ MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN = 0xD8, 0xD9, 0xDA
 
 
-def over_budget(image: Image.Image, data: bytes) -> str:
+def over_budget(image: Image.Image, data: bytes, whole: bool = True) -> str:
     """Why a picture that is opened and not yet loaded is not to be decoded; "" where it is.
 
     The same on every machine. `data` is the file. JPEGs are decoded at a fraction of their size, whatever that is, so
-    that their scans alone matter.
+    that their scans alone matter, unless it is a part of one that is wanted (not `whole`), at its full resolution.
     """
     pixels = image.width * image.height
     size = f"{image.width} × {image.height} pixels"
@@ -34,7 +34,8 @@ def over_budget(image: Image.Image, data: bytes) -> str:
         scans = count_scans(data) if image.info.get("progressive") else 1
         if scans > 1 and scans * pixels > LARGEST_WORK:
             return f"{scans} scans of {size} would take too long to decode; save it as a baseline JPEG"
-        return ""
+        if whole:
+            return ""
     a_pixel = OTHER if "transparency" in image.info else MEMORY.get(image.mode, OTHER)
     memory = pixels * (a_pixel + OF_DECODER.get(image.format or "", 0))
     if memory > LARGEST_MEMORY:

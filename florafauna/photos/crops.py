@@ -5,14 +5,20 @@ boxes are drawn on what a viewer shows. Rectangles are whole pixels of that pict
 """
 
 import math
+import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
+from florafauna.base.files import sha256_bytes
 from florafauna.photos.settings import BoxParams
 from florafauna.photos.upright import TURNS, orientation, to_rgb
 
 FRAGMENT = "#xywh="  # as in W3C's Media Fragments: photo.jpg#xywh=160,120,320,240
+NAME = re.compile(rf"(.*){FRAGMENT}([-+.\daefinpx]*(?:,[-+.\daefinpx]*){{3}})", re.DOTALL)  # numbers, inf, nan, px
+PIXELS = "px"
 
 
 class Rectangle(NamedTuple):
@@ -50,8 +56,33 @@ def name_of(path: str, box: str) -> str:
 
 def split_name(name: str) -> tuple[str, str]:
     """The path and the box (or "") of a `name_of`."""
-    path, _, box = name.partition(FRAGMENT)
-    return path, box
+    found = NAME.fullmatch(name)
+    return (found[1], found[2]) if found else (name, "")
+
+
+def content_of(sha256: str, crop: str) -> str:
+    """What tells the content of a crop, by the SHA-256 of the photo's file: that itself for a whole photo."""
+    return sha256_bytes(name_of(sha256, crop).encode()) if crop else sha256
+
+
+def box_text(box: Sequence[float], relative: bool = True) -> str:
+    """A box (x, y, width, height) as text; `relative` to the sides of the upright photo, or pixels: "1,2,30,40px"."""
+    return ",".join(map(repr, box)) + ("" if relative else PIXELS)
+
+
+def parse_boxes(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """float64 (n, 4) of `box_text`s, NaN for what is no number, and whether each is relative, bool (n,)."""
+    texts = list(texts)
+    boxes = [[_number(value) for value in text.removesuffix(PIXELS).split(",")] for text in texts]
+    relative = np.array([not text.endswith(PIXELS) for text in texts], dtype=bool)
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4), relative
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def place(

@@ -12,7 +12,9 @@ class DataParams(Strict):
 
     `labels` equal to `root` means that folder names are the labels; otherwise it is a table or a metadata file. A class
     with fewer than `least` photos (groups, where `groups` names any) is left out, ends the run, or becomes 'other'.
-    `boxes` is a file of detections that go with the labels (None: the labels' own boxes, if they have any).
+    `boxes` is a file of detections that go with the labels (below `root` or `labels`, since DVC watches those); None
+    stands for the boxes that the labels have. Photos of a place that were taken within `burst` seconds of each other
+    stay together (0: they need not).
     """
 
     synonyms: ClassVar[dict[str, str]] = {"group": "groups"}
@@ -26,6 +28,7 @@ class DataParams(Strict):
     least: Count = 3
     rare: Literal["omit", "stop", "other"] = "omit"
     boxes: str | None = None
+    burst: Annotated[int, Field(ge=0)] = 60
 
 
 class BoxParams(Strict):
@@ -42,3 +45,6 @@ class BoxParams(Strict):
     square: bool = True
     smallest: Count = 24
     empty: Literal["whole", "omit"] = "whole"
+
+
+WHOLE_PHOTOS = BoxParams()

@@ -68,7 +68,11 @@ class PixelStore:
 
     def table(self, *columns: str) -> pd.DataFrame:
         """One row a photo, sorted by path: path, label, target, held_out, group, cluster, sha256, height, width, shard,
-        offset and checksum (of the shard), or some of these."""
+        offset and checksum (of the shard), or some of these.
+
+        Where crops are stored `path` is a name (`photos.crops`) and `crop` the rectangle. A test store also has, where
+        they are known, `boxes` (rectangles in stored pixels, with spaces between them), `sequence` and `location`.
+        """
         with pq.ParquetFile(self.folder / "index.parquet", pre_buffer=False) as file:
             return file.read(list(columns) or None, use_threads=False).to_pandas()
 
@@ -142,6 +146,12 @@ class PixelStore:
         """The taxa of each class by rank, {"genus": "Parus", …}, in the order of `labels`; empty if none is known."""
         taxa: list[dict[str, str]] = json.loads(self._metadata.get(b"ancestors", b"[]"))
         return taxa
+
+    @property
+    def boxes(self) -> dict[str, Any] | None:
+        """`boxes` of params.yaml, in the test store of photos that have boxes."""
+        found: dict[str, Any] | None = json.loads(self._metadata.get(b"boxes", b"null"))
+        return found
 
     @property
     def store_size(self) -> int:

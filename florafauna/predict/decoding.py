@@ -1,7 +1,6 @@
 """Photos → model inputs, in order, decoded by several processes; a bad file becomes an error."""
 
 import io
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from florafauna.photos.kinds import (
     unreadable,
 )
 from florafauna.photos.sources import Source
+from florafauna.photos.taken import time_taken
 from florafauna.photos.workers import Workers, map_despite_crashes, one_thread
 from florafauna.pixels.centre import Resize, centre
 from florafauna.predict._inputs import Photo
@@ -31,8 +31,6 @@ from florafauna.preprocess.decode import decode
 
 CHUNK = 16  # photos per task: 2.4 MB of 224 px views to send back
 WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before worker processes have started
-EXIF_IFD, TAKEN, OFFSET = 0x8769, 0x9003, 0x9011
-MOMENT = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
@@ -144,20 +142,7 @@ def _inspect(data: bytes, times: bool) -> str:
             cut = image.format in ("JPEG", "MPO") and ends_in_zeros(data)
             if image.width * image.height > LARGEST_PIXELS or cut or over_budget(image, data):
                 raise _RefusedError
-            return _time(image) if times else ""
-
-
-def _time(image: Image.Image) -> str:
-    try:
-        facts = image.getexif().get_ifd(EXIF_IFD)
-    except Exception:  # a photo with damaged metadata is still usable
-        return ""
-    moment = MOMENT.match(str(facts.get(TAKEN, "")))
-    if moment is None:
-        return ""
-    year, month, day, clock = moment.groups()
-    offset = str(facts.get(OFFSET, ""))
-    return f"{year}-{month}-{day}T{clock}" + (offset if re.fullmatch(r"[+-]\d\d:\d\d", offset) else "")
+            return time_taken(image) if times else ""
 
 
 def _refused(why: Refusal | Content) -> DecodedPhoto:

@@ -13,7 +13,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path, flush, sha256_bytes
 from florafauna.base.progress import track
 from florafauna.base.texts import AT_ONCE
+from florafauna.photos.crops import Rectangle, content_of, split_name
 from florafauna.photos.sources import Source
 from florafauna.photos.workers import Workers, in_flight, one_thread
 from florafauna.pixels.resize import resize
@@ -39,6 +40,8 @@ from florafauna.preprocess._kept import Kept, KeptPixels, read_kept
 from florafauna.preprocess.decode import decode, decoder, stored_size
 
 COLUMNS = ["path", "label", "target", "held_out", "group", "cluster", "sha256"]
+# Where the rows have them: the rectangle that is stored, those of boxes in the stored photo, what evaluation groups by
+ALSO = ["crop", "boxes", "sequence", "location"]
 STARTS_SHARD = ("0", "8")  # last digit of the SHA-256 of a photo that starts one
 CHUNK = 32  # photos handed to a process at a time, or one shard
 WORTH_PROCESSES = 500e6  # pixels of original photos: about 3 s of decoding, what starting processes costs
@@ -50,9 +53,10 @@ FLUSHED_AT_ONCE = 8  # files: a journal then writes their entries together
 
 @dataclass(frozen=True)
 class Place:
-    """A photo, its stored size, and where its pixels are kept from an earlier run."""
+    """A photo, or a crop of it by its name, its stored size, and where its pixels are kept from an earlier run."""
 
     path: str
+    crop: str
     height: int
     width: int
     sha256: str
@@ -92,8 +96,10 @@ class ShardWriter:
 
     def _decoded(self, place: Place) -> memoryview:
         try:
-            data = self.source.read(place.path)
-            pixels = decode(data, self.store_size, resize) if sha256_bytes(data) == place.sha256 else None
+            crop = Rectangle.parse(place.crop) if place.crop else None
+            data = self.source.read(split_name(place.path)[0] if crop else place.path)
+            same = content_of(sha256_bytes(data), place.crop) == place.sha256
+            pixels = decode(data, self.store_size, resize, crop) if same else None
         except Exception as error:  # Pillow raises a dozen classes for a file that changed since the audit
             raise _changed(place, str(error)) from None
         if pixels is None:
@@ -111,13 +117,13 @@ def build_store(
     store_size: int,
     kept: KeptPixels | None = None,
     workers: int | None = None,
-    ancestors: list[dict[str, str]] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> int:
     """Write the store of `rows` (manifest rows of one split, sorted by path); returns how many photos were decoded.
 
     Shards that `kept` holds are linked, and photos that it holds are copied, not decoded. Bytes depend neither on that
     nor on the number of workers, memory does not depend on the number of photos. A photo that is no longer what the
-    manifest says is a `UserError`. `ancestors` holds the taxa of each label by rank, where they are known.
+    manifest says is a `UserError`. `facts` are added to what the index says of all photos.
     """
     index = _index(rows, store_size)
     files = folder / "pixels"
@@ -134,8 +140,7 @@ def build_store(
         index["checksum"] = index["shard"].map(checksums).astype("int64")
         table = pa.Table.from_pandas(index, preserve_index=False)
         metadata = {"labels": json.dumps(labels), "store_size": str(store_size), "decoder": decoder()}
-        if ancestors is not None and any(ancestors):
-            metadata["ancestors"] = json.dumps(ancestors)
+        metadata |= facts or {}
         table = table.replace_schema_metadata(metadata | {"checksum": metadata_checksum(metadata)})
         with atomic_path(folder / "index.parquet") as temporary:
             pq.write_table(table, temporary, row_group_size=AT_ONCE, write_page_checksum=True)
@@ -188,7 +193,7 @@ def _index(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
     lengths = sizes.prod(axis=1) * 3
     begin = np.cumsum(lengths) - lengths
     first = np.searchsorted(number, np.arange(len(shards)))
-    return rows[COLUMNS].assign(
+    return rows[[*COLUMNS, *rows.columns.intersection(ALSO)]].assign(
         height=sizes[:, 0],
         width=sizes[:, 1],
         shard=pd.array(shards, dtype="str").take(number),
@@ -211,15 +216,17 @@ def _shards(index: pd.DataFrame, known: Sequence[Kept]) -> Iterator[Shard]:
     """The files to be written; a series of equal photos may need the same one twice, which is written once."""
     written = set[str]()
     shard = None
-    photos = _row_by_row(index, ["path", "height", "width", "sha256", "shard", "offset"])
-    for (path, height, width, sha256, name, offset), kept in zip(photos, known, strict=True):
+    columns = ["path", "height", "width", "sha256", "shard", "offset", *(["crop"] if "crop" in index.columns else [])]
+    for (path, height, width, sha256, name, offset, *crop), kept in zip(
+        _row_by_row(index, columns), known, strict=True
+    ):
         if offset == 0:
             if shard is not None:
                 yield shard
             shard = Shard(name, []) if name not in written else None
             written.add(name)
         if shard is not None:
-            shard.places.append(Place(path, height, width, sha256, kept))
+            shard.places.append(Place(path, "".join(crop), height, width, sha256, kept))
     if shard is not None:
         yield shard
 

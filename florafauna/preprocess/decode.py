@@ -37,9 +37,9 @@ def decode(data: bytes, store_size: int, resize: Resize, crop: Rectangle | None 
         with Image.open(io.BytesIO(data)) as image:
             if crop is not None:
                 height, width = stored_size(crop.width, crop.height, store_size)
-                picture, extent = cut(image, _middle_of(crop), store_size)
+                picture, within = cut(image, _middle_of(crop), store_size)
                 # Pillow's, since a crop may begin within a pixel of a reduced picture
-                return np.array(picture.resize((width, height), Image.Resampling.BICUBIC, extent))
+                return np.array(picture.resize((width, height), Image.Resampling.BICUBIC, within))
             width, height = image.size
             drafted = image.draft(None, (store_size, store_size))
             columns, rows = drafted[1][2:] if drafted else image.size
@@ -48,6 +48,20 @@ def decode(data: bytes, store_size: int, resize: Resize, crop: Rectangle | None 
     extent = min(rows, pixels.shape[0]), min(columns, pixels.shape[1])
     pixels = resize(pixels, *stored_size(width, height, store_size), "bicubic", extent)
     return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+
+
+def stored_box(box: Rectangle, width: int, height: int, store_size: int) -> Rectangle | None:
+    """Where a box of an upright photo of `width` × `height` lies in its stored pixels; None where it was cut off."""
+    kept = _middle_of(Rectangle(0, 0, width, height))
+    rows, columns = stored_size(width, height, store_size)
+    left, right = _stored(box.left - kept.left, box.width, columns, kept.width)
+    top, bottom = _stored(box.top - kept.top, box.height, rows, kept.height)
+    return Rectangle(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _stored(start: int, length: int, stored: int, original: int) -> tuple[int, int]:
+    first, last = start * stored // original, -(-(start + length) * stored // original)
+    return max(first, 0), min(last, stored)
 
 
 def decoder() -> str:

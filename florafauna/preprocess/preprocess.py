@@ -1,5 +1,6 @@
 """The preprocess stage: the photos of a manifest, decoded once, into a pixel store for each split."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -10,20 +11,34 @@ from pyarrow import csv
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLITS
 from florafauna.base.taxonomy import ABOVE_SPECIES, ancestors_of
+from florafauna.photos.crops import Rectangle, content_of, name_of
+from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._kept import KeptPixels
 from florafauna.preprocess._write import COLUMNS, build_store
-from florafauna.preprocess.decode import decoder
+from florafauna.preprocess.decode import decoder, stored_box
 
 NUMBERS = dict.fromkeys(["target", "width", "height"], pa.int64())
 TYPES = dict.fromkeys([*COLUMNS, "split"], pa.string()) | NUMBERS
 STORED = [name for name in TYPES if name != "split"]
+# Columns that a manifest may have
+OF_CROPS = ("box", "crop")
+OF_TEST = (*OF_CROPS, "boxes", "sequence", "location")
 
 
-def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Path, workers: int | None = None) -> int:
+def preprocess(
+    manifest: Path,
+    root: Path,
+    out: Path,
+    store_size: int,
+    kept: Path,
+    workers: int | None = None,
+    boxes: BoxParams = WHOLE_PHOTOS,
+) -> int:
     """Write `out`/train, val and test; returns how many photos had to be decoded.
 
-    `kept` outlives the stage's outs and holds the last stores, whose unchanged photos are not decoded again.
+    `kept` outlives the stage's outs and holds the last stores, whose unchanged photos are not decoded again. `boxes` is
+    said in the test store, where the manifest has boxes, so that a bundle can say how its photos were cut.
 
     >>> manifest, root, out = Path("data/manifest.csv"), Path("data/raw"), Path("data/processed")  # doctest: +SKIP
     >>> preprocess(manifest, root, out, store_size=256, kept=Path(".florafauna/pixels"))  # doctest: +SKIP
@@ -37,19 +52,43 @@ def preprocess(manifest: Path, root: Path, out: Path, store_size: int, kept: Pat
     source, decoded = open_source(root), 0
     with KeptPixels(kept, decoder(), store_size) as known:
         for split in SPLITS:
-            rows = photos.filter(pc.field("split") == split).select(STORED).to_pandas()
-            # in the test store alone: a corrected taxonomy must not train models anew
-            ancestors = [taxa[label] for label in labels] if split == "test" else None
-            decoded += build_store(rows, labels, source, out / split, store_size, known, workers, ancestors)
+            # in the test store alone: a corrected taxonomy or another site's name must not train models anew
+            also = OF_TEST if split == "test" else OF_CROPS
+            columns = [*STORED, *(name for name in also if name in photos.column_names)]
+            rows = _named(photos.filter(pc.field("split") == split).select(columns).to_pandas(), store_size)
+            facts = {}
+            if split == "test" and any(taxa.values()):
+                facts["ancestors"] = json.dumps([taxa[label] for label in labels])
+            if split == "test" and {"crop", "boxes"} & set(rows.columns):
+                facts["boxes"] = boxes.model_dump_json()
+            decoded += build_store(rows, labels, source, out / split, store_size, known, workers, facts)
             known.keep(out / split)
     print(f"preprocess: {len(photos)} photos, {decoded} decoded, {len(photos) - decoded} as before", flush=True)
     return decoded
 
 
+def _named(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
+    """Rows with crops under a name and a SHA-256 of their own; boxes of whole photos as they lie in stored pixels."""
+    if "boxes" in rows.columns:
+        sizes = zip(rows["boxes"], rows["width"].tolist(), rows["height"].tolist(), strict=True)
+        rows = rows.assign(boxes=[_stored_boxes(*row, store_size) for row in sizes])
+    if "box" not in rows.columns:
+        return rows
+    names = [name_of(path, box) for path, box in zip(rows["path"], rows["box"], strict=True)]
+    contents = [content_of(sha256, crop) for sha256, crop in zip(rows["sha256"], rows["crop"], strict=True)]
+    return rows.drop(columns="box").assign(path=names, sha256=contents)
+
+
+def _stored_boxes(texts: str, width: int, height: int, store_size: int) -> str:
+    found = (stored_box(Rectangle.parse(text), width, height, store_size) for text in texts.split())
+    return " ".join(box.text for box in found if box is not None)
+
+
 def _read(manifest: Path) -> pa.Table:
     """The columns needed. Arrow reads block by block: pandas would hold every cell as an object for a while."""
     try:
-        columns = TYPES | {rank: pa.string() for rank in ABOVE_SPECIES if rank in _columns(manifest)}
+        present = _columns(manifest)
+        columns = TYPES | {name: pa.string() for name in (*OF_TEST, *ABOVE_SPECIES) if name in present}
         photos = csv.read_csv(
             manifest,
             read_options=csv.ReadOptions(use_threads=False),

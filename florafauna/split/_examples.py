@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from florafauna.base.files import atomic_path
+from florafauna.photos.crops import Rectangle, cut, split_name
 from florafauna.photos.sources import Source
 from florafauna.photos.upright import to_rgb
 
@@ -74,9 +75,13 @@ def _picture(source: Source, path: str) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(BytesIO(source.read(path))) as file:
-                file.draft(None, (2 * SIDE, 2 * SIDE))
-                picture = to_rgb(ImageOps.exif_transpose(file))
+            file, box = split_name(path)
+            with Image.open(BytesIO(source.read(file))) as image:
+                if box.replace(",", "").isdigit():
+                    picture, _ = cut(image, Rectangle.parse(box), SIDE)
+                else:
+                    image.draft(None, (2 * SIDE, 2 * SIDE))
+                    picture = to_rgb(ImageOps.exif_transpose(image))
     except Exception:  # what cannot be read is in the quarantine with its reason; it only has no picture
         return b""
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -8,8 +8,8 @@ from florafauna.base.split_names import SPLITS
 from florafauna.split._stratify import crossing, shares
 from florafauna.split._suspects import look_like_none, mixed_clusters, seen_once, variants
 
-FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "duplicates", "crossing", "quarantine",
-         "suspects", "waivers", "leaks", "format", "per_class")  # fmt: skip
+FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "bursts", "boxes", "duplicates", "crossing",
+         "quarantine", "suspects", "waivers", "leaks", "format", "per_class")  # fmt: skip
 
 
 def facts_of_dataset(
@@ -45,7 +45,7 @@ def facts_of_dataset(
         },
     }
     merged = of_photos | of_split
-    return {name: merged[name] for name in FACTS}
+    return {name: merged[name] for name in FACTS if name in merged}
 
 
 def facts_of_photos(
@@ -56,6 +56,7 @@ def facts_of_photos(
     counts = table["label"].value_counts()
     classes = sorted(set(counts.index) | set(out.index))
     groups = table.loc[table["group"] != "", "group"]
+    burst = table["_burst"] != ""
     clusters = table.loc[(table["cluster"] != "") & table["cluster"].duplicated(keep=False), "cluster"]
     return {
         "photos": {
@@ -67,6 +68,8 @@ def facts_of_photos(
         "classes": int(table["label"].nunique()),
         "imbalance": round(float(counts.max() / counts.min()), 2) if len(counts) else None,
         "groups": {"named": int(groups.nunique()), "photos": len(groups)},
+        "bursts": {"joined": int(table.loc[burst, "_burst"].nunique()), "photos": int(burst.sum())},
+        **_boxes(table),
         "duplicates": {
             "clusters": int(clusters.nunique()),
             "photos": len(clusters),
@@ -90,3 +93,12 @@ def facts_of_photos(
             for label in classes
         },
     }
+
+
+def _boxes(table: pd.DataFrame) -> dict[str, Any]:
+    """How many boxes there are and how many photos without any, where boxes are known."""
+    if "crop" not in table.columns and "boxes" not in table.columns:
+        return {}
+    use, texts = ("crop", table["box"]) if "crop" in table.columns else ("whole", table["boxes"])
+    count = int(texts.str.count(" ").sum()) + int((texts != "").sum())
+    return {"boxes": {"use": use, "boxes": count, "photos_without": int((texts == "").sum())}}

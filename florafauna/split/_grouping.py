@@ -19,17 +19,25 @@ def cluster_names(cluster: np.ndarray, sha256: pd.Series) -> pd.Series:
     return names
 
 
-def join(table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series) -> pd.DataFrame:
-    """The group of each photo: the connected components over equal values of `columns` and equal `cluster`, "" apart.
+def join(
+    table: pd.DataFrame, columns: tuple[str, ...], cluster: pd.Series, burst: pd.Series | None = None
+) -> pd.DataFrame:
+    """The group of each photo: the connected components over equal values of `columns`, of `burst` and of `cluster`, ""
+    apart, and of the file where boxes of it are shown.
 
     Returns columns `group` (a name, "" for a photo on its own) and `key`, a name that every photo's group has. It is a
-    value of the first of `columns` that the group has, so that more photos of a burst leave it as it was (the manifest
-    names it: photos that are added should change no other row); a group without values goes by its photos' SHA-256.
+    value of the first of `columns` that the group has, or of `burst`, so that more photos of a burst leave it as it was
+    (the manifest names it: photos that are added should change no other row); a group without values goes by its
+    photos' SHA-256.
     """
-    component = _components([table[column] for column in columns] + [cluster])
+    named = {column: table[column] for column in columns}
+    if burst is not None and (burst != "").any():
+        named["burst"] = burst
+    files = [table["sha256"]] if "crop" in table.columns else []
+    component = _components([*named.values(), cluster, *files])
     key = pd.Series("", index=table.index)
-    for column in columns:
-        text = (column + "=" + table[column]).where(table[column] != "", "")
+    for column, values in named.items():
+        text = (column + "=" + values).where(values != "", "")
         key = key.where(key != "", _least(text, component))
     own = "sha256=" + table["sha256"].str[:CLUSTER_DIGITS]
     lone = key == ""

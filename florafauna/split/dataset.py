@@ -1,6 +1,7 @@
 """Labelled photos → the manifest, the quarantine and the counts: everything the split stage writes."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ from florafauna.audit.duplicates import cluster
 from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path, write_atomic, write_json
 from florafauna.base.texts import Texts
+from florafauna.labels.detections import read_detections
 from florafauna.labels.read import Photos, read_photos
 from florafauna.labels.taxonomy import RANKS
+from florafauna.photos.crops import FRAGMENT, content_of, name_of, split_name
 from florafauna.photos.kinds import Reason
-from florafauna.photos.settings import DataParams
+from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams, DataParams
 from florafauna.photos.sources import open_source
 from florafauna.split._assign import assert_apart, assign, without_leaks, without_untrained
+from florafauna.split._bursts import bursts
+from florafauna.split._crops import placed, rectangles, seen
 from florafauna.split._examples import write_examples
 from florafauna.split._facts import facts_of_dataset, facts_of_photos
 from florafauna.split._grouping import cluster_names, join
@@ -28,16 +33,18 @@ from florafauna.split.kept_places import KeptPlaces, read_places
 from florafauna.split.settings import SplitParams
 
 COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
-ALSO_KEPT = [*RANKS, "location", "datetime"]
+OF_BOXES = ["box", "crop", "boxes"]  # where there are any
+ALSO_KEPT = [*OF_BOXES, *RANKS, "location", "sequence", "datetime"]
 ROWS_AT_ONCE = 10_000  # of a table that is written: pandas makes objects of them
 LINE_BREAK = "[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]"  # all at which a reader may end a line
-FACTS = ["sha256", "pixels", "width", "height", "flat", "extension_matches"]  # of the audit, that are kept
-RESERVED = ["target", "held_out", "cluster", "confirmed", "picture", "key", *FACTS]
+FACTS = ["sha256", "pixels", "width", "height", "flat", "taken", "extension_matches"]  # of the audit, that are kept
+RESERVED = ["target", "held_out", "cluster", "confirmed", "picture", "content", "key", *OF_BOXES, *FACTS]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What became of every file: in `manifest` (COLUMNS, by path) or in `quarantine` (path, label, reason, detail)."""
+    """What became of every file, or box: in `manifest` (COLUMNS, by name) or in `quarantine` (path, label, reason,
+    detail), where a box is under its `crops.name_of`."""
 
     manifest: pd.DataFrame
     quarantine: pd.DataFrame
@@ -54,7 +61,7 @@ class Dataset:
         if nameless:
             print(f"split: labels that look like none are classes: {', '.join(nameless)}", flush=True)
         mixed = self.facts["suspects"]["near_duplicates_with_other_labels"]
-        write_examples(examples, open_source(self.root), self.manifest, self.quarantine, mixed)
+        write_examples(examples, open_source(self.root), _named(self.manifest), self.quarantine, mixed)
         for path, table in ((manifest, self.manifest), (quarantine, self.quarantine)):
             with atomic_path(path) as temporary:
                 table.to_csv(temporary, index=False, lineterminator="\n", chunksize=ROWS_AT_ONCE)
@@ -66,8 +73,8 @@ class Dataset:
 class Examined:
     """Photos read and audited, before any is split.
 
-    `table` has the usable photos with their facts, `cluster`, `group` and `key`; `quarantine` the others; `unusable`
-    those of the quarantine that cannot be read, of `listed` photos.
+    `table` has the usable photos with their facts, `cluster`, `group` and `key`, those of boxes under their
+    `crops.name_of`; `quarantine` the others; `unusable` those of the quarantine that cannot be read, of `listed`.
     """
 
     data: DataParams
@@ -90,19 +97,37 @@ def prepare(
     places: Path | None = None,
     cache: Path | None = None,
     workers: int | None = None,
+    boxes: BoxParams = WHOLE_PHOTOS,
 ) -> Dataset:
     """Read, audit, group and split the photos that `data` names.
 
     `corrections` is a table (path, label) whose labels win over the source's and are no longer suspected; the label
     `remove` (or none) takes the photo out. `places` is the file with the places of the last run, which need not exist.
-    `cache` is where the audit remembers. Raises `UserError` for data that cannot be split.
+    `cache` is where the audit remembers. `boxes` says whether crops are shown, and of what. Raises `UserError` for data
+    that cannot be split.
 
     >>> data = DataParams(root="data/raw", labels="data/raw")  # doctest: +SKIP
     >>> prepare(data, SplitParams(), Path("data/corrections.csv")).manifest["split"].value_counts()  # doctest: +SKIP
     """
     kept = read_places(places) if places is not None else None
-    photos = read_photos(Path(data.root), Path(data.labels), data.format, data.label)
-    return split_photos(examine_photos(photos, data, split, corrections, cache, workers), split, kept)
+    photos = read_with_boxes(data, boxes)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers, boxes), split, kept)
+
+
+def read_with_boxes(data: DataParams, boxes: BoxParams) -> Photos:
+    """The photos that `data` names, and their boxes where these are wanted."""
+    root, labels = Path(data.root), Path(data.labels)
+    detections = None
+    if data.boxes is not None and data.boxes != data.labels:
+        file = Path(data.boxes).absolute()
+        if not any(file.is_relative_to(watched.absolute()) for watched in (root, labels)):
+            raise UserError(
+                f"data.boxes: {data.boxes} lies outside {root} and {labels}, so that DVC would not see it change; "
+                f"move it into {root if root.is_dir() else labels}."
+            )
+        detections = read_detections(file)
+    wanted = boxes if boxes.use == "crop" or data.boxes is not None else None
+    return read_photos(root, labels, data.format, data.label, wanted, detections)
 
 
 def examine_photos(
@@ -112,6 +137,7 @@ def examine_photos(
     corrections: Path | None,
     cache: Path | None = None,
     workers: int | None = None,
+    boxes: BoxParams = WHOLE_PHOTOS,
 ) -> Examined:
     """Correct, audit and group photos; the arguments are those of `prepare`, which also says more of them.
 
@@ -119,16 +145,29 @@ def examine_photos(
     long.
     """
     _require_columns(photos.table, data, split)
-    table, out = photos.table.assign(confirmed=False), photos.omitted
+    own = photos.table.columns.intersection(OF_BOXES)
+    table, out = photos.table.drop(columns=own).assign(confirmed=False), photos.omitted
     if corrections is not None:
         table, out = correct(table, out, corrections)
     table, line_notes = _on_one_line(table, ["label", *ALSO_KEPT, *data.groups])
     source = open_source(Path(data.root))
-    found = audit(source, Texts.of(table["path"]), str(Path(data.root).absolute()), cache, workers)
+    origin = str(Path(data.root).absolute())
+    paths = table["path"].drop_duplicates() if "_box" in table.columns else table["path"]
+    found = audit(source, Texts.of(paths), origin, cache, workers)
+    if "_box" in table.columns:
+        table, no_boxes = placed(table, found, boxes)
+        out = pd.concat([out, no_boxes])
+        if corrections is not None:
+            table, out = correct(table, out, corrections, of_boxes=True)
+        look = partial(audit, source, origin=f"{origin}{FRAGMENT}", cache=cache, workers=workers)
+        found = seen(table, found, paths, look)
     listed = len(table)
     table, unreadable, conflicts = _readable(table, found)
+    if "_boxes" in table.columns:
+        table = table.assign(boxes=rectangles(table["_boxes"], table["width"], table["height"]))
     missing = out["reason"].isin([str(reason) for reason in Reason])
-    groups = join(table, data.groups, table["cluster"])
+    table = table.assign(_burst=bursts(table, data.groups, data.burst))
+    groups = join(table, data.groups, table["cluster"], table["_burst"])
     return Examined(
         data,
         photos.format,
@@ -160,7 +199,24 @@ def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None
     also = [name for name in ALSO_KEPT if name in table.columns]
     notes = (*examined.notes, *frequent.notes, *assigned.notes, *_unused_columns(table, examined.data))
     facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
-    return Dataset(table[[*COLUMNS, *also]], quarantine, facts, notes, Path(examined.data.root), assigned.places)
+    return Dataset(
+        _apart(table)[[*COLUMNS, *also]], quarantine, facts, notes, Path(examined.data.root), assigned.places
+    )
+
+
+def _apart(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the path of a photo where the name of a box was."""
+    if "box" not in table.columns:
+        return table
+    return table.assign(path=pd.Series([split_name(name)[0] for name in table["path"]], index=table.index, dtype=str))
+
+
+def _named(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The inverse of `_apart`."""
+    if "box" not in manifest.columns:
+        return manifest
+    names = [name_of(path, box) for path, box in zip(manifest["path"], manifest["box"], strict=True)]
+    return manifest.assign(path=pd.Series(names, index=manifest.index, dtype=str))
 
 
 def _on_one_line(table: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -210,13 +266,22 @@ def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataF
     )
     facts = found.table.loc[~bad, FACTS].reset_index(drop=True)
     kept = table[~bad].drop(columns=set(FACTS) & set(table.columns)).reset_index(drop=True).join(facts)
-    kept = kept.assign(picture=kept["pixels"].where(~kept["flat"], kept["sha256"]))
+    kept = kept.assign(content=_contents(kept))
+    kept = kept.assign(picture=kept["pixels"].where(~kept["flat"], kept["content"]))
     clusters = cluster(kept["picture"].tolist(), found.hashes, found.thumbnails, kept["flat"], np.flatnonzero(~bad))
     detail = label_conflicts(kept)
     clash = (detail != "").to_numpy()
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
     kept, clusters = kept[~clash].reset_index(drop=True), clusters[~clash]
-    return kept.assign(cluster=cluster_names(clusters, kept["sha256"])), unreadable, conflicts
+    return kept.assign(cluster=cluster_names(clusters, kept["content"])), unreadable, conflicts
+
+
+def _contents(table: pd.DataFrame) -> pd.Series:
+    """What tells the content of what is shown: the file's SHA-256, and that of a crop."""
+    if "crop" not in table.columns:
+        return table["sha256"]
+    contents = [content_of(sha256, crop) for sha256, crop in zip(table["sha256"], table["crop"], strict=True)]
+    return pd.Series(contents, index=table.index, dtype=str)
 
 
 def _refuse_many(unreadable: pd.DataFrame, listed: int, data: DataParams) -> None:

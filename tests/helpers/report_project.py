@@ -168,6 +168,7 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
         "splits": {"train": 700, "val": 240, "test": 260},
         "shares": {"train": 0.6, "val": 0.2, "test": 0.2},
         "groups": {"named": 44, "photos": 200},
+        "bursts": {"joined": 3, "photos": 8},
         "duplicates": {"clusters": 4, "photos": 9, "exact": 2},
         "quarantine": {"label_conflict": 4, "truncated": 1},
         "suspects": {

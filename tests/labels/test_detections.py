@@ -122,6 +122,9 @@ def test_a_table_in_shares_or_pixels(tmp_path: Path, names: str) -> None:
     assert table["path"].tolist() == ["a.jpg", "b.jpg"]
     assert table["relative"].all()
     assert table[["category", "label"]].to_numpy().tolist() == [["", "deer"], ["person", ""]]
+    assert read_detections(
+        written(tmp_path, "c.csv", f"path,prediction,category,{names}\na.jpg,deer,1,0,0,1,1\n")
+    ).table[["category", "label"]].iloc[0].tolist() == ["animal", "deer"]
     pixels = read_detections(written(tmp_path, "p.csv", f"path,{names}\na.jpg,10,20,300,400\nb.jpg,1,1,1,1\n")).table
     assert not pixels["relative"].any()
     assert pixels[BOX].iloc[0].tolist() == [10, 20, 300, 400]

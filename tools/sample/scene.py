@@ -22,7 +22,7 @@ def photograph(species: Species, individual: int, shot: int, seed: int, smallest
     longer = min(largest, round(shorter * scene.choice([1.0, 1.2, 4 / 3, 1.5])))
     size = (longer, shorter) if scene.random() < 0.7 else (shorter, longer)
     canvas = (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING)
-    background = _background(canvas, scene)
+    ground = background(canvas, scene)
     layer = Image.new("RGBA", canvas, (0, 0, 0, 0))
     extent = min(canvas) / 2
     scale = extent * pose.uniform(0.6, 0.95) * camera.normal(1, 0.04)
@@ -32,14 +32,14 @@ def photograph(species: Species, individual: int, shot: int, seed: int, smallest
     room = np.maximum(0, np.array(canvas) / 2 - scale * 0.9)
     origin = np.array(canvas) / 2 + pose.uniform(-1, 1, 2) * room + camera.normal(0, extent * 0.03, 2)
     KINDS[species.kind](Pen(layer, matrix, origin), species.traits, looks)
-    layer = _textured(layer, looks)
-    picture = _with_shadow(background, layer, scene)
+    layer = textured(layer, looks)
+    picture = with_shadow(ground, layer, scene)
     _cover(picture, scene)
     picture = picture.resize(size, Image.Resampling.BOX)
     return _developed(picture, scene, camera)
 
 
-def _background(size: tuple[int, ...], rng: np.random.Generator) -> Image.Image:
+def background(size: tuple[int, ...], rng: np.random.Generator) -> Image.Image:
     """Out-of-focus ground with blotches and blades."""
     hue, saturation, value = GROUNDS[rng.integers(len(GROUNDS))]
     grid = rng.normal(0, 1, (3, 6, 6)) * np.array([0.03, 0.1, 0.13])[:, None, None]
@@ -57,7 +57,7 @@ def _background(size: tuple[int, ...], rng: np.random.Generator) -> Image.Image:
     return picture.filter(ImageFilter.GaussianBlur(rng.uniform(2, 9)))
 
 
-def _textured(layer: Image.Image, rng: np.random.Generator) -> Image.Image:
+def textured(layer: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Uneven brightness over the subject, as of wax, dust and worn scales."""
     grid = (rng.normal(0, 1, (9, 9)) * 22 + 128).clip(0, 255).astype(np.uint8)
     shade = np.asarray(Image.fromarray(grid).resize(layer.size, Image.Resampling.BICUBIC), dtype=np.float32) / 128
@@ -66,12 +66,12 @@ def _textured(layer: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def _with_shadow(background: Image.Image, layer: Image.Image, rng: np.random.Generator) -> Image.Image:
+def with_shadow(ground: Image.Image, layer: Image.Image, rng: np.random.Generator) -> Image.Image:
     across, down = (int(value) for value in rng.integers(-12, 13, 2))
     shadow = Image.new("L", layer.size, 0)
     shadow.paste(layer.getchannel("A").point(lambda alpha: alpha * 0.45), (across, down))
     shadow = shadow.filter(ImageFilter.GaussianBlur(6))
-    picture = Image.composite(Image.new("RGB", layer.size, (10, 12, 10)), background, shadow)
+    picture = Image.composite(Image.new("RGB", layer.size, (10, 12, 10)), ground, shadow)
     picture.paste(layer, (0, 0), layer)
     return picture
 

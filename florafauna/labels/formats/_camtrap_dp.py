@@ -51,14 +51,14 @@ class CamtrapDP:
         rows = _labelled(rows)
         boxes = box_texts(rows, BBOX)
         if boxes is not None:
-            rows = rows.assign(box=boxes, category=rows["observationType"])
+            rows = rows.assign(_box=boxes, _category=rows["observationType"])
         video = ~rows["fileMediatype"].str.startswith("image/")
         rows["_reason"] = rows["_reason"].mask(video, "not_a_photo")
         rows["_detail"] = rows["_detail"].mask(video, "its media type is " + rows["fileMediatype"])
         rows = rows.merge(_taxa(package, rows.loc[rows["_reason"] == "", "label"]), on="label", how="left").fillna("")
         names = {"timestamp": "datetime", "eventID": "sequence", "individualID": "individual",
-                 "classificationProbability": "confidence"}  # fmt: skip
-        kept = ["path", "label", "location", "latitude", "longitude", "weak", "_reason", "_detail", "box", "category",
+                 "classificationProbability": "_confidence"}  # fmt: skip
+        kept = ["path", "label", "location", "latitude", "longitude", "weak", "_reason", "_detail", "_box", "_category",
                 *names, *RANKS]  # fmt: skip
         rows = rows[[name for name in kept if name in rows.columns]].rename(columns=names)
         return Labels(rows, ranked="species" in rows.columns, notes=notes)

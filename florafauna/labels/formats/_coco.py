@@ -9,7 +9,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
-from florafauna.labels._boxes import box_text
+from florafauna.labels._boxes import text_of
 from florafauna.labels._parts import join_parts, one_set
 from florafauna.labels.labels import LabelFiles, Labels, base_name
 from florafauna.labels.tabular import among, value_as_text
@@ -73,12 +73,12 @@ def _boxes(document: dict[str, Any]) -> dict[str, list[str]]:
     texts = []
     for each in annotations:
         if each.get("bbox_relative") is not None:
-            texts.append(box_text(each["bbox_relative"]))
+            texts.append(text_of(each["bbox_relative"]))
         elif each.get("bbox") is not None:
-            texts.append(box_text(each["bbox"], sizes.get(value_as_text(each.get("image_id")), (None, None))))
+            texts.append(text_of(each["bbox"], sizes.get(value_as_text(each.get("image_id")), (None, None))))
         else:
             texts.append("")
-    return {"box": texts, "confidence": [value_as_text(each.get("score")) for each in annotations]}
+    return {"_box": texts, "_confidence": [value_as_text(each.get("score")) for each in annotations]}
 
 
 def _jsons(files: LabelFiles) -> list[str]:

@@ -1,17 +1,18 @@
 """What machines saw: the result files of MegaDetector and of SpeciesNet, as weak labels and as boxes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
-from florafauna.labels._boxes import BOXES, box_text
+from florafauna.labels._boxes import BOXES, text_of
+from florafauna.labels.columns import DETECTORS_NUMBERS
 from florafauna.labels.labels import LabelFiles, Labels, base_name
 from florafauna.labels.taxonomy import binomial, finest, set_aside_non_animals
 
 SURE = 0.2  # a detection below this confidence is none, as MegaDetector's authors advise
-DETECTIONS = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own numbers
 SPECIESNET = ("id", "class", "order", "family", "genus", "species", "common_name")  # parts of a prediction, between ;
 
 
@@ -28,7 +29,7 @@ class MegaDetector:
     def read(self, files: LabelFiles, photos: list[str]) -> Labels:
         """See `Reader`. The label is the surest class of the surest detection."""
         document = _document(files, "images", self.name)
-        found = _names(document, "detection_categories") or DETECTIONS
+        found = _names(document, "detection_categories") or DETECTORS_NUMBERS
         classes = _names(document, "classification_categories")
         entries = [entry for entry in document["images"] if isinstance(entry, dict)]
         rows = pd.DataFrame({"path": [str(entry.get("file") or "") for entry in entries]}, dtype=str)
@@ -37,7 +38,8 @@ class MegaDetector:
         nameless = rows["label"] == "animal"
         rows["label"] = rows["label"].mask(nameless, "")
         rows["_detail"] = rows["_detail"].mask(nameless, "an animal that was not classified")
-        return Labels(rows, origin=f"{files.names[0]}: what a machine saw")
+        notes = () if classes else ("it classifies nothing: name it in data.boxes, and species in data.labels",)
+        return Labels(rows, notes=notes, origin=f"{files.names[0]}: what a machine saw")
 
     def boxes(self, files: LabelFiles) -> pd.DataFrame:
         """A row a detection, in the order of the file, with BOXES; `label` is its surest class."""
@@ -45,12 +47,12 @@ class MegaDetector:
         version = str((document.get("info") or {}).get("format_version", "1.0"))
         if not version.startswith("1"):
             raise UserError(f"{files.origin} has MegaDetector's format {version}; 1.0 to 1.6 are read.")
-        found = _names(document, "detection_categories") or DETECTIONS
+        found = _names(document, "detection_categories") or DETECTORS_NUMBERS
         classes = _names(document, "classification_categories")
         rows = [
             {
                 "path": str(entry.get("file") or ""),
-                "category": found.get(str(detection.get("category")), ""),
+                "_category": found.get(str(detection.get("category")), ""),
                 "label": _surest_class(detection, classes),
                 "frame": str(detection.get("frame_number", "")),
                 **_place(image, number, detection),
@@ -59,6 +61,13 @@ class MegaDetector:
             for number, detection in enumerate(_detections(entry))
         ]
         return pd.DataFrame(rows, columns=list(BOXES), dtype=str)
+
+    def read_boxes(self, files: LabelFiles) -> Labels:
+        """As `read`, with a row for each classified detection besides."""
+        photos, boxes = self.read(files, []), self.boxes(files)
+        boxes = set_aside_non_animals(boxes[boxes["label"] != ""]).assign(weak="machine")
+        boxes = boxes.drop(columns=["frame", "image", "detection"])
+        return replace(photos, rows=pd.concat([photos.rows, boxes], ignore_index=True).fillna(""))
 
 
 class SpeciesNet:
@@ -93,7 +102,7 @@ class SpeciesNet:
         rows = [
             {
                 "path": str(entry.get("filepath") or ""),
-                "category": _called(detection),
+                "_category": _called(detection),
                 "label": "",
                 "frame": "",
                 **_place(image, number, detection),
@@ -113,8 +122,8 @@ def _detections(entry: Any) -> list[dict[str, Any]]:
 def _place(image: int, number: int, detection: dict[str, Any]) -> dict[str, str]:
     conf = detection.get("conf")
     return {
-        "box": box_text(detection.get("bbox")),
-        "confidence": "" if conf is None else str(conf),
+        "_box": text_of(detection.get("bbox")),
+        "_confidence": "" if conf is None else str(conf),
         "image": str(image),
         "detection": str(number),
     }
@@ -123,7 +132,7 @@ def _place(image: int, number: int, detection: dict[str, Any]) -> dict[str, str]
 def _called(detection: dict[str, Any]) -> str:
     """SpeciesNet says human where MegaDetector says person."""
     name = str(detection.get("label") or "")
-    return "person" if name == "human" else name or DETECTIONS.get(str(detection.get("category")), "")
+    return "person" if name == "human" else name or DETECTORS_NUMBERS.get(str(detection.get("category")), "")
 
 
 def _surest_class(detection: dict[str, Any], classes: dict[str, str]) -> str:
