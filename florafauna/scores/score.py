@@ -10,8 +10,7 @@ from florafauna.scores.abstention import (
     Realised,
     Threshold,
     class_thresholds,
-    decisive,
-    global_threshold,
+    common_threshold,
     novelty,
     realised,
     realised_by_class,
@@ -141,34 +140,35 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
 def _abstention(
     val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
 ) -> tuple[Tree, Tree, Tree]:
-    """The thresholds; the precision and coverage of the global and of the class thresholds; and those by class."""
+    """The thresholds; the precision and coverage of the common and of the deployed ones; and those by class."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
-    one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
-    each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
+    promise = params.precision, params.confidence
+    common = common_threshold(chosen_on, val.targets, val.groups, *promise)
+    each = class_thresholds(chosen_on, val.targets, val.groups, common, *promise)
+    truth = (test.targets, test.groups)
+    one, deployed = (_realised(realised(tested_on, *truth, chosen, params.confidence)) for chosen in (common, each))
+    stricter = {
+        label: own.threshold for label, own in zip(test.labels, each, strict=True) if own.threshold != common.threshold
+    }
     figures = {
         "requested_precision": params.precision,
         "aurc": risk_coverage(tested_on.max(axis=1), test.predicted == test.targets).aurc,
-        "global": _threshold(one) | {"test": _realised(realised(tested_on, test.targets, one))},
-        "per_class": {
-            "classes": len(each),
-            "with_threshold": sum(of_class.threshold is not None for of_class in each),
-            "test": _realised(realised(tested_on, test.targets, each)),
-        },
+        "global": _threshold(common) | {"test": one},
+        "per_class": {"classes": len(each), "stricter": len(stricter), "test": deployed},
     }
-    given = realised_by_class(tested_on, test.targets, each)
+    given = realised_by_class(tested_on, *truth, each, params.confidence)
     by_class = {
         label: _threshold(chosen) | {"test": _realised(what), "sentence": chosen.sentence}
         for label, chosen, what in zip(test.labels, each, given, strict=True)
     }
-    what = realised(tested_on, test.targets, decisive(one, each))
     thresholds = {
         "precision": params.precision,
         "confidence": params.confidence,
-        "global": one.threshold,
-        "per_class": {label: own.threshold for label, own in zip(test.labels, each, strict=True) if not own.too_few},
+        "global": common.threshold,
+        "per_class": stricter,
         "roll_up": None,
-        "sentence": one.sentence,
-        "test": _realised(what),
+        "sentence": common.sentence,
+        "test": deployed,
     }
     return thresholds, figures, by_class
 
@@ -180,7 +180,8 @@ def _threshold(chosen: Threshold) -> Tree:
 
 
 def _realised(given: Realised) -> Tree:
-    return {"precision": given.precision, "coverage": given.coverage, "accepted": given.accepted, "n": given.photos}
+    precision = {"precision": given.precision, "precision_low": given.low, "precision_high": given.high}
+    return precision | {"coverage": given.coverage, "accepted": given.accepted, "n": given.photos}
 
 
 def _novelty(test: Predictions, temperature: float) -> tuple[Tree, Tree]:
@@ -199,8 +200,10 @@ def _ranks(
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     found = [scores_at(tested_on, test.targets, taxa, rank) for rank in order if rank != LABEL]
     by_rank = {figures.pop("rank"): figures for figures in (asdict(each) for each in found if each)}
-    chosen = choose_roll_up(chosen_on, val.targets, taxa, order, params.precision, params.confidence)
-    given, answered = realised_roll_up(tested_on, test.targets, taxa, order, chosen.threshold)
+    chosen = choose_roll_up(chosen_on, val.targets, val.groups, taxa, order, params.precision, params.confidence)
+    given, answered = realised_roll_up(
+        tested_on, test.targets, test.groups, taxa, order, chosen.threshold, params.confidence
+    )
     gives = {"test": _realised(given) | {"answered_at": answered}}
     roll_up = {"requested_precision": params.precision} | _threshold(chosen) | gives
     return chosen, {"by_rank": by_rank, "roll_up": roll_up}

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from florafauna.base.errors import UserError
-from florafauna.scores.abstention import global_threshold, realised
+from florafauna.scores.abstention import accepted_by, class_thresholds, common_threshold, realised
 from florafauna.scores.calibration import fit_temperature, softmax
+from florafauna.scores.classification import rounded
 from florafauna.scores.predictions import PHOTO, Predictions, read_predictions, write_predictions
 from florafauna.scores.ranks import scores_at
 from florafauna.scores.score import score
@@ -133,13 +134,21 @@ def test_the_threshold_and_what_it_gives_are_those_of_calibrated_probabilities()
     found = score(predictions, PARAMS).details["abstention"]
     val, test = predictions.part("val"), predictions.part("test")
     temperature = fit_temperature(val.logits, val.targets)
-    chosen = global_threshold(softmax(val.logits, temperature), val.targets, 0.9)
-    gives = realised(softmax(test.logits, temperature), test.targets, chosen)
+    chosen = common_threshold(softmax(val.logits, temperature), val.targets, val.groups, 0.9)
+    gives = realised(softmax(test.logits, temperature), test.targets, test.groups, chosen)
     assert found["requested_precision"] == 0.9
     assert found["global"]["threshold"] == pytest.approx(chosen.threshold, abs=1e-6)
     assert found["global"]["val"]["precision_low"] >= 0.9
     assert found["global"]["test"] == pytest.approx(
-        {"precision": gives.precision, "coverage": gives.coverage, "accepted": gives.accepted, "n": 200}, abs=1e-6
+        {
+            "precision": gives.precision,
+            "precision_low": gives.low,
+            "precision_high": gives.high,
+            "coverage": gives.coverage,
+            "accepted": gives.accepted,
+            "n": 200,
+        },
+        abs=1e-6,
     )
     assert 0 < found["aurc"] < 1 - score(predictions, PARAMS).details["test"]["accuracy"]
 
@@ -148,37 +157,38 @@ def test_thresholds_of_classes_add_up() -> None:
     scores = score(made(), PARAMS)
     by_class, whole = scores.per_class["abstention"], scores.details["abstention"]["per_class"]
     assert whole["classes"] == 4
-    assert whole["with_threshold"] == sum(each["threshold"] is not None for each in by_class.values()) > 0
+    assert whole["stricter"] == len(scores.calibration["thresholds"]["per_class"])
+    assert whole["test"] == rounded(scores.calibration["thresholds"]["test"])
     assert whole["test"]["accepted"] == sum(each["test"]["accepted"] for each in by_class.values())
     assert sum(each["test"]["n"] for each in by_class.values()) == 200
 
 
 def test_the_calibration_handed_on_accepts_what_is_stated() -> None:
-    """Temperature and thresholds as they were chosen, not rounded; a class with too few photos takes the common one."""
-    predictions = made(skill=8.0)
-    few = predictions.photos["split"].ne("val") | predictions.photos["target"].ne(3) | (predictions.photos.index < 220)
-    chosen = few.to_numpy()
-    predictions = replace(
-        predictions, photos=predictions.photos[chosen].reset_index(drop=True), logits=predictions.logits[chosen]
-    )
-    scores = score(predictions, PARAMS)
+    """Temperature and thresholds as they were chosen, not rounded; a class shown to be bad has its own threshold."""
+    predictions = made(val=1600, test=400, skill=8.0)
+    logits = predictions.logits.copy()
+    logits[(predictions.targets == 1) & (np.arange(2000) % 3 > 0), 2] += 15  # a species often taken for another
+    predictions = replace(predictions, logits=logits)
+    scores = score(predictions, EvaluateParams(resamples=100, precision=0.8))
     val, test = predictions.part("val"), predictions.part("test")
     handed = scores.calibration
     thresholds, chosen_on = handed["thresholds"], softmax(val.logits, handed["temperature"])
     assert handed["temperature"] == fit_temperature(val.logits, val.targets)
-    assert thresholds["precision"] == 0.9
-    assert thresholds["global"] == global_threshold(chosen_on, val.targets, 0.9).threshold
-    assert LABELS[3] not in thresholds["per_class"]
-    assert list(thresholds["per_class"]) == LABELS[:3]
+    assert thresholds["precision"] == 0.8
+    common = common_threshold(chosen_on, val.targets, val.groups, 0.8)
+    assert thresholds["global"] == common.threshold
+    assert list(thresholds["per_class"]) == [LABELS[2]]
     least = [thresholds["per_class"].get(label, thresholds["global"]) for label in LABELS]
+    assert least == [each.threshold for each in class_thresholds(chosen_on, val.targets, val.groups, common, 0.8)]
     probabilities = softmax(test.logits, handed["temperature"])
     least = np.array([np.inf if each is None else each for each in least])
     accepted = probabilities.max(axis=1) >= least[test.predicted]
+    assert 0 < accepted.sum() < accepted_by(probabilities, common).sum()
+    stated = {key: thresholds["test"][key] for key in ("precision", "coverage", "accepted", "n")}
     right = (test.predicted == test.targets)[accepted].mean()
-    assert thresholds["test"] == pytest.approx(
-        {"precision": right, "coverage": accepted.mean(), "accepted": accepted.sum(), "n": 200}, abs=1e-6
+    assert stated == pytest.approx(
+        {"precision": right, "coverage": accepted.mean(), "accepted": accepted.sum(), "n": 400}, abs=1e-6
     )
-    assert accepted[test.predicted == 3].any()
     assert thresholds["roll_up"] == pytest.approx(scores.details["ranks"]["roll_up"]["threshold"], abs=1e-6)
 
 
