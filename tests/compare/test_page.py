@@ -133,7 +133,10 @@ def test_a_threshold_that_cannot_be_had_is_a_dash_and_a_sentence(tmp_path: Path)
     page = read(project.write())
     rows = {row.one("th").text: row for row in page.one("table", id="abstention-table").one("tbody").all("tr")}
     assert [cell.text for cell in rows["oak"].all("td")[:4]] == ["0.99", "–", "–", "0.000"]
-    assert "oak: No threshold shows a precision of 99.0% on 12 validation photos" in page.one("section", id="abstention").text
+    assert (
+        "oak: No threshold shows a precision of 99.0% on 12 validation photos"
+        in page.one("section", id="abstention").text
+    )
 
 
 def test_confusion_matrix_counts_all_predictions(project: Project, page: Element) -> None:
