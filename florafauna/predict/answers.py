@@ -34,8 +34,7 @@ class Answers:
         """From the `calibration` (temperature, thresholds) and `taxonomy` (label → rank → name) of bundle.json.
 
         The global threshold applies to all classes but those that have one of their own; a class whose own is null is
-        never accepted, as it was shown to fall short of the required precision. Without any threshold there is no
-        promise.
+        never accepted. Without any threshold there is no promise.
         """
         labels = list(info["labels"])
         thresholds = info["calibration"]["thresholds"]

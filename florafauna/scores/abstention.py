@@ -3,8 +3,8 @@
 Confidence is the highest class probability of a photo (Hendrycks & Gimpel 2017, "A Baseline for Detecting
 Misclassified and Out-of-Distribution Examples"). The promise: of the photos accepted, at least the required share is
 right, over all classes together, at the stated confidence and for photos like those of validation. One threshold for
-all classes keeps it, and accepts as many photos as possible where confidences are calibrated (Chow 1970). A class that
-validation shows to fall short there gets a stricter one. Precision and coverage are then measured on test photos.
+all classes keeps it, and accepts as many photos as possible where confidences are calibrated (Chow 1970); a class whose
+confidences claim more than validation shows has one of its own. What they give is then measured on test photos.
 """
 
 from collections.abc import Sequence
@@ -133,52 +133,36 @@ def not_shown(right: Floats, effective: Floats, photos: int, precision: float, c
     return Threshold(None, 0, None, None, f"No threshold shows a precision of {precision:.1%} on {on}; {more}.")
 
 
-def common_threshold(
+def choose_thresholds(
     probabilities: np.ndarray,
     targets: np.ndarray,
     groups: np.ndarray | None = None,
     precision: float = 0.95,
     confidence: float = 0.95,
-) -> Threshold:
-    """One threshold for all predictions, from validation probabilities (n, classes), targets and groups (n,)."""
-    correct = probabilities.argmax(axis=1) == targets
-    return choose_threshold(probabilities.max(axis=1), correct, groups, precision, confidence)
+) -> tuple[Threshold, list[Threshold]]:
+    """The common threshold, and the one that applies to each predicted class: what `predict` goes by.
 
-
-def class_thresholds(
-    probabilities: np.ndarray,
-    targets: np.ndarray,
-    groups: np.ndarray | None,
-    common: Threshold,
-    precision: float = 0.95,
-    confidence: float = 0.95,
-) -> list[Threshold]:
-    """The threshold that applies to each predicted class, in the order of the classes: what `predict` goes by.
-
-    It is the common one, unless the class is shown to fall short of the precision there: then it is a stricter one at
-    which the class alone shows the precision, or none. Both at 1 − (1 − confidence) / classes, as there are many.
+    From validation probabilities (n, classes), targets and groups (n,). A class falls short if an upper bound of its
+    precision lies below the required one among the photos whose confidence claims that. Then it needs a threshold at
+    which it shows the precision by itself, or is never accepted: both at 1 − (1 − confidence) / classes, as there are
+    many. All other classes, however few photos they have, share the common threshold, which is chosen on their photos.
     """
-    classes = probabilities.shape[1]
-    if common.threshold is None:
-        return [common] * classes
     predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    correct, codes = predictions == targets, group_codes(groups, len(targets))
-    icc = intraclass_correlation(correct, codes)
-    corrected = 1 - (1 - confidence) / classes
-    chosen = []
-    for target in range(classes):
-        rows = np.flatnonzero((predictions == target) & (confidences >= common.threshold))
-        if not len(rows):
-            chosen.append(Threshold(common.threshold, 0, None, None, "No validation photo is accepted as this class."))
-            continue
-        right, worth = int(correct[rows].sum()), float(effective_sizes(codes[rows], icc)[-1])
-        share = right / len(rows)
-        if 1 - float(lower_bound((1 - share) * worth, worth, corrected)) < precision:
-            chosen.append(choose_threshold(confidences[rows], correct[rows], codes[rows], precision, corrected, icc))
-        else:
-            bound = float(lower_bound(share * worth, worth, confidence))
-            chosen.append(_shown(common.threshold, right, len(rows), worth, bound))
-    return chosen
+    correct, codes, classes = predictions == targets, group_codes(groups, len(targets)), probabilities.shape[1]
+    icc, corrected = intraclass_correlation(correct, codes), 1 - (1 - confidence) / classes
+    short = np.zeros(classes, dtype=bool)
+    for target in np.unique(predictions):
+        sure = (predictions == target) & (confidences >= precision)
+        worth = effective_sizes(codes[sure], icc)[-1:]
+        wrong = (1 - correct[sure].mean()) * worth if len(worth) else worth
+        short[target] = (1 - lower_bound(wrong, worth, corrected) < precision).any()
+    rest = ~short[predictions] if not short[predictions].all() else np.ones(len(targets), dtype=bool)
+    common = choose_threshold(confidences[rest], correct[rest], codes[rest], precision, confidence, icc)
+    each = [common] * classes
+    for target in np.flatnonzero(short):
+        of = predictions == target
+        each[target] = choose_threshold(confidences[of], correct[of], codes[of], precision, corrected, icc)
+    return common, each
 
 
 def accepted_by(probabilities: np.ndarray, thresholds: Threshold | Sequence[Threshold]) -> Bools:

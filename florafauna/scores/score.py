@@ -9,8 +9,7 @@ from florafauna.base.errors import UserError
 from florafauna.scores.abstention import (
     Realised,
     Threshold,
-    class_thresholds,
-    common_threshold,
+    choose_thresholds,
     novelty,
     realised,
     realised_by_class,
@@ -140,35 +139,32 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
 def _abstention(
     val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
 ) -> tuple[Tree, Tree, Tree]:
-    """The thresholds; the precision and coverage of the common and of the deployed ones; and those by class."""
+    """The thresholds; what they give on the test photos; and the same by class."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
-    promise = params.precision, params.confidence
-    common = common_threshold(chosen_on, val.targets, val.groups, *promise)
-    each = class_thresholds(chosen_on, val.targets, val.groups, common, *promise)
+    common, each = choose_thresholds(chosen_on, val.targets, val.groups, params.precision, params.confidence)
     truth = (test.targets, test.groups)
-    one, deployed = (_realised(realised(tested_on, *truth, chosen, params.confidence)) for chosen in (common, each))
-    stricter = {
-        label: own.threshold for label, own in zip(test.labels, each, strict=True) if own.threshold != common.threshold
-    }
+    gives = _realised(realised(tested_on, *truth, each, params.confidence))
+    own = {label: of.threshold for label, of in zip(test.labels, each, strict=True) if of is not common}
     figures = {
         "requested_precision": params.precision,
         "aurc": risk_coverage(tested_on.max(axis=1), test.predicted == test.targets).aurc,
-        "global": _threshold(common) | {"test": one},
-        "per_class": {"classes": len(each), "stricter": len(stricter), "test": deployed},
+        "common": _threshold(common),
+        "classes": {"n": len(each), "own": len(own)},
+        "test": gives,
     }
     given = realised_by_class(tested_on, *truth, each, params.confidence)
     by_class = {
-        label: _threshold(chosen) | {"test": _realised(what), "sentence": chosen.sentence}
-        for label, chosen, what in zip(test.labels, each, given, strict=True)
+        label: {"threshold": of.threshold, "test": _realised(what)}
+        for label, of, what in zip(test.labels, each, given, strict=True)
     }
     thresholds = {
         "precision": params.precision,
         "confidence": params.confidence,
         "global": common.threshold,
-        "per_class": stricter,
+        "per_class": own,
         "roll_up": None,
         "sentence": common.sentence,
-        "test": deployed,
+        "test": gives,
     }
     return thresholds, figures, by_class
 

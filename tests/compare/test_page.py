@@ -57,10 +57,9 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
         for path in (
             "requested_precision",
             "aurc",
-            "global.threshold",
-            "global.test.precision",
-            "global.test.coverage",
-            "per_class.test.coverage",
+            "common.threshold",
+            "test.precision",
+            "test.coverage",
         ):
             assert ("details", model, "abstention", *path.split(".")) in sources
         assert {("details", model, "novelty", each) for each in ("auroc", "fpr95")} <= set(sources)

@@ -161,7 +161,7 @@ def test_thresholds_are_told_with_what_they_give(info: dict[str, Any]) -> None:
     assert f"Of {given['n']} test photos {given['accepted']} were accepted, {given['precision']:.1%} of them" in card
     thresholds |= {"per_class": {"Parus major": 0.987, "Parus minor": None}, "test": given | {"accepted": 0}}
     card = " ".join(model_card(info).split())
-    assert "or are never accepted: Parus major (0.987), Parus minor (never)." in card
+    assert "of their own or are never accepted: Parus major (0.987), Parus minor (never)." in card
     assert "Of 200 test photos none was accepted" in card
     thresholds |= {"global": None, "sentence": "No threshold shows it.", "per_class": {}}
     card = " ".join(model_card(info).split())

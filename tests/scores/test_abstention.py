@@ -10,11 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from florafauna.base.errors import UserError
 from florafauna.scores.abstention import (
-    Threshold,
     accepted_by,
     choose_threshold,
-    class_thresholds,
-    common_threshold,
+    choose_thresholds,
     novelty,
     realised,
     realised_by_class,
@@ -80,7 +78,7 @@ def test_one_confident_error_does_not_end_the_search() -> None:
 def test_a_threshold_says_what_it_accepts(seed: int, precision: float, together: int) -> None:
     logits, targets = photos(seed, 300)
     probabilities, groups = softmax(logits), np.arange(300) // together
-    found = common_threshold(probabilities, targets, groups, precision)
+    found = choose_thresholds(probabilities, targets, groups, precision)[0]
     on_the_same = realised(probabilities, targets, groups, found)
     assert on_the_same.accepted == found.accepted
     assert on_the_same.coverage == pytest.approx(found.accepted / 300)
@@ -97,16 +95,16 @@ def test_a_threshold_says_what_it_accepts(seed: int, precision: float, together:
 
 def test_a_good_model_is_accepted_whole_and_a_bad_one_not_at_all() -> None:
     logits, targets = photos(0, 400, skill=12)
-    good = common_threshold(softmax(logits), targets)
+    good = choose_thresholds(softmax(logits), targets)[0]
     assert good.accepted == 400
-    bad = common_threshold(softmax(logits), (targets + 1) % 4)
+    bad, each = choose_thresholds(softmax(logits), (targets + 1) % 4)
     assert bad.threshold is None
     assert bad.sentence == (
         "No threshold shows a precision of 95.0% on 400 validation photos; more photos alone would not do."
     )
     assert realised(softmax(logits), targets, None, bad) == realised(softmax(logits), targets, None, [bad] * 4)
     assert realised(softmax(logits), targets, None, bad).precision is None
-    assert class_thresholds(softmax(logits), targets, None, bad) == [bad] * 4
+    assert [own.threshold for own in each] == [None] * 4
 
 
 def test_it_is_said_how_many_photos_would_do() -> None:
@@ -128,37 +126,47 @@ def test_photos_of_one_confidence_are_accepted_together() -> None:
 
 
 def with_a_bad_class(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Many photos of class 1 are taken for class 2, with confidence."""
+    """Many photos of class 1 are taken for class 2, with more confidence than any others have."""
     logits, targets = photos(seed, count, classes=8, skill=6)
     taken = (targets == 1) & (np.arange(count) % 3 > 0)
-    logits[taken, 2] += 9
+    logits[taken, 2] += 12
     return softmax(logits), targets
 
 
-def test_a_class_shown_to_fall_short_takes_a_stricter_threshold_and_the_others_the_common_one() -> None:
-    probabilities, targets = with_a_bad_class(3, 3000)
-    common = common_threshold(probabilities, targets, precision=0.9)
+def test_a_class_that_claims_too_much_does_not_cost_the_others_their_threshold() -> None:
+    probabilities, targets = with_a_bad_class(3, 1000)
+    assert choose_threshold(probabilities.max(axis=1), probabilities.argmax(axis=1) == targets).threshold is None
+    common, each = choose_thresholds(probabilities, targets)
     assert common.threshold is not None
-    thresholds = class_thresholds(probabilities, targets, None, common, 0.9)
-    own = [each.threshold for each in thresholds]
-    assert own[:2] + own[3:] == [common.threshold] * 7
-    assert own[2] is None or own[2] > common.threshold
+    assert [own.threshold for own in each] == [common.threshold] * 2 + [None] + [common.threshold] * 5
     tested, truth = with_a_bad_class(4, 3000)
-    parts = realised_by_class(tested, truth, None, thresholds)
-    whole, one = realised(tested, truth, None, thresholds), realised(tested, truth, None, common)
-    assert sum(part.accepted for part in parts) == whole.accepted == accepted_by(tested, thresholds).sum()
+    parts, whole = realised_by_class(tested, truth, None, each), realised(tested, truth, None, each)
+    assert sum(part.accepted for part in parts) == whole.accepted == accepted_by(tested, each).sum()
     assert sum(part.photos for part in parts) == whole.photos == 3000
-    assert whole.precision is not None
-    assert one.precision is not None
-    assert whole.precision > one.precision
+    assert whole.coverage > 0.7
+    assert whole.low is not None
+    assert whole.low > 0.95
+
+
+def test_a_class_with_enough_photos_has_the_threshold_at_which_it_stands_alone() -> None:
+    rng = np.random.default_rng(0)
+    claimed, chances = rng.uniform(0.8, 1, 3000), rng.random(3000)
+    right = np.where(np.arange(3000) < 2000, chances < 0.99, (claimed > 0.98) | (chances < 0.6))
+    probabilities = np.stack([claimed, 1 - claimed], axis=1)
+    probabilities[2000:] = probabilities[2000:, ::-1]  # class 1 is right only where it is very sure
+    targets = np.where(right, probabilities.argmax(axis=1), 1 - probabilities.argmax(axis=1))
+    common, (first, second) = choose_thresholds(probabilities, targets)
+    assert first is common
+    assert (common.threshold or 1) < 0.81
+    assert 0.97 < (second.threshold or 1) < 0.99
 
 
 def test_a_class_of_one_photo_takes_the_common_threshold_right_or_wrong() -> None:
-    common = Threshold(0.5, 100, 1.0, 0.97, "")
-    probabilities = np.array([[0.9, 0.1, 0.0]] * 100 + [[0.2, 0.8, 0.0]])
+    probabilities = np.array([[0.99, 0.01, 0.0]] * 200 + [[0.02, 0.98, 0.0]])
     for right in (0, 1):
-        targets = np.array([0] * 100 + [right])
-        assert [each.threshold for each in class_thresholds(probabilities, targets, None, common)] == [0.5] * 3
+        common, each = choose_thresholds(probabilities, np.array([0] * 200 + [right]))
+        assert common.accepted == 201
+        assert each == [common] * 3
 
 
 def test_risk_and_coverage_worked_out_by_hand() -> None:
