@@ -21,13 +21,13 @@ ALIKE = 0.9  # share of a photo's variance that a burst has in common
 MISTAKEN = 0.03  # of all photos: of one class, and taken for another with confidence
 REAL_TRAIN, REAL_DRAWS = 300, 20
 ABOUT = """A precision of 95 % is promised with 95 % confidence on validation photos, and what the thresholds that
-`predict` goes by then truly give is known. Made up: {classes} classes, photos normal around the mean of their class, confidences
-exact; a burst of 1 to 20 photos shares 90 % of its variance; {runs} draws a row, so that 5 % broken may read as up to
-7 %. "Found": draws in which there is a threshold. "Broken": draws in which the true precision is below 95 %. "Best
-possible" is the coverage of the true threshold. "Groups ignored" takes every photo for independent, which costs the
-promise and not coverage. With one class taken for another, 3 % of all photos are mistakes with the confidence of right
-answers. Real photos: MobileNetV2's (0.35) features of the shared set, a logistic regression on {train} photos, the rest
-test, {draws} draws; broken counts draws in which less than 95 % of the accepted test photos are right."""
+`predict` goes by then truly give is known. Made up: {classes} classes, photos normal around the mean of their class,
+confidences exact; a burst of 1 to 20 photos shares 90 % of its variance; {runs} draws a row, so that 5 % broken may
+read as up to 7 %. "Found": draws in which there is a threshold. "Broken": draws in which the true precision is below
+95 %. "Best possible" is the coverage of the true threshold. "Groups ignored" takes every photo for independent, as if
+none had a group. With one class taken for another, 3 % of all photos are mistakes with the confidence of right answers.
+Real photos: MobileNetV2's (0.35) features of the shared set, a logistic regression on {train} photos, the rest test,
+{draws} draws; broken counts draws in which less than 95 % of the accepted test photos are right."""
 COLUMNS = ("photos", "n", "found", "coverage", "best possible", "broken", "groups ignored: coverage", "broken")
 
 

@@ -15,14 +15,15 @@ from florafauna.scores.abstention import (
     realised_by_class,
     risk_coverage,
 )
-from florafauna.scores.bootstrap import Resampling, per_class_intervals, score_intervals
-from florafauna.scores.calibration import adaptive_ece, brier, ece, fit_temperature, nll, softmax
-from florafauna.scores.classification import per_class, point_scores, rounded
+from florafauna.scores.bootstrap import Resampling, per_class_intervals, score_intervals, share_interval
+from florafauna.scores.calibration import adaptive_ece, at_bound, brier, ece, ece_range, fit_temperature, nll, softmax
+from florafauna.scores.classification import TOP, among_top, per_class, point_scores, rounded
 from florafauna.scores.predictions import Predictions
 from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, realised_roll_up, scores_at
 from florafauna.scores.settings import EvaluateParams
 
 METRIC_DIGITS = 4
+AT_BOUND = "The temperature is at the end of the range that is searched, so confidences mean little."
 Tree = dict[str, Any]  # nested numbers, as in JSON
 
 
@@ -76,11 +77,10 @@ def score(predictions: Predictions, params: EvaluateParams) -> Scores:
         details["seeds"] = _over_seeds(test)
     by_class: Tree = {name: _classes(part, params) for name, part in parts.items()}
     temperature = fit_temperature(val.logits, val.targets)
-    details["calibration"] = {"temperature": temperature} | {
-        name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
-        for name, measure in CALIBRATION.items()
-    }
+    details["calibration"], by_class["calibration"] = _calibration(test, temperature, params)
     sentences = {}
+    if at_bound(temperature):
+        sentences["temperature"] = AT_BOUND
     thresholds, details["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
     sentences["abstention"] = thresholds["sentence"]
     if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
@@ -113,6 +113,8 @@ def _part(part: Predictions, params: EvaluateParams) -> Tree:
     result: Tree = {}
     for name, value in point_scores(part.logits, part.targets).items():
         result[name] = value
+        if name == f"top{TOP}_accuracy":
+            intervals[name] = share_interval(among_top(part.logits, part.targets), part.groups, params.confidence)
         if name in intervals:
             result |= {f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
     return result | {"n": len(part.photos), "groups": len(np.unique(part.groups))}
@@ -134,6 +136,37 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
         }
         for (label, point), interval in zip(points.items(), intervals, strict=True)
     }
+
+
+def _calibration(test: Predictions, temperature: float, params: EvaluateParams) -> tuple[Tree, Tree]:
+    """Errors of confidences before and after temperature scaling; and by predicted class, where they are off.
+
+    Intervals of classes hold for all of them together, at 1 − (1 − confidence) / classes.
+    """
+    found: Tree = {"temperature": temperature} | {
+        name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
+        for name, measure in CALIBRATION.items()
+    }
+    probabilities = softmax(test.logits, temperature)
+    within = ece_range(probabilities, test.targets, test.groups, params.confidence, params.seed)
+    found["ece"] |= asdict(within)
+    photos = np.bincount(test.predicted, minlength=len(test.labels))
+    summed = np.bincount(test.predicted, probabilities.max(axis=1), minlength=len(test.labels))
+    right = np.bincount(test.predicted, test.predicted == test.targets, minlength=len(test.labels))
+    intervals = per_class_intervals(test.truth, test.predicted, 1 - (1 - params.confidence) / len(test.labels))
+    by_class = {
+        label: {
+            "confidence": float(summed[at] / photos[at]),
+            "precision": float(right[at] / photos[at]),
+            "precision_low": intervals[at].precision.low,
+            "precision_high": intervals[at].precision.high,
+            "n": int(photos[at]),
+        }
+        for at, label in enumerate(test.labels)
+        if photos[at]
+    }
+    off = [not each["precision_low"] <= each["confidence"] <= each["precision_high"] for each in by_class.values()]
+    return found | {"classes_off": sum(off)}, by_class
 
 
 def _abstention(

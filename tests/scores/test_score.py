@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score, precision_recall_fscore_support
 from florafauna.base.errors import UserError
 from florafauna.scores.abstention import choose_thresholds, realised
 from florafauna.scores.calibration import fit_temperature, softmax
-from florafauna.scores.classification import rounded
+from florafauna.scores.classification import among_top, rounded
 from florafauna.scores.predictions import PHOTO, Predictions, read_predictions, write_predictions
 from florafauna.scores.ranks import scores_at
 from florafauna.scores.score import score
@@ -243,6 +243,52 @@ def test_any_logits_give_files_of_plain_numbers(seed: int, val: int, test: int, 
         assert json.loads(json.dumps(part, allow_nan=False)) == part
         assert {type(leaf) for leaf in leaves(part)} <= {int, float, str, type(None)}
     assert str not in {type(leaf) for leaf in leaves(scores.details)}
+
+
+def test_the_likeliest_class_is_always_among_the_three_likeliest() -> None:
+    """Where logits are equal, too: top-3 accuracy is never below accuracy."""
+    rng = np.random.default_rng(0)
+    logits, targets = rng.integers(0, 2, (3000, 6)).astype(np.float32), rng.integers(0, 6, 3000)
+    assert np.array_equal(among_top(logits, targets, k=1), logits.argmax(axis=1) == targets)
+    assert among_top(logits, targets)[logits.argmax(axis=1) == targets].all()
+    assert among_top(logits, targets, k=6).all()
+    ties = replace(made(), logits=np.zeros((600, 4), np.float32))
+    found = score(ties, PARAMS).details["test"]
+    assert found["top3_accuracy"] == 0.75
+    assert found["top3_accuracy_low"] < 0.75 < found["top3_accuracy_high"]
+
+
+def test_what_predicted_classes_claim_is_told_with_what_they_give() -> None:
+    predictions = made(test=1600)
+    logits = predictions.logits.copy()
+    logits[:, 3] -= 6  # a class that is predicted less often, and more often right than it says
+    scores = score(replace(predictions, logits=logits), PARAMS)
+    by_class = scores.per_class["calibration"]
+    off = [label for label, each in by_class.items()
+           if not each["precision_low"] <= each["confidence"] <= each["precision_high"]]  # fmt: skip
+    assert LABELS[3] in off
+    assert by_class[LABELS[3]]["precision_low"] > by_class[LABELS[3]]["confidence"]
+    assert scores.details["calibration"]["classes_off"] == len(off)
+    for label, each in by_class.items():
+        assert each["precision"] == scores.per_class["test"][label]["precision"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_refused_in_one_sentence(tmp_path: Path, value: float) -> None:
+    predictions = made(val=4, test=4)
+    file = tmp_path / "a.parquet"
+    logits = predictions.logits.copy()
+    logits[[2, 5], 1] = value
+    for broken in (replace(predictions, logits=logits), replace(predictions, of_seeds=(logits,))):
+        with pytest.raises(UserError, match="logits of vit are NaN or infinite for 2 of 8 photos; train vit again"):
+            write_predictions(file, broken)
+    assert not file.exists()
+    write_predictions(file, predictions)
+    table = pq.read_table(file)
+    column = pa.FixedSizeListArray.from_arrays(logits.ravel(), len(LABELS))
+    pq.write_table(table.set_column(table.column_names.index("logits"), "logits", column), file)
+    with pytest.raises(UserError, match=r"for 2 of 8 photos; run `dvc checkout .*a.parquet` or `dvc repro`"):
+        read_predictions(file)
 
 
 @pytest.mark.parametrize(("counts", "split"), [((0, 9), "val"), ((9, 0), "test")])
