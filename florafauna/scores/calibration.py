@@ -22,7 +22,7 @@ from scipy.stats import norm
 
 from florafauna.base.errors import UserError
 from florafauna.scores.blocks import blocks
-from florafauna.scores.bootstrap import group_codes
+from florafauna.scores.bootstrap import Resampling, Truth, group_codes, resample_weights
 from florafauna.scores.promise import intraclass_correlation
 
 Floats = npt.NDArray[np.float64]
@@ -31,6 +31,7 @@ Ints = npt.NDArray[np.int64]
 BINS = 15  # as in Guo et al. (2017)
 TEMPERATURES = (1e-3, 1e3)  # bounds of the search
 SPREAD = 0.5  # standard deviation of log temperature expected before any photo is seen
+STEPS, SOME = 29, 1000  # temperatures tried first, and photos to try them on
 DRAWS = 400  # of what a calibrated model would show, and of resampled groups
 
 
@@ -77,14 +78,23 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """
     if len(targets) == 0:
         raise UserError("There are no validation photos to fit the temperature on.")
-    low, high = np.log(TEMPERATURES)
+    every = max(1, len(targets) // SOME)
+    logs = np.linspace(*np.log(TEMPERATURES), STEPS)
+    # There may be two minima, one of them of the prior's making: the right one is near the best of some steps.
+    best = int(np.argmin([_loss(log, logits[::every], targets[::every], len(targets)) for log in logs]))
     found = minimize_scalar(
-        lambda log: len(targets) * nll(logits, targets, float(np.exp(log))) + (log / SPREAD) ** 2 / 2,
-        bounds=(low, high),
+        _loss,
+        bounds=(logs[max(best - 1, 0)], logs[min(best + 1, STEPS - 1)]),
+        args=(logits, targets, len(targets)),
         method="bounded",
         options={"xatol": 1e-6},
     )
     return float(np.exp(found.x))
+
+
+def _loss(log_temperature: float, logits: np.ndarray, targets: np.ndarray, photos: int) -> float:
+    """The negative log posterior, as if `photos` were like these."""
+    return photos * nll(logits, targets, float(np.exp(log_temperature))) + (log_temperature / SPREAD) ** 2 / 2
 
 
 def at_bound(temperature: float) -> bool:
@@ -149,8 +159,8 @@ def ece_range(
     sizes = np.bincount(codes)
     shape = (bins.max() + 1, len(sizes))
     of_groups = sparse.csr_array((confidences - correct, (bins, codes)), shape=shape)
-    weights = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), DRAWS).T
-    resampled = np.abs(of_groups @ weights).sum(axis=0) / (sizes @ weights)
+    weights = resample_weights(Truth(targets, probabilities.shape[1], codes), Resampling(DRAWS, seed))
+    resampled = np.concatenate([np.abs(of_groups @ each.T).sum(axis=0) / (each @ sizes) for each in weights])
     found = float(np.abs(of_groups.sum(axis=1)).sum()) / photos
     half = float(norm.ppf(1 - tail) * resampled.std())
     low = found - 2 * max(0.0, float(resampled.mean()) - found) - half

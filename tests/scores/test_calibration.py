@@ -76,7 +76,7 @@ def test_where_validation_is_all_right_confidence_does_not_run_away(scale: float
     assert 0.5 < fitted <= 1.01
     assert nll(logits, targets, fitted) < nll(logits, targets) + 0.005
     certain, *fair = ((softmax(unknown, each).max(axis=1) >= 0.99).mean() for each in (fitted, 1.0, scale))
-    assert certain < max(fair) + 0.02  # as they are given, or with the temperature that is true here
+    assert certain < max(fair) + 0.05  # as they are given, or with the temperature that is true here
 
 
 def test_a_temperature_at_the_end_of_the_search_is_noticed() -> None:
