@@ -23,6 +23,7 @@ NAMES = (
     "real_photos",
     "bursts",
     "faults",
+    "promises",
 )
 
 

@@ -60,6 +60,7 @@ class _Thresholds(_Section):
     global_: Annotated[Confidence | None, Field(alias="global")]
     per_class: dict[str, Confidence | None]
     roll_up: Confidence | None
+    sentence: str
 
 
 class _Calibration(_Section):

@@ -58,7 +58,10 @@ def table_columns(answers: Answers) -> list[tuple[str, pa.DataType]]:
 
 
 def table_row(photo: Photo, row: Row, answers: Answers) -> dict[str, Any]:
-    """A row by column, None where empty; `label` is "unknown" if the confidence is below the threshold."""
+    """A row by column, None where empty; `label` is "unknown" if the photo is not accepted.
+
+    Where validation could promise nothing, `accepted` is empty and `label` the likeliest class.
+    """
     result: dict[str, Any] = {name: None for name, _ in table_columns(answers)}
     result["path"], result["error"] = photo.name, row.get("error")
     if "top" in row:

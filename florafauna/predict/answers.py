@@ -1,4 +1,7 @@
-"""Logits → the answer for a photo: the likeliest labels, calibrated confidences, whether accepted, the taxon."""
+"""Logits → the answer for a photo: the likeliest labels, calibrated confidences, whether accepted, the taxon.
+
+A photo is accepted, True or False, only where validation could promise the precision; else that is None.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +22,7 @@ class Answers:
 
     labels: list[str]
     temperature: float
-    precision: float  # for which the thresholds were chosen
+    sentence: str  # what validation promises of the photos that are accepted, or why nothing
     least: np.ndarray
     ranks: list[str]  # of a roll-up, the finest first
     ancestors: list[dict[str, str]] | None
@@ -30,8 +33,8 @@ class Answers:
     def of_bundle(cls, info: dict[str, Any], top: int) -> "Answers":
         """From the `calibration` (temperature, thresholds) and `taxonomy` (label → rank → name) of bundle.json.
 
-        A class whose threshold is null is never accepted, as no threshold reached the required precision; a class
-        without a threshold of its own uses the global one.
+        The global threshold applies to all classes but those that have one of their own; a class whose own is null is
+        never accepted. Without any threshold there is no promise.
         """
         labels = list(info["labels"])
         thresholds = info["calibration"]["thresholds"]
@@ -41,7 +44,7 @@ class Answers:
         return cls(
             labels,
             float(info["calibration"]["temperature"]),
-            thresholds["precision"],
+            thresholds["sentence"],
             least,
             ranks,
             ancestors if len(ranks) > 1 else None,
@@ -52,12 +55,15 @@ class Answers:
     @property
     def remark(self) -> str | None:
         """What the user should know about the answers, if anything."""
-        if np.isfinite(self.least).any():
-            return None
-        return f"no threshold gave a precision of {self.precision:.0%} on the validation photos: all are `unknown`"
+        return None if self.promised else f"`accepted` is empty and `label` the likeliest class: {self.sentence}"
+
+    @property
+    def promised(self) -> bool:
+        """Whether there is a threshold, and so a promise of what the accepted photos' precision is."""
+        return bool(np.isfinite(self.least).any())
 
     def rows(self, logits: np.ndarray) -> list[Row]:
-        """One row per photo: top (class indices), confidences, whether the first is accepted, taxon.
+        """One row per photo: top (class indices), confidences, whether the first is accepted (None: no promise), taxon.
 
         `UserError` if the logits, float32 (photos, classes), are not finite.
         """
@@ -72,7 +78,7 @@ class Answers:
         rows: list[Row] = []
         for number, best in enumerate(order):
             confidences = probabilities[number, best]
-            accepted = bool(confidences[0] >= self.least[best[0]])
+            accepted = bool(confidences[0] >= self.least[best[0]]) if self.promised else None
             rows.append(
                 {"top": best.tolist(), "confidences": confidences.round(DIGITS).tolist(), "accepted": accepted}
                 | ({"taxon": taxa[number]} if taxa[number] is not None else {})

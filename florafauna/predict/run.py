@@ -21,7 +21,7 @@ from florafauna.predict.decoding import WORTH_PROCESSES, DecodedPhoto, Decoder, 
 from florafauna.predict.request import PredictionRequest
 from florafauna.predict.scorer import Scorer, load_scorer
 
-FORMAT = 2  # of OUT.part
+FORMAT = 3  # of OUT.part
 
 
 @dataclass(frozen=True)

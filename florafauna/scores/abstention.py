@@ -1,8 +1,10 @@
 """When to say "not sure": thresholds for a required precision, what abstaining costs, and whether novel classes show.
 
 Confidence is the highest class probability of a photo (Hendrycks & Gimpel 2017, "A Baseline for Detecting
-Misclassified and Out-of-Distribution Examples"). A threshold is chosen on validation photos so that a lower confidence
-bound of the precision reaches the required one, and its precision and coverage are then measured on test photos.
+Misclassified and Out-of-Distribution Examples"). The promise: of the photos accepted, at least the required share is
+right, over all classes together, at the stated confidence and for photos like those of validation. One threshold for
+all classes keeps it, and accepts as many photos as possible where confidences are calibrated (Chow 1970); a class whose
+confidences claim more than validation shows has one of its own. What they give is then measured on test photos.
 """
 
 from collections.abc import Sequence
@@ -11,24 +13,31 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
-from scipy.stats import beta, rankdata
+from scipy.stats import rankdata
 
 from florafauna.base.errors import UserError
 from florafauna.scores.blocks import blocks
+from florafauna.scores.bootstrap import group_codes, share_interval
+from florafauna.scores.promise import (
+    effective_sizes,
+    intraclass_correlation,
+    last_shown,
+    lower_bound,
+    photos_needed,
+    tried,
+)
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-STEPS = 50  # thresholds tried between the first one and accepting everything
-SPARE_ERRORS = 2  # allowed at the first threshold tried, so that one confident error does not end the search
+SOME = 50  # thresholds from which it is guessed how many photos would do
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Accept a prediction whose confidence is at least `threshold`; None if no threshold reaches the precision.
+    """Accept a prediction whose confidence is at least `threshold`; None if no threshold shows the precision.
 
-    `precision` and `bound` (its lower confidence bound) are those of the `accepted` validation photos. `too_few` says
-    that there are too few photos to show the precision even if all were correct.
+    `precision` and `bound` (its lower confidence bound) are those of the `accepted` validation photos.
     """
 
     threshold: float | None
@@ -36,14 +45,18 @@ class Threshold:
     precision: float | None
     bound: float | None
     sentence: str
-    too_few: bool = False
 
 
 @dataclass(frozen=True)
 class Realised:
-    """Precision and coverage (0 to 1) on photos that the threshold was not chosen on; None if none is accepted."""
+    """Precision, its interval, and coverage (0 to 1) on photos that the threshold was not chosen on.
+
+    The precision and its bounds are None if no photo is accepted.
+    """
 
     precision: float | None
+    low: float | None
+    high: float | None
     coverage: float
     accepted: int
     photos: int
@@ -77,110 +90,122 @@ class Novelty:
     classes: list[NoveltyOfClass]
 
 
-def lower_bound(right: npt.ArrayLike, photos: npt.ArrayLike, confidence: float = 0.95) -> np.ndarray:
-    """One-sided Clopper-Pearson (1934) lower bound of a share, given that `right` of `photos` are correct.
-
-    >>> round(float(lower_bound(95, 100)), 3)
-    0.898
-    """
-    right, photos = np.asarray(right), np.asarray(photos)
-    bound = beta.ppf(1 - confidence, np.maximum(right, 1), photos - right + 1)
-    return np.where(right > 0, bound, 0.0)
-
-
 def choose_threshold(
-    confidences: np.ndarray, correct: np.ndarray, precision: float, confidence: float = 0.95
+    confidences: np.ndarray,
+    correct: np.ndarray,
+    groups: np.ndarray | None = None,
+    precision: float = 0.95,
+    confidence: float = 0.95,
+    icc: float | None = None,
 ) -> Threshold:
-    """The lowest threshold at which a lower bound of the accepted photos' precision reaches the required one.
+    """The lowest threshold that shows the precision: a lower bound of the accepted photos' share of right ones does.
 
-    `confidences` and `correct` are those of validation photos (n,). Thresholds are tried from the highest down until
-    one fails; as this order is fixed before looking at errors, trying many does not weaken the bound (fixed-sequence
-    testing; Angelopoulos et al. 2021, "Learn then Test").
+    `confidences` and `correct` are those of validation photos (n,), `groups` (n,) names those that belong together, and
+    `icc` says how much alike these are (default: found here). See `promise.last_shown` for the tests.
     """
-    if not 0 < precision < 1:
-        raise UserError(f"The required precision must be between 0 and 1, not {precision}.")
     confidences, correct = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=bool)
-    photos = len(confidences)
-    first = _fewest(precision, confidence, photos)
-    if first is None:
-        needed = int(np.ceil(np.log(1 - confidence) / np.log(precision)))
-        return _unattainable(
-            f"{_photos(photos)} cannot show a precision of {precision:.1%}: even if all are correct, {needed} are "
-            "needed.",
-            too_few=True,
-        )
+    codes, photos = group_codes(groups, len(correct)), len(correct)
+    if not photos:
+        raise UserError("There are no photos to choose a threshold on.")
+    if icc is None:
+        icc = intraclass_correlation(correct, codes)
     order = np.argsort(-confidences, kind="stable")
     falling, right = confidences[order], np.cumsum(correct[order])
+    effective = effective_sizes(codes[order], icc)
     # Photos of equal confidence are accepted or rejected together, so a count extends to the last of its ties.
-    tried = np.unique(np.linspace(first, photos, min(STEPS, photos - first + 1)).round().astype(np.int64))
-    tried = np.unique(np.searchsorted(-falling, -falling[tried - 1], side="right"))
-    bounds = lower_bound(right[tried - 1], tried, confidence)
-    passed = int(np.argmin(bounds >= precision)) if (bounds < precision).any() else len(tried)
-    if passed == 0:
-        return _unattainable(
-            f"No threshold gives a precision of {precision:.1%}: of the {tried[0]} most confident photos "
-            f"{right[tried[0] - 1] / tried[0]:.1%} are correct, which shows {bounds[0]:.1%} at most."
+    counts = np.unique(np.searchsorted(-falling, -falling[tried(effective, precision, confidence) - 1], side="right"))
+    worth = effective[counts - 1]
+    last, bound = last_shown(right[counts - 1] * worth / counts, worth, precision, confidence)
+    if last < 0:
+        some = np.unique(np.geomspace(1, photos, SOME).round().astype(np.int64))
+        return not_shown(
+            right[some - 1] * effective[some - 1] / some, effective[some - 1], photos, precision, confidence
         )
-    accepted, bound = int(tried[passed - 1]), float(bounds[passed - 1])
-    share, threshold = float(right[accepted - 1] / accepted), float(falling[accepted - 1])
-    return Threshold(
-        threshold,
-        accepted,
-        share,
-        bound,
-        f"At a confidence of {threshold:.3f} or more, {share:.1%} of {_photos(accepted)} are correct "
-        f"(at least {bound:.1%}).",
-    )
+    accepted = int(counts[last])
+    return _shown(float(falling[accepted - 1]), int(right[accepted - 1]), accepted, float(worth[last]), bound)
 
 
-def global_threshold(
-    probabilities: np.ndarray, targets: np.ndarray, precision: float, confidence: float = 0.95
-) -> Threshold:
-    """One threshold for all predictions, from validation probabilities (n, classes) and targets (n,)."""
-    predictions = probabilities.argmax(axis=1)
-    return choose_threshold(probabilities.max(axis=1), predictions == targets, precision, confidence)
+def not_shown(right: Floats, effective: Floats, photos: int, precision: float, confidence: float) -> Threshold:
+    """No threshold, and why: see `promise.photos_needed` for the arguments."""
+    needed = photos_needed(right, effective, photos, precision, confidence)
+    more = "more photos alone would not do" if needed is None else f"about {_two_digits(needed)} such photos would do"
+    on = _photos(photos) + _worth(photos, float(effective.max(initial=0)))
+    return Threshold(None, 0, None, None, f"No threshold shows a precision of {precision:.1%} on {on}; {more}.")
 
 
-def class_thresholds(
-    probabilities: np.ndarray, targets: np.ndarray, precision: float, confidence: float = 0.95
-) -> list[Threshold]:
-    """A threshold for each predicted class, in the order of the classes; each bound holds for its class alone."""
-    predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    chosen = (predictions == target for target in range(probabilities.shape[1]))
-    return [choose_threshold(confidences[of], targets[of] == predictions[of], precision, confidence) for of in chosen]
+def choose_thresholds(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray | None = None,
+    precision: float = 0.95,
+    confidence: float = 0.95,
+) -> tuple[Threshold, list[Threshold]]:
+    """The common threshold, and the one that applies to each predicted class: what `predict` goes by.
 
-
-def decisive(one: Threshold, each: Sequence[Threshold]) -> list[Threshold]:
-    """The threshold that applies to each predicted class: its own, if it has enough photos.
-
-    A class with too few falls back on the global threshold; one with enough photos that reaches no threshold does not.
+    From validation probabilities (n, classes), targets and groups (n,). A class falls short if an upper bound of its
+    precision lies below the required one among the photos whose confidence claims that. Then it needs a threshold at
+    which it shows the precision by itself, or is never accepted: both at 1 − (1 − confidence) / classes, as there are
+    many. All other classes, however few photos they have, share the common threshold, which is chosen on their photos.
     """
-    return [one if own.too_few else own for own in each]
+    predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    correct, codes, classes = predictions == targets, group_codes(groups, len(targets)), probabilities.shape[1]
+    icc, corrected = intraclass_correlation(correct, codes), 1 - (1 - confidence) / classes
+    short = np.zeros(classes, dtype=bool)
+    for target in np.unique(predictions):
+        sure = (predictions == target) & (confidences >= precision)
+        worth = effective_sizes(codes[sure], icc)[-1:]
+        wrong = (1 - correct[sure].mean()) * worth if len(worth) else worth
+        short[target] = (1 - lower_bound(wrong, worth, corrected) < precision).any()
+    rest = ~short[predictions] if not short[predictions].all() else np.ones(len(targets), dtype=bool)
+    common = choose_threshold(confidences[rest], correct[rest], codes[rest], precision, confidence, icc)
+    each = [common] * classes
+    for target in np.flatnonzero(short):
+        of = predictions == target
+        each[target] = choose_threshold(confidences[of], correct[of], codes[of], precision, corrected, icc)
+    return common, each
 
 
 def accepted_by(probabilities: np.ndarray, thresholds: Threshold | Sequence[Threshold]) -> Bools:
-    """Which photos (n,) are accepted by a global threshold, or by that of the predicted class."""
+    """Which photos (n,) are accepted by a common threshold, or by that of the predicted class."""
     given = [thresholds] * probabilities.shape[1] if isinstance(thresholds, Threshold) else list(thresholds)
     least = np.array([np.inf if each.threshold is None else each.threshold for each in given])
     return np.asarray(probabilities.max(axis=1) >= least[probabilities.argmax(axis=1)])
 
 
-def realised(probabilities: np.ndarray, targets: np.ndarray, thresholds: Threshold | Sequence[Threshold]) -> Realised:
-    """Precision and coverage on test photos of a global threshold, or of one for each class."""
+def realised(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray | None,
+    thresholds: Threshold | Sequence[Threshold],
+    confidence: float = 0.95,
+) -> Realised:
+    """Precision and coverage on test photos of a common threshold, or of one for each class."""
     accepted = accepted_by(probabilities, thresholds)
     correct = probabilities.argmax(axis=1) == targets
-    count, photos = int(accepted.sum()), len(targets)
-    precision = float(correct[accepted].mean()) if count else None
-    return Realised(precision, count / photos if photos else 0.0, count, photos)
+    return realised_by(accepted, correct, groups, confidence)
+
+
+def realised_by(accepted: Bools, correct: Bools, groups: np.ndarray | None, confidence: float = 0.95) -> Realised:
+    """The same, given which photos are accepted and which are right, (n,)."""
+    count, photos = int(accepted.sum()), len(accepted)
+    if not count:
+        return Realised(None, None, None, 0.0, 0, photos)
+    codes = group_codes(groups, photos)[accepted]
+    interval = share_interval(correct[accepted], codes, confidence)
+    return Realised(float(correct[accepted].mean()), interval.low, interval.high, count / photos, count, photos)
 
 
 def realised_by_class(
-    probabilities: np.ndarray, targets: np.ndarray, thresholds: Sequence[Threshold]
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray | None,
+    thresholds: Sequence[Threshold],
+    confidence: float = 0.95,
 ) -> list[Realised]:
     """Precision and coverage of each class's threshold among the test photos predicted as that class."""
-    predictions = probabilities.argmax(axis=1)
+    predictions, codes = probabilities.argmax(axis=1), group_codes(groups, len(targets))
     chosen = (predictions == target for target in range(probabilities.shape[1]))
-    return [realised(probabilities[of], targets[of], thresholds) for of in chosen]
+    return [realised(probabilities[of], targets[of], codes[of], thresholds, confidence) for of in chosen]
 
 
 def risk_coverage(confidences: np.ndarray, correct: np.ndarray) -> RiskCoverage:
@@ -255,19 +280,28 @@ class _ConfidenceWithout:
         return np.where(self.best == target, self.second, kept).round(12)
 
 
-def _fewest(precision: float, confidence: float, photos: int) -> int | None:
-    """The fewest photos that could show the precision, with `SPARE_ERRORS` or as many of them as possible."""
-    counts = np.arange(1, photos + 1)
-    for errors in range(SPARE_ERRORS, -1, -1):
-        enough = lower_bound(np.maximum(counts - errors, 0), counts, confidence) >= precision
-        if enough.any():
-            return int(counts[np.argmax(enough)])
-    return None
+def _shown(threshold: float, right: int, accepted: int, worth: float, bound: float) -> Threshold:
+    share = right / accepted
+    return Threshold(
+        threshold,
+        accepted,
+        share,
+        bound,
+        f"At a confidence of {threshold:.3f} or more, {share:.1%} of {_photos(accepted)}{_worth(accepted, worth)} are "
+        f"correct (at least {bound:.1%}).",
+    )
 
 
-def _unattainable(sentence: str, too_few: bool = False) -> Threshold:
-    return Threshold(None, 0, None, None, sentence, too_few)
+def _worth(photos: int, effective: float) -> str:
+    """What photos in groups count for, in words; nothing where they count in full."""
+    return f" (in groups, worth {effective:.0f})" if effective < photos - 0.5 else ""
 
 
 def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
+    return "1 validation photo" if count == 1 else f"{count} validation photos"
+
+
+def _two_digits(count: int) -> int:
+    """Rounded up to two digits: an estimate should not look exact."""
+    unit = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // unit) * unit

@@ -180,6 +180,18 @@ def per_class_intervals(truth: Truth, predictions: np.ndarray, confidence: float
     return found
 
 
+def share_interval(correct: np.ndarray, groups: np.ndarray | None = None, confidence: float = 0.95) -> Interval:
+    """The interval of a share, such as that of right answers, given which photos are (n,): see `per_class_intervals`.
+
+    >>> interval = share_interval(np.array([True] * 9 + [False]))
+    >>> round(interval.low, 2), round(interval.high, 2)
+    (0.6, 0.98)
+    """
+    codes = group_codes(groups, len(correct))
+    right, photos = np.bincount(codes, correct), np.bincount(codes).astype(np.float64)
+    return _shares_of_groups(right[None], photos[None], confidence)[0]
+
+
 def _shares_of_groups(right: Floats, of: Floats, confidence: float) -> list[Interval]:
     """Intervals of right / of; both are counts (classes, groups)."""
     photos, groups = of.sum(axis=1), (of > 0).sum(axis=1)

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
 from florafauna.base.metrics import accuracy, weighted_f1
+from florafauna.scores.blocks import blocks
 
 TOP = 3
 
@@ -26,9 +27,22 @@ def point_scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     }
     classes = logits.shape[1]
     if classes > TOP:
-        top = top_k_accuracy_score(targets, logits, k=TOP, labels=np.arange(classes))
-        result[f"top{TOP}_accuracy"] = float(top)
+        result[f"top{TOP}_accuracy"] = float(among_top(logits, targets).mean())
     return result
+
+
+def among_top(logits: np.ndarray, targets: np.ndarray, k: int = TOP) -> np.ndarray:
+    """Whether each photo's class is among the k likeliest (photos,).
+
+    Of equal logits the first is the likeliest, as for argmax, so top-1 accuracy is accuracy.
+    """
+    found = np.empty(len(targets), dtype=bool)
+    for part in blocks(len(targets)):
+        rows, mine = logits[part], targets[part][:, None]
+        least = np.take_along_axis(rows, mine, axis=1)
+        earlier = np.arange(logits.shape[1]) < mine
+        found[part] = ((rows > least) | ((rows == least) & earlier)).sum(axis=1) < k
+    return found
 
 
 def per_class(targets: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict[str, dict[str, float | int]]:

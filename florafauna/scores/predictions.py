@@ -73,7 +73,8 @@ def _slice_if_possible(rows: np.ndarray) -> np.ndarray | slice:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write the file, whole or not at all; equal predictions give equal bytes."""
+    """Write the file, whole or not at all; equal predictions give equal bytes. `UserError` if logits are not finite."""
+    _refuse_not_finite(predictions, f"train {predictions.model} again, in precision fp32 or at a lower rate")
     table = pa.Table.from_pandas(predictions.photos[PHOTO], preserve_index=False)
     for number, logits in enumerate((predictions.logits, *predictions.of_seeds)):
         # Fixed-size lists need no offsets, which would overflow at 2³¹ logits.
@@ -86,7 +87,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote; `UserError` if the file is missing or something else."""
+    """Read what `write_predictions` wrote; `UserError` if the file is missing or something else, or not finite."""
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
@@ -99,7 +100,19 @@ def read_predictions(path: Path) -> Predictions:
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
         raise UserError(f"{path} has no predictions ({error}); run `dvc checkout {path}` or `dvc repro`.") from None
     pa.default_memory_pool().release_unused()  # else decoding keeps as much memory again as was read
-    return Predictions(metadata["model"], labels, photos, logits, tuple(ancestors), tuple(of_seeds))
+    predictions = Predictions(metadata["model"], labels, photos, logits, tuple(ancestors), tuple(of_seeds))
+    _refuse_not_finite(predictions, f"run `dvc checkout {path}` or `dvc repro`")
+    return predictions
+
+
+def _refuse_not_finite(predictions: Predictions, what_to_do: str) -> None:
+    for logits in (predictions.logits, *predictions.of_seeds):
+        if logits.size and not np.isfinite([logits.min(), logits.max()]).all():  # NaN is passed on by both
+            broken = int((~np.isfinite(logits)).any(axis=1).sum())
+            raise UserError(
+                f"the logits of {predictions.model} are NaN or infinite for {broken} of {len(logits)} photos; "
+                f"{what_to_do}."
+            )
 
 
 def _read_logits(file: pq.ParquetFile, runs: list[str], shape: tuple[int, int]) -> list[np.ndarray]:

@@ -14,7 +14,9 @@ import numpy.typing as npt
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.base.taxonomy import ABOVE_SPECIES
-from florafauna.scores.abstention import SPARE_ERRORS, Realised, Threshold, lower_bound
+from florafauna.scores.abstention import Realised, Threshold, not_shown, realised_by
+from florafauna.scores.bootstrap import group_codes
+from florafauna.scores.promise import effective_sizes, intraclass_correlation, last_shown
 
 Ancestors = Sequence[Mapping[str, str]]
 
@@ -121,44 +123,43 @@ def roll_up(probabilities: np.ndarray, ancestors: Ancestors, ranks: Sequence[str
 def choose_roll_up(
     probabilities: np.ndarray,
     targets: np.ndarray,
+    groups: np.ndarray | None,
     ancestors: Ancestors,
     ranks: Sequence[str],
     precision: float,
     confidence: float = 0.95,
 ) -> Threshold:
-    """The lowest threshold of `roll_up` at which answers, at whatever rank, reach the required precision.
+    """The lowest threshold of `roll_up` at which answers, at whatever rank, show the required precision.
 
-    Chosen on validation photos by a lower bound, from the highest of LEVELS down until one fails, as in
-    `abstention.choose_threshold`; `accepted` is the number of photos with an answer.
+    Chosen on validation photos, from the highest of LEVELS down, as in `abstention.choose_threshold`; `accepted` is the
+    number of photos with an answer.
     """
     tops, right = _answers(probabilities, targets, ancestors, ranks)
+    codes, photos = group_codes(groups, len(targets)), len(targets)
+    icc = intraclass_correlation(right[0], codes)
+    effective = effective_sizes(codes[np.argsort(-tops.max(axis=0), kind="stable")], icc)
     counts = [_count(tops, right, level) for level in LEVELS]
     answered, correct = (np.array(each) for each in zip(*counts, strict=True))
-    start = _first(answered, precision, confidence)
-    if start is None:
-        most = int(answered.max(initial=0))
-        sentence = f"{most} answered photos cannot show a precision of {precision:.1%}, even if all are correct."
-        return Threshold(None, 0, None, None, sentence)
-    bounds = lower_bound(correct[start:], answered[start:], confidence)
-    passed = int(np.argmin(bounds >= precision)) if (bounds < precision).any() else len(bounds)
-    if passed == 0:
-        share = correct[start] / answered[start]
-        sentence = (
-            f"No threshold gives a precision of {precision:.1%}: of the first {answered[start]} answered photos "
-            f"{share:.1%} are correct, which shows {bounds[0]:.1%} at most."
-        )
-        return Threshold(None, 0, None, None, sentence)
-    at = start + passed - 1
-    level, share, bound = float(LEVELS[at]), float(correct[at] / answered[at]), float(bounds[passed - 1])
+    shares, worth = correct / np.maximum(answered, 1), np.concatenate([[0.0], effective])[answered]
+    last, bound = last_shown(shares * worth, worth, precision, confidence)
+    if last < 0:
+        return not_shown(shares * worth, worth, photos, precision, confidence)
+    level, share, count = float(LEVELS[last]), float(shares[last]), int(answered[last])
     sentence = (
-        f"Rolled up to a probability of {level:.3f}, {share:.1%} of {answered[at]} answered photos are correct "
+        f"Rolled up to a probability of {level:.3f}, {share:.1%} of {count} answered photos are correct "
         f"(at least {bound:.1%})."
     )
-    return Threshold(level, int(answered[at]), share, bound, sentence)
+    return Threshold(level, count, share, bound, sentence)
 
 
 def realised_roll_up(
-    probabilities: np.ndarray, targets: np.ndarray, ancestors: Ancestors, ranks: Sequence[str], threshold: float | None
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray | None,
+    ancestors: Ancestors,
+    ranks: Sequence[str],
+    threshold: float | None,
+    confidence: float = 0.95,
 ) -> tuple[Realised, dict[str, int]]:
     """Precision and coverage of a roll-up on test photos, and how many photos are answered at each rank.
 
@@ -167,11 +168,9 @@ def realised_roll_up(
     tops, right = _answers(probabilities, targets, ancestors, ranks)
     finest = _finest(tops, np.inf if threshold is None else threshold)
     answered = finest < len(ranks)
-    count, photos = int(answered.sum()), len(targets)
-    correct = right[finest[answered], np.flatnonzero(answered)]
-    precision = float(correct.mean()) if count else None
+    correct = right[np.minimum(finest, len(ranks) - 1), np.arange(len(targets))]
     at_rank = {rank: int((finest == number).sum()) for number, rank in enumerate(ranks)}
-    return Realised(precision, count / photos if photos else 0.0, count, photos), at_rank
+    return realised_by(answered, correct, groups, confidence), at_rank
 
 
 def _likeliest(
@@ -207,15 +206,3 @@ def _count(tops: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], threshol
     finest = _finest(tops, threshold)
     photos = np.flatnonzero(finest < len(tops))
     return len(photos), int(right[finest[photos], photos].sum())
-
-
-def _first(answered: npt.NDArray[np.int64], precision: float, confidence: float) -> int | None:
-    """The first level with enough photos to show the precision, with `SPARE_ERRORS` or as many of them as possible.
-
-    It is found by counting answers, not by looking at errors.
-    """
-    for errors in range(SPARE_ERRORS, -1, -1):
-        enough = lower_bound(np.maximum(answered - errors, 0), answered, confidence) >= precision
-        if enough.any():
-            return int(np.argmax(enough))
-    return None

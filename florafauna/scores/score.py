@@ -9,22 +9,21 @@ from florafauna.base.errors import UserError
 from florafauna.scores.abstention import (
     Realised,
     Threshold,
-    class_thresholds,
-    decisive,
-    global_threshold,
+    choose_thresholds,
     novelty,
     realised,
     realised_by_class,
     risk_coverage,
 )
-from florafauna.scores.bootstrap import Resampling, per_class_intervals, score_intervals
-from florafauna.scores.calibration import adaptive_ece, brier, ece, fit_temperature, nll, softmax
-from florafauna.scores.classification import per_class, point_scores, rounded
+from florafauna.scores.bootstrap import Resampling, per_class_intervals, score_intervals, share_interval
+from florafauna.scores.calibration import adaptive_ece, at_bound, brier, ece, ece_range, fit_temperature, nll, softmax
+from florafauna.scores.classification import TOP, among_top, per_class, point_scores, rounded
 from florafauna.scores.predictions import Predictions
 from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, realised_roll_up, scores_at
 from florafauna.scores.settings import EvaluateParams
 
 METRIC_DIGITS = 4
+AT_BOUND = "The temperature is at the end of the range that is searched, so confidences mean little."
 Tree = dict[str, Any]  # nested numbers, as in JSON
 
 
@@ -78,11 +77,10 @@ def score(predictions: Predictions, params: EvaluateParams) -> Scores:
         details["seeds"] = _over_seeds(test)
     by_class: Tree = {name: _classes(part, params) for name, part in parts.items()}
     temperature = fit_temperature(val.logits, val.targets)
-    details["calibration"] = {"temperature": temperature} | {
-        name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
-        for name, measure in CALIBRATION.items()
-    }
+    details["calibration"], by_class["calibration"] = _calibration(test, temperature, params)
     sentences = {}
+    if at_bound(temperature):
+        sentences["temperature"] = AT_BOUND
     thresholds, details["abstention"], by_class["abstention"] = _abstention(val, test, temperature, params)
     sentences["abstention"] = thresholds["sentence"]
     if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
@@ -115,6 +113,8 @@ def _part(part: Predictions, params: EvaluateParams) -> Tree:
     result: Tree = {}
     for name, value in point_scores(part.logits, part.targets).items():
         result[name] = value
+        if name == f"top{TOP}_accuracy":
+            intervals[name] = share_interval(among_top(part.logits, part.targets), part.groups, params.confidence)
         if name in intervals:
             result |= {f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
     return result | {"n": len(part.photos), "groups": len(np.unique(part.groups))}
@@ -138,37 +138,66 @@ def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:
     }
 
 
+def _calibration(test: Predictions, temperature: float, params: EvaluateParams) -> tuple[Tree, Tree]:
+    """Errors of confidences before and after temperature scaling; and by predicted class, where they are off.
+
+    Intervals of classes hold for all of them together, at 1 − (1 − confidence) / classes.
+    """
+    found: Tree = {"temperature": temperature} | {
+        name: {"before": measure(test, 1.0), "after": measure(test, temperature)}
+        for name, measure in CALIBRATION.items()
+    }
+    probabilities = softmax(test.logits, temperature)
+    within = ece_range(probabilities, test.targets, test.groups, params.confidence, params.seed)
+    found["ece"] |= asdict(within)
+    photos = np.bincount(test.predicted, minlength=len(test.labels))
+    summed = np.bincount(test.predicted, probabilities.max(axis=1), minlength=len(test.labels))
+    right = np.bincount(test.predicted, test.predicted == test.targets, minlength=len(test.labels))
+    intervals = per_class_intervals(test.truth, test.predicted, 1 - (1 - params.confidence) / len(test.labels))
+    by_class = {
+        label: {
+            "confidence": float(summed[at] / photos[at]),
+            "precision": float(right[at] / photos[at]),
+            "precision_low": intervals[at].precision.low,
+            "precision_high": intervals[at].precision.high,
+            "n": int(photos[at]),
+        }
+        for at, label in enumerate(test.labels)
+        if photos[at]
+    }
+    off = [not each["precision_low"] <= each["confidence"] <= each["precision_high"] for each in by_class.values()]
+    return found | {"classes_off": sum(off)}, by_class
+
+
 def _abstention(
     val: Predictions, test: Predictions, temperature: float, params: EvaluateParams
 ) -> tuple[Tree, Tree, Tree]:
-    """The thresholds; the precision and coverage of the global and of the class thresholds; and those by class."""
+    """The thresholds; what they give on the test photos; and the same by class."""
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
-    one = global_threshold(chosen_on, val.targets, params.precision, params.confidence)
-    each = class_thresholds(chosen_on, val.targets, params.precision, params.confidence)
+    common, each = choose_thresholds(chosen_on, val.targets, val.groups, params.precision, params.confidence)
+    truth = (test.targets, test.groups)
+    gives = _realised(realised(tested_on, *truth, each, params.confidence))
+    own = {label: of.threshold for label, of in zip(test.labels, each, strict=True) if of is not common}
     figures = {
         "requested_precision": params.precision,
         "aurc": risk_coverage(tested_on.max(axis=1), test.predicted == test.targets).aurc,
-        "global": _threshold(one) | {"test": _realised(realised(tested_on, test.targets, one))},
-        "per_class": {
-            "classes": len(each),
-            "with_threshold": sum(of_class.threshold is not None for of_class in each),
-            "test": _realised(realised(tested_on, test.targets, each)),
-        },
+        "common": _threshold(common),
+        "classes": {"n": len(each), "own": len(own)},
+        "test": gives,
     }
-    given = realised_by_class(tested_on, test.targets, each)
+    given = realised_by_class(tested_on, *truth, each, params.confidence)
     by_class = {
-        label: _threshold(chosen) | {"test": _realised(what), "sentence": chosen.sentence}
-        for label, chosen, what in zip(test.labels, each, given, strict=True)
+        label: {"threshold": of.threshold, "test": _realised(what)}
+        for label, of, what in zip(test.labels, each, given, strict=True)
     }
-    what = realised(tested_on, test.targets, decisive(one, each))
     thresholds = {
         "precision": params.precision,
         "confidence": params.confidence,
-        "global": one.threshold,
-        "per_class": {label: own.threshold for label, own in zip(test.labels, each, strict=True) if not own.too_few},
+        "global": common.threshold,
+        "per_class": own,
         "roll_up": None,
-        "sentence": one.sentence,
-        "test": _realised(what),
+        "sentence": common.sentence,
+        "test": gives,
     }
     return thresholds, figures, by_class
 
@@ -180,7 +209,8 @@ def _threshold(chosen: Threshold) -> Tree:
 
 
 def _realised(given: Realised) -> Tree:
-    return {"precision": given.precision, "coverage": given.coverage, "accepted": given.accepted, "n": given.photos}
+    precision = {"precision": given.precision, "precision_low": given.low, "precision_high": given.high}
+    return precision | {"coverage": given.coverage, "accepted": given.accepted, "n": given.photos}
 
 
 def _novelty(test: Predictions, temperature: float) -> tuple[Tree, Tree]:
@@ -199,8 +229,10 @@ def _ranks(
     chosen_on, tested_on = (softmax(part.logits, temperature) for part in (val, test))
     found = [scores_at(tested_on, test.targets, taxa, rank) for rank in order if rank != LABEL]
     by_rank = {figures.pop("rank"): figures for figures in (asdict(each) for each in found if each)}
-    chosen = choose_roll_up(chosen_on, val.targets, taxa, order, params.precision, params.confidence)
-    given, answered = realised_roll_up(tested_on, test.targets, taxa, order, chosen.threshold)
+    chosen = choose_roll_up(chosen_on, val.targets, val.groups, taxa, order, params.precision, params.confidence)
+    given, answered = realised_roll_up(
+        tested_on, test.targets, test.groups, taxa, order, chosen.threshold, params.confidence
+    )
     gives = {"test": _realised(given) | {"answered_at": answered}}
     roll_up = {"requested_precision": params.precision} | _threshold(chosen) | gives
     return chosen, {"by_rank": by_rank, "roll_up": roll_up}

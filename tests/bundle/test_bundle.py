@@ -203,7 +203,7 @@ NEEDED = (
 WITHIN = (
     "architecture.name", "data.mean", "data.std", "data.interpolation", "data.crop_pct", "data.test_size",
     "calibration.temperature", "calibration.thresholds", "calibration.thresholds.global",
-    "calibration.thresholds.per_class", "calibration.thresholds.precision",
+    "calibration.thresholds.per_class", "calibration.thresholds.precision", "calibration.thresholds.sentence",
 )  # fmt: skip
 
 

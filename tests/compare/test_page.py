@@ -57,9 +57,9 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
         for path in (
             "requested_precision",
             "aurc",
-            "global.threshold",
-            "global.test.precision",
-            "global.test.coverage",
+            "common.threshold",
+            "test.precision",
+            "test.coverage",
         ):
             assert ("details", model, "abstention", *path.split(".")) in sources
         assert {("details", model, "novelty", each) for each in ("auroc", "fpr95")} <= set(sources)
@@ -132,7 +132,10 @@ def test_a_threshold_that_cannot_be_had_is_a_dash_and_a_sentence(tmp_path: Path)
     page = read(project.write())
     rows = {row.one("th").text: row for row in page.one("table", id="abstention-table").one("tbody").all("tr")}
     assert [cell.text for cell in rows["oak"].all("td")[:4]] == ["0.99", "–", "–", "0.000"]
-    assert "oak: 12 photos cannot show a precision of 99.0%" in page.one("section", id="abstention").text
+    assert (
+        "oak: No threshold shows a precision of 99.0% on 12 validation photos"
+        in page.one("section", id="abstention").text
+    )
 
 
 def test_confusion_matrix_counts_all_predictions(project: Project, page: Element) -> None:

@@ -159,8 +159,14 @@ def test_thresholds_are_told_with_what_they_give(info: dict[str, Any]) -> None:
     assert thresholds["sentence"] in card
     given = thresholds["test"]
     assert f"Of {given['n']} test photos {given['accepted']} were accepted, {given['precision']:.1%} of them" in card
-    thresholds |= {"global": None, "sentence": "No threshold gives it.", "test": given | {"accepted": 0}}
-    assert "Of 200 test photos none was accepted" in " ".join(model_card(info).split())
+    thresholds |= {"per_class": {"Parus major": 0.987, "Parus minor": None}, "test": given | {"accepted": 0}}
+    card = " ".join(model_card(info).split())
+    assert "of their own or are never accepted: Parus major (0.987), Parus minor (never)." in card
+    assert "Of 200 test photos none was accepted" in card
+    thresholds |= {"global": None, "sentence": "No threshold shows it.", "per_class": {}}
+    card = " ".join(model_card(info).split())
+    assert "Nothing is promised of its answers. No threshold shows it." in card
+    assert "accepted, at least" not in card
 
 
 def test_a_label_that_is_markup_stays_text(info: dict[str, Any]) -> None:

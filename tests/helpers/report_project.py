@@ -27,7 +27,7 @@ TAXA = {  # the class that is markup is no animal and no plant
     "Parus major": {"kingdom": "Animalia", "class": "Aves", "genus": "Parus"},
     "Vulpes vulpes": {"kingdom": "Animalia", "class": "Mammalia", "genus": "Vulpes"},
 }
-EVALUATE = EvaluateParams(resamples=200, precision=0.6)  # what so few photos can show
+EVALUATE = EvaluateParams(resamples=200, precision=0.35)  # what so few photos can show
 MD5 = "0123456789abcdef0123456789abcdef"
 
 

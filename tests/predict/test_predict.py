@@ -54,7 +54,7 @@ def with_info(bundle: Path, folder: Path, **values: Any) -> Path:
 
 def calibrated(temperature: float = 1.0, least: float | None = 0.0, **more: Any) -> dict[str, Any]:
     """A calibration with one threshold for all classes, and whatever else it says."""
-    thresholds = {"precision": 0.9, "global": least, "per_class": {}, "roll_up": None}
+    thresholds = {"precision": 0.9, "global": least, "per_class": {}, "roll_up": None, "sentence": "Too few photos."}
     return {"temperature": temperature, "thresholds": thresholds | more}
 
 
@@ -265,15 +265,26 @@ def test_temperature_and_thresholds_come_with_the_bundle(few: Path, bundle: Path
     assert (rows["label"] == rows["label_1"].where(third, "unknown")).all()
 
 
-def test_where_no_threshold_gave_the_precision_all_is_unknown_and_that_is_said(
+def test_where_nothing_can_be_promised_the_likeliest_label_is_given_and_that_is_said(
     few: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """In every format: `accepted` is empty, no photo is unknown."""
+    spoil(few)
     other = with_info(bundle, tmp_path / "other", calibration=calibrated(least=None))
-    assert main(["predict", str(few), "--bundle", str(other), "--out", str(tmp_path / "o.csv")]) == 0
-    assert "no threshold gave a precision of 90% on the validation photos" in capsys.readouterr().err
-    rows = pd.read_csv(tmp_path / "o.csv")
-    assert set(rows["label"]) == {"unknown"}
-    assert rows["label_1"].notna().all()
+    for form in ("csv", "jsonl", "parquet", "camtrap-dp"):
+        out = str(tmp_path / f"o.{form}")
+        assert main(["predict", str(few), "--bundle", str(other), "--out", out, "--format", form]) == 0
+        said = capsys.readouterr().err
+        assert "`accepted` is empty and `label` the likeliest class: Too few photos." in said
+    table = pd.read_csv(tmp_path / "o.csv")
+    for rows in (table, pd.read_json(tmp_path / "o.jsonl", lines=True), pd.read_parquet(tmp_path / "o.parquet")):
+        assert rows["accepted"].isna().all()
+        assert rows["label"].notna().sum() == FEW
+        assert (rows["label"] == rows["label_1"])[rows["error"].isna()].all()
+    observed = pd.read_csv(tmp_path / "o.camtrap-dp")
+    kinds = np.where(table["error"].isna(), "animal", "unclassified")
+    assert observed["observationType"].tolist() == kinds.tolist()
+    assert observed["scientificName"].fillna("").tolist() == table["label"].fillna("").tolist()
 
 
 def test_what_is_unsure_is_rolled_up_the_taxonomy(few: Path, bundle: Path, tmp_path: Path) -> None:
@@ -323,7 +334,7 @@ def test_camtrap_dp_observations(bundle: Path, few: Path, tmp_path: Path) -> Non
     Image.open(first).save(first, exif=exif)
     (few / "z.jpg").write_bytes(b"")
     found = {}
-    for name, least in (("sure", 0.0), ("unsure", None)):
+    for name, least in (("sure", 0.0), ("unsure", 1.1)):
         other = with_info(bundle, tmp_path / name, calibration=calibrated(least=least))
         out = tmp_path / f"{name}.csv"
         command = ["predict", str(few), "--bundle", str(other), "--out", str(out), "--format", "camtrap-dp"]

@@ -5,14 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy.stats import norm
 from sklearn.metrics import log_loss
 
 from florafauna.base.errors import UserError
 from florafauna.scores.calibration import (
+    SPREAD,
     adaptive_ece,
     adaptive_reliability,
+    at_bound,
     brier,
     ece,
+    ece_range,
     fit_temperature,
     nll,
     reliability,
@@ -49,18 +53,36 @@ def test_the_fitted_temperature_undoes_over_and_underconfidence(scale: float) ->
 
 
 @given(st.integers(0, 1000))
-def test_no_temperature_near_by_is_likelier_than_the_fitted_one(seed: int) -> None:
+def test_no_temperature_near_by_is_likelier_than_the_fitted_one_given_the_prior(seed: int) -> None:
     rng = np.random.default_rng(seed)
     logits, targets = rng.normal(0, 3, (40, 3)), rng.integers(0, 3, 40)
     fitted = fit_temperature(logits, targets)
-    others = [low for low in (0.9 * fitted, 1.0, 1.1 * fitted) if low <= 50]  # no temperature above is sought
-    assert nll(logits, targets, fitted) <= min(nll(logits, targets, other) for other in others) + 1e-6
+
+    def loss(temperature: float) -> float:
+        return 40 * nll(logits, targets, temperature) - norm.logpdf(np.log(temperature), 0, SPREAD)
+
+    assert loss(fitted) <= min(loss(0.9 * fitted), loss(1.0), loss(1.1 * fitted)) + 1e-6
 
 
-def test_a_perfect_and_a_hopeless_model_have_temperatures_within_bounds() -> None:
-    targets = np.arange(30) % 3
-    assert 0.02 <= fit_temperature(np.eye(3)[targets], targets) < 0.03
-    assert 45 < fit_temperature(-np.eye(3)[targets], targets) <= 50
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_where_validation_is_all_right_confidence_does_not_run_away(scale: float) -> None:
+    """Neither do new photos become less likely, nor photos of unknown species certain."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 10, 4000)
+    logits = scale * 5 * (rng.normal(size=(4000, 10)) + 5 * np.eye(10)[targets])
+    unknown = scale * 5 * (rng.normal(size=(1000, 10)) + 2.5 * np.eye(10)[rng.integers(0, 10, 1000)])
+    val = np.flatnonzero(logits.argmax(axis=1) == targets)[:150]
+    fitted = fit_temperature(logits[val], targets[val])
+    assert 0.5 < fitted <= 1.01
+    assert nll(logits, targets, fitted) < nll(logits, targets) + 0.005
+    certain, *fair = ((softmax(unknown, each).max(axis=1) >= 0.99).mean() for each in (fitted, 1.0, scale))
+    assert certain < max(fair) + 0.05  # as they are given, or with the temperature that is true here
+
+
+def test_a_temperature_at_the_end_of_the_search_is_noticed() -> None:
+    targets = np.arange(3000) % 3
+    assert at_bound(fit_temperature(1e-4 * np.eye(3)[targets], targets))
+    assert not at_bound(fit_temperature(np.eye(3)[targets], targets))
 
 
 def test_calibrated_probabilities_have_hardly_any_error_and_overconfident_ones_do() -> None:
@@ -69,6 +91,33 @@ def test_calibrated_probabilities_have_hardly_any_error_and_overconfident_ones_d
     assert adaptive_ece(softmax(logits), targets) < 0.012
     assert ece(softmax(4 * logits), targets) > 0.1
     assert adaptive_ece(softmax(4 * logits), targets) > 0.1
+
+
+def test_the_error_of_few_photos_lies_where_that_of_a_calibrated_model_does() -> None:
+    inside, from_zero = [], []
+    for seed in range(40):
+        logits, targets = calibrated(seed, photos=100)
+        found, within = ece(softmax(logits), targets), ece_range(softmax(logits), targets)
+        inside.append(within.calibrated_low <= found <= within.calibrated_high)
+        from_zero.append(within.low == 0 and found < within.high)
+    assert np.mean(inside) > 0.85
+    assert np.mean(from_zero) > 0.9
+
+
+def test_an_error_that_is_no_noise_has_an_interval_around_it() -> None:
+    logits, targets = calibrated(0, photos=1000)
+    truth = ece(softmax(4 * calibrated(1)[0]), calibrated(1)[1])
+    within = ece_range(softmax(4 * logits), targets)
+    assert within.calibrated_high < within.low < truth < within.high
+    assert within == ece_range(softmax(4 * logits), targets)
+
+
+def test_photos_that_are_copies_leave_the_error_less_certain() -> None:
+    logits, targets = calibrated(0, photos=100)
+    copies, of_copies, groups = np.repeat(logits, 10, axis=0), np.repeat(targets, 10), np.repeat(np.arange(100), 10)
+    grouped, ignored = (ece_range(softmax(copies), of_copies, known) for known in (groups, None))
+    assert grouped.calibrated_high > 2 * ignored.calibrated_high
+    assert grouped.high - grouped.low > ignored.high - ignored.low
 
 
 def test_errors_worked_out_by_hand() -> None:

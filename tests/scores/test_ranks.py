@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from florafauna.base.errors import UserError
-from florafauna.scores.abstention import lower_bound
 from florafauna.scores.ranks import (
     RolledUp,
     choose_roll_up,
@@ -115,7 +114,7 @@ def drawn(seed: int, photos: int) -> tuple[np.ndarray, np.ndarray]:
 @given(st.integers(0, 1000), st.floats(0.3, 1))
 def test_what_a_roll_up_gives_is_counted_photo_by_photo(seed: int, threshold: float) -> None:
     given_probabilities, targets = drawn(seed, 40)
-    found, at_rank = realised_roll_up(given_probabilities, targets, BIRDS, RANKS, threshold)
+    found, at_rank = realised_roll_up(given_probabilities, targets, None, BIRDS, RANKS, threshold)
     answers = roll_up(given_probabilities, BIRDS, RANKS, threshold)
     answered = [(each, target) for each, target in zip(answers, targets, strict=True) if each.rank is not None]
     right = [BIRDS[target][each.rank or ""] == each.taxon for each, target in answered]
@@ -129,9 +128,9 @@ def test_the_promised_precision_of_a_roll_up_is_kept_in_at_least_95_percent_of_w
     tested, truth = drawn(10_000, 20_000)
     broken, chosen = 0, 0
     for seed in range(300):
-        found = choose_roll_up(*drawn(seed, 200), BIRDS, RANKS[:3], 0.9)
+        found = choose_roll_up(*drawn(seed, 200), None, BIRDS, RANKS[:3], 0.9)
         if found.threshold is not None:
-            gives, _ = realised_roll_up(tested, truth, BIRDS, RANKS[:3], found.threshold)
+            gives, _ = realised_roll_up(tested, truth, None, BIRDS, RANKS[:3], found.threshold)
             assert gives.precision is not None
             chosen += 1
             broken += gives.precision < 0.9
@@ -141,31 +140,31 @@ def test_the_promised_precision_of_a_roll_up_is_kept_in_at_least_95_percent_of_w
 
 def test_a_roll_up_says_what_it_answers_on_the_photos_it_was_chosen_on() -> None:
     given_probabilities, targets = drawn(4, 400)
-    found = choose_roll_up(given_probabilities, targets, BIRDS, RANKS[:3], 0.9)
-    gives, _ = realised_roll_up(given_probabilities, targets, BIRDS, RANKS[:3], found.threshold)
+    found = choose_roll_up(given_probabilities, targets, None, BIRDS, RANKS[:3], 0.9)
+    gives, _ = realised_roll_up(given_probabilities, targets, None, BIRDS, RANKS[:3], found.threshold)
     assert (gives.accepted, gives.precision) == (found.accepted, pytest.approx(found.precision))
-    assert found.bound == pytest.approx(
-        float(lower_bound(round(found.accepted * (found.precision or 0)), found.accepted))
-    )
+    assert found.bound is not None
+    assert found.precision is not None
+    assert 0.9 <= found.bound < found.precision
     assert f"of {found.accepted} answered photos are correct" in found.sentence
 
 
 def test_a_precision_that_cannot_be_shown_gives_no_threshold_and_no_answer() -> None:
     given_probabilities, targets = drawn(4, 20)
-    few = choose_roll_up(given_probabilities, targets, BIRDS, RANKS, 0.95)
+    few = choose_roll_up(given_probabilities, np.full(20, 3), None, BIRDS, RANKS, 0.95)
     assert few.threshold is None
-    assert "even if all are correct" in few.sentence
-    wrong = choose_roll_up(np.eye(4)[np.arange(400) % 4], (np.arange(400) + 1) % 4, BIRDS, RANKS[:1], 0.9)
+    assert few.sentence.startswith("No threshold shows a precision of 95.0% on 20 validation photos; ")
+    wrong = choose_roll_up(np.eye(4)[np.arange(400) % 4], (np.arange(400) + 1) % 4, None, BIRDS, RANKS[:1], 0.9)
     assert wrong.threshold is None
-    assert "of the first 400 answered photos 0.0% are correct" in wrong.sentence
-    gives, at_rank = realised_roll_up(given_probabilities, targets, BIRDS, RANKS, None)
+    assert "on 400 validation photos; more photos alone would not do" in wrong.sentence
+    gives, at_rank = realised_roll_up(given_probabilities, targets, None, BIRDS, RANKS, None)
     assert (gives.accepted, gives.coverage, gives.precision, sum(at_rank.values())) == (0, 0.0, None, 0)
 
 
 def test_a_rank_that_no_class_has_answers_nothing() -> None:
     given_probabilities, targets = drawn(5, 30)
-    with_it, at_rank = realised_roll_up(given_probabilities, targets, BIRDS, ("species", "order"), 0.5)
-    without, _ = realised_roll_up(given_probabilities, targets, BIRDS, ("species",), 0.5)
+    with_it, at_rank = realised_roll_up(given_probabilities, targets, None, BIRDS, ("species", "order"), 0.5)
+    without, _ = realised_roll_up(given_probabilities, targets, None, BIRDS, ("species",), 0.5)
     assert with_it == without
     assert at_rank["order"] == 0
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from florafauna.base.errors import UserError
-from florafauna.scores.abstention import global_threshold, realised
+from florafauna.scores.abstention import choose_thresholds, realised
 from florafauna.scores.calibration import fit_temperature, softmax
+from florafauna.scores.classification import among_top, rounded
 from florafauna.scores.predictions import PHOTO, Predictions, read_predictions, write_predictions
 from florafauna.scores.ranks import scores_at
 from florafauna.scores.score import score
@@ -108,13 +109,13 @@ def test_nothing_is_chosen_on_test_photos() -> None:
     one, other = (score(each, PARAMS) for each in (predictions, replace(predictions, logits=logits)))
     for get in (
         lambda each: each.details["calibration"]["temperature"],
-        lambda each: each.details["abstention"]["global"]["threshold"],
+        lambda each: each.details["abstention"]["common"]["threshold"],
         lambda each: each.details["ranks"]["roll_up"]["threshold"],
         lambda each: [found["threshold"] for found in each.per_class["abstention"].values()],
     ):
         assert get(one) == get(other)
         assert get(one) is not None
-    assert one.details["abstention"]["global"]["test"] != other.details["abstention"]["global"]["test"]
+    assert one.details["abstention"]["test"] != other.details["abstention"]["test"]
 
 
 def test_overconfidence_is_scaled_away() -> None:
@@ -133,52 +134,60 @@ def test_the_threshold_and_what_it_gives_are_those_of_calibrated_probabilities()
     found = score(predictions, PARAMS).details["abstention"]
     val, test = predictions.part("val"), predictions.part("test")
     temperature = fit_temperature(val.logits, val.targets)
-    chosen = global_threshold(softmax(val.logits, temperature), val.targets, 0.9)
-    gives = realised(softmax(test.logits, temperature), test.targets, chosen)
+    chosen, each = choose_thresholds(softmax(val.logits, temperature), val.targets, val.groups, 0.9)
+    gives = realised(softmax(test.logits, temperature), test.targets, test.groups, each)
     assert found["requested_precision"] == 0.9
-    assert found["global"]["threshold"] == pytest.approx(chosen.threshold, abs=1e-6)
-    assert found["global"]["val"]["precision_low"] >= 0.9
-    assert found["global"]["test"] == pytest.approx(
-        {"precision": gives.precision, "coverage": gives.coverage, "accepted": gives.accepted, "n": 200}, abs=1e-6
+    assert found["common"]["threshold"] == pytest.approx(chosen.threshold, abs=1e-6)
+    assert found["common"]["val"]["precision_low"] >= 0.9
+    assert found["test"] == pytest.approx(
+        {
+            "precision": gives.precision,
+            "precision_low": gives.low,
+            "precision_high": gives.high,
+            "coverage": gives.coverage,
+            "accepted": gives.accepted,
+            "n": 200,
+        },
+        abs=1e-6,
     )
     assert 0 < found["aurc"] < 1 - score(predictions, PARAMS).details["test"]["accuracy"]
 
 
 def test_thresholds_of_classes_add_up() -> None:
     scores = score(made(), PARAMS)
-    by_class, whole = scores.per_class["abstention"], scores.details["abstention"]["per_class"]
-    assert whole["classes"] == 4
-    assert whole["with_threshold"] == sum(each["threshold"] is not None for each in by_class.values()) > 0
+    by_class, whole = scores.per_class["abstention"], scores.details["abstention"]
+    assert whole["classes"] == {"n": 4, "own": len(scores.calibration["thresholds"]["per_class"])}
+    assert whole["test"] == rounded(scores.calibration["thresholds"]["test"])
     assert whole["test"]["accepted"] == sum(each["test"]["accepted"] for each in by_class.values())
     assert sum(each["test"]["n"] for each in by_class.values()) == 200
 
 
 def test_the_calibration_handed_on_accepts_what_is_stated() -> None:
-    """Temperature and thresholds as they were chosen, not rounded; a class with too few photos takes the common one."""
-    predictions = made(skill=8.0)
-    few = predictions.photos["split"].ne("val") | predictions.photos["target"].ne(3) | (predictions.photos.index < 220)
-    chosen = few.to_numpy()
-    predictions = replace(
-        predictions, photos=predictions.photos[chosen].reset_index(drop=True), logits=predictions.logits[chosen]
-    )
-    scores = score(predictions, PARAMS)
+    """Temperature and thresholds as they were chosen, not rounded; a class shown to be bad has its own threshold."""
+    predictions = made(val=1600, test=400, skill=8.0)
+    logits = predictions.logits.copy()
+    logits[(predictions.targets == 1) & (np.arange(2000) % 3 > 0), 2] += 22  # a species often taken for another
+    predictions = replace(predictions, logits=logits)
+    scores = score(predictions, EvaluateParams(resamples=100, precision=0.8))
     val, test = predictions.part("val"), predictions.part("test")
     handed = scores.calibration
     thresholds, chosen_on = handed["thresholds"], softmax(val.logits, handed["temperature"])
     assert handed["temperature"] == fit_temperature(val.logits, val.targets)
-    assert thresholds["precision"] == 0.9
-    assert thresholds["global"] == global_threshold(chosen_on, val.targets, 0.9).threshold
-    assert LABELS[3] not in thresholds["per_class"]
-    assert list(thresholds["per_class"]) == LABELS[:3]
+    assert thresholds["precision"] == 0.8
+    common, each = choose_thresholds(chosen_on, val.targets, val.groups, 0.8)
+    assert thresholds["global"] == common.threshold
+    assert list(thresholds["per_class"]) == [LABELS[2]]
     least = [thresholds["per_class"].get(label, thresholds["global"]) for label in LABELS]
+    assert least == [own.threshold for own in each]
     probabilities = softmax(test.logits, handed["temperature"])
-    least = np.array([np.inf if each is None else each for each in least])
+    least = np.array([np.inf if own is None else own for own in least])
     accepted = probabilities.max(axis=1) >= least[test.predicted]
+    assert 0 < accepted.sum() < (probabilities.max(axis=1) >= common.threshold).sum()
+    stated = {key: thresholds["test"][key] for key in ("precision", "coverage", "accepted", "n")}
     right = (test.predicted == test.targets)[accepted].mean()
-    assert thresholds["test"] == pytest.approx(
-        {"precision": right, "coverage": accepted.mean(), "accepted": accepted.sum(), "n": 200}, abs=1e-6
+    assert stated == pytest.approx(
+        {"precision": right, "coverage": accepted.mean(), "accepted": accepted.sum(), "n": 400}, abs=1e-6
     )
-    assert accepted[test.predicted == 3].any()
     assert thresholds["roll_up"] == pytest.approx(scores.details["ranks"]["roll_up"]["threshold"], abs=1e-6)
 
 
@@ -205,7 +214,7 @@ def test_scores_at_every_rank_that_tells_classes_apart() -> None:
     gives = found["roll_up"]["test"]
     assert list(gives["answered_at"]) == ["label", "genus", "family", "phylum", "kingdom"]
     assert sum(gives["answered_at"].values()) == gives["accepted"] <= gives["n"] == 200
-    whole = score(predictions, PARAMS).details["abstention"]["global"]["test"]
+    whole = score(predictions, PARAMS).details["abstention"]["test"]
     assert gives["coverage"] > whole["coverage"]  # what a coarser answer is for
 
 
@@ -234,6 +243,52 @@ def test_any_logits_give_files_of_plain_numbers(seed: int, val: int, test: int, 
         assert json.loads(json.dumps(part, allow_nan=False)) == part
         assert {type(leaf) for leaf in leaves(part)} <= {int, float, str, type(None)}
     assert str not in {type(leaf) for leaf in leaves(scores.details)}
+
+
+def test_the_likeliest_class_is_always_among_the_three_likeliest() -> None:
+    """Where logits are equal, too: top-3 accuracy is never below accuracy."""
+    rng = np.random.default_rng(0)
+    logits, targets = rng.integers(0, 2, (3000, 6)).astype(np.float32), rng.integers(0, 6, 3000)
+    assert np.array_equal(among_top(logits, targets, k=1), logits.argmax(axis=1) == targets)
+    assert among_top(logits, targets)[logits.argmax(axis=1) == targets].all()
+    assert among_top(logits, targets, k=6).all()
+    ties = replace(made(), logits=np.zeros((600, 4), np.float32))
+    found = score(ties, PARAMS).details["test"]
+    assert found["top3_accuracy"] == 0.75
+    assert found["top3_accuracy_low"] < 0.75 < found["top3_accuracy_high"]
+
+
+def test_what_predicted_classes_claim_is_told_with_what_they_give() -> None:
+    predictions = made(test=1600)
+    logits = predictions.logits.copy()
+    logits[:, 3] -= 6  # a class that is predicted less often, and more often right than it says
+    scores = score(replace(predictions, logits=logits), PARAMS)
+    by_class = scores.per_class["calibration"]
+    off = [label for label, each in by_class.items()
+           if not each["precision_low"] <= each["confidence"] <= each["precision_high"]]  # fmt: skip
+    assert LABELS[3] in off
+    assert by_class[LABELS[3]]["precision_low"] > by_class[LABELS[3]]["confidence"]
+    assert scores.details["calibration"]["classes_off"] == len(off)
+    for label, each in by_class.items():
+        assert each["precision"] == scores.per_class["test"][label]["precision"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_refused_in_one_sentence(tmp_path: Path, value: float) -> None:
+    predictions = made(val=4, test=4)
+    file = tmp_path / "a.parquet"
+    logits = predictions.logits.copy()
+    logits[[2, 5], 1] = value
+    for broken in (replace(predictions, logits=logits), replace(predictions, of_seeds=(logits,))):
+        with pytest.raises(UserError, match="logits of vit are NaN or infinite for 2 of 8 photos; train vit again"):
+            write_predictions(file, broken)
+    assert not file.exists()
+    write_predictions(file, predictions)
+    table = pq.read_table(file)
+    column = pa.FixedSizeListArray.from_arrays(logits.ravel(), len(LABELS))
+    pq.write_table(table.set_column(table.column_names.index("logits"), "logits", column), file)
+    with pytest.raises(UserError, match=r"for 2 of 8 photos; run `dvc checkout .*a.parquet` or `dvc repro`"):
+        read_predictions(file)
 
 
 @pytest.mark.parametrize(("counts", "split"), [((0, 9), "val"), ((9, 0), "test")])

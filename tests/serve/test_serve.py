@@ -75,7 +75,7 @@ def server(bundle: Path, place: Place, tmp_path_factory: pytest.TempPathFactory)
     root = tmp_path_factory.mktemp("served")
     shutil.copytree(place.train, root / "data/processed/train")
     info = read_info(bundle)
-    thresholds = {"global": 0.0, "per_class": {"newt": None}, "precision": 0.9, "roll_up": None}
+    thresholds = {"global": 0.0, "per_class": {"newt": None}, "precision": 0.9, "roll_up": None, "sentence": ""}
     shutil.copytree(bundle, root / "bundle")
     write_info(root / "bundle", info | {"calibration": info["calibration"] | {"thresholds": thresholds}})
     yield from started(root, root / "bundle")

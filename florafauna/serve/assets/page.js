@@ -102,7 +102,9 @@ function show(found, card, body, name) {
   image.src = found.seen;
   image.alt = `${name}, as the model sees it`;
   make("h2", body, "", unknown ? "Unknown" : best.label);
-  make("span", body, unknown ? "badge unknown" : "badge known", unknown ? "not sure enough" : "sure enough");
+  // accepted is null where validation could promise nothing: then neither is said
+  if (found.accepted !== null)
+    make("span", body, unknown ? "badge unknown" : "badge known", unknown ? "not sure enough" : "sure enough");
   if (unknown) make("p", body, "sure", `Perhaps ${best.label}, but too unsure to say so.`);
   if (found.taxon && unknown)
     make("p", body, "sure soft", `Sure of the ${found.taxon.rank}: ${found.taxon.name} (${percent(found.taxon.confidence)})`);
