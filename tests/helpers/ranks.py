@@ -45,8 +45,13 @@ def _one(rank: int, count: int, port: int, jobs: list[TrainingJob], logs: Path) 
         "MASTER_PORT": str(port),
     }
     with (logs / f"{rank}.txt").open("a") as log, redirect_stdout(log), redirect_stderr(log):
-        on_all_gpus(lambda: [train(job) for job in jobs] and None)
+        on_all_gpus(lambda: [_train_and_evaluate(job) for job in jobs] and None)
         sys.stdout.flush()
+
+
+def _train_and_evaluate(job: TrainingJob) -> None:
+    train(job)
+    Place(job.train.parent).evaluated(job.out, job.timing.parent)
 
 
 def _die_when_there_is(pattern: str, folder: Path) -> None:

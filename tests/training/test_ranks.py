@@ -33,10 +33,10 @@ CASES: dict[str, dict[str, Any]] = {
     | {"augment": {"mixup": 0.2, "random_erasing": 0.5}, "clip_gradient": 1.0},
     "layer norms, weighted classes": SGD
     | {"architecture": "test_convnext", "class_weighting": "balanced", "label_smoothing": 0.1},
-    "vit": SGD | {"architecture": "test_vit", "batch_size": 7},
+    "vit": SGD | {"architecture": "test_vit", "batch_size": 7, "wise": "auto"},
     # not Adam, which makes steps of the rounding errors that are the gradient of a key's bias
     "behind a prefix": SGD | {"architecture": "test_vit", "trainable": ("blocks.5", "norm", "head"), "views": 2},
-    "head": {"architecture": "test_efficientnet", "trainable": "head", "views": 2},
+    "head": SGD | {"architecture": "test_efficientnet", "trainable": "head", "views": 2},
     "solved head": {"architecture": "test_efficientnet", "trainable": "head", "views": 2, "optimizer": "lbfgs"},
 }
 
@@ -46,7 +46,7 @@ def alone(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process makes of each case."""
     root = tmp_path_factory.mktemp("alone")
     for name, values in CASES.items():
-        train(place.job(root / name, params(**values)))
+        place.bundle(root / name, params(**values))
     return root
 
 
@@ -60,10 +60,13 @@ def same_weights(one: Path, other: Path, what: str) -> None:
 def test_weights_and_scores_are_those_of_one_process(place: Place, tmp_path: Path, alone: Path, count: int) -> None:
     jobs = [place.job(tmp_path / name, params(**values)) for name, values in CASES.items()]
     assert train_by(count, jobs, tmp_path / "logs") == [0] * count, (tmp_path / "logs/0.txt").read_text()
+    both = (alone, tmp_path)
     for name in CASES:
         same_weights(alone / name / "model", tmp_path / name / "model", name)
-        history = [pd.read_csv(root / name / "model/history.csv") for root in (alone, tmp_path)]
+        history = [pd.read_csv(root / name / "model/history.csv") for root in both]
         np.testing.assert_allclose(history[1], history[0], rtol=1e-4, err_msg=name)
+        logits = [np.stack(pd.read_parquet(root / name / "predictions/logits.parquet")["logits"]) for root in both]
+        np.testing.assert_allclose(logits[1], logits[0], rtol=1e-4, atol=1e-5, err_msg=name)
     assert not (tmp_path / "logs/1.txt").read_text()
 
 
