@@ -26,7 +26,7 @@ class _Sum(torch.autograd.Function):
         return together(value)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return together(gradient.contiguous())
 
 
@@ -49,7 +49,8 @@ def distributed(model: nn.Module, forward: Forward) -> Forward:
     # Buffers are equal already: batch statistics are computed together. (torch 2.14 renamed the argument.)
     known = signature(DistributedDataParallel).parameters
     sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DistributedDataParallel(_Module(model, forward), **{sync: False})
+    options: dict[str, Any] = {sync: False}
+    return DistributedDataParallel(_Module(model, forward), **options)
 
 
 def unsynced(forward: Forward, last: bool) -> AbstractContextManager[Any]:

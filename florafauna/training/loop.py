@@ -140,7 +140,8 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     # --- model ---
     initial = load_initial_weights(job.initial)
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
-    by_first(lambda: (train_store.verify(), val_store.verify()))
+    by_first(train_store.verify)
+    by_first(val_store.verify)
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
     groups = parameter_groups(model, params)
