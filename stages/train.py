@@ -4,21 +4,21 @@ import sys
 from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
+from florafauna.model.launch import on_all_gpus
 from florafauna.model.settings import read_model
 from florafauna.training.loop import TrainingJob, train
 
 if __name__ == "__main__":
     with one_sentence_on_error():
         name = sys.argv[1]
-        train(
-            TrainingJob(
-                name,
-                read_model(name),
-                initial=Path(f"models/initial/{name}.safetensors"),
-                train=Path("data/processed/train"),
-                val=Path("data/processed/val"),
-                scratch=Path(".florafauna"),
-                out=Path(f"models/trained/{name}"),
-                timing=Path(f"metrics/timing/{name}.json"),
-            )
+        job = TrainingJob(
+            name,
+            read_model(name),
+            initial=Path(f"models/initial/{name}.safetensors"),
+            train=Path("data/processed/train"),
+            val=Path("data/processed/val"),
+            scratch=Path(".florafauna"),
+            out=Path(f"models/trained/{name}"),
+            timing=Path(f"metrics/timing/{name}.json"),
         )
+        on_all_gpus(lambda: train(job))

@@ -89,9 +89,14 @@ def _load(folder: Path, info: dict[str, Any], described: str) -> Bundle:
 
 
 def predict_logits(
-    bundle: Bundle, store: PixelStore, compute: Compute, workers: int = 0, as_trained: bool = False
+    bundle: Bundle,
+    store: PixelStore,
+    compute: Compute,
+    workers: int = 0,
+    as_trained: bool = False,
+    rows: range | None = None,
 ) -> np.ndarray:
-    """Logits, float32 (photos, classes), of all photos of a store in its order.
+    """Logits, float32 (photos, classes), of all photos of a store in its order, or of some rows.
 
     `as_trained` asks for the model as it is and for whole batches, as training validates, in place of `Ready`.
     """
@@ -100,7 +105,9 @@ def predict_logits(
     store.verify()
     data = bundle.data
     view = EvalView(data.test_size, data.crop_pct, data.interpolation)
-    drawn = batches(store, view, range(len(store)), PREDICTION_BATCH, workers=workers)
+    rows = rows if rows is not None else range(len(store))
+    drawn = batches(store, view, rows, PREDICTION_BATCH, workers=workers)
+    none = torch.empty(0, len(bundle.labels))
     if as_trained:
         model = compute.place(bundle.model).eval()
         with torch.inference_mode():
@@ -108,7 +115,7 @@ def predict_logits(
     else:
         ready = Ready(bundle.model, data, compute)
         logits = [ready.logits(batch.images) for batch in drawn]
-    return torch.cat(logits).numpy()
+    return torch.cat([none, *logits]).numpy()
 
 
 def describe_data(data: DataConfig) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
 from florafauna.bundle.info import WEIGHTS
 from florafauna.evaluate.finish import bundle_info, write_bundle
 from florafauna.model.compute import Compute, for_inference, hardware
+from florafauna.model.ranks import by_all, part, rank
+from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.predictions import LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
 from florafauna.scores.score import score
@@ -53,6 +55,8 @@ def evaluate(job: EvaluationJob) -> None:
     photos = pd.concat([_photos(store, split) for split, store in stores.items()], ignore_index=True)
     ancestors = tuple(stores["test"].ancestors)
     of_seeds = tuple(_logits(job.name, load_trained(run), stores.values(), compute) for run in _further_seeds(job))
+    if rank():
+        return  # the first process goes on
     predictions = Predictions(job.name, trained.labels, photos, logits, ancestors, of_seeds)
     write_predictions(job.predictions / LOGITS, predictions)
     speed = {"photos_per_second": round(len(photos) / seconds, 1)}
@@ -94,4 +98,5 @@ def _photos(store: PixelStore, split: str) -> pd.DataFrame:
 
 def _predict(name: str, trained: Bundle, store: PixelStore, compute: Compute) -> np.ndarray:
     print(f"{name}: {len(store)} photos of {store.folder}", flush=True)
-    return predict_logits(trained, store, compute, compute.default_workers)
+    rows = part(len(store), PREDICTION_BATCH)
+    return np.concatenate(by_all(lambda: predict_logits(trained, store, compute, compute.default_workers, rows=rows)))

@@ -42,12 +42,19 @@ class Compute:
         """Copy the tensor to the device; to a GPU from page-locked memory, while the program runs on."""
         if not self.on_gpu:
             return tensor
+        if not self.pins:
+            return tensor.to(self.device)
         return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
 
     @property
+    def pins(self) -> bool:
+        """Whether page-locked memory is copied to the device while the program runs on; Apple's GPUs share memory."""
+        return self.device.type in ("cuda", "xpu")
+
+    @property
     def on_gpu(self) -> bool:
-        """Whether the device is a CUDA GPU."""
-        return self.device.type == "cuda"
+        """Whether the device is a GPU: CUDA, ROCm (which torch calls cuda, too), Apple's MPS, Intel's XPU."""
+        return self.device.type != "cpu"
 
     @property
     def default_workers(self) -> int:
@@ -57,10 +64,11 @@ class Compute:
 
 def choose(precision: str) -> Compute:
     """A GPU if there is one. `auto`: bf16 where the hardware supports it, otherwise fp16 on a GPU and fp32 on a CPU."""
-    if torch.cuda.is_available():
+    gpu = accelerator()
+    if gpu is not None:
         if precision == "auto":
-            precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        return Compute(torch.device("cuda"), precision)
+            precision = "bf16" if _has_bf16(gpu) else "fp16"
+        return Compute(gpu, precision)
     if precision == "fp16":
         raise UserError("precision: fp16 needs a GPU, and this machine has none; use auto, bf16 or fp32.")
     if precision == "auto":
@@ -69,10 +77,20 @@ def choose(precision: str) -> Compute:
     return Compute(torch.device("cpu"), precision)
 
 
+def accelerator() -> torch.device | None:
+    """The kind of GPU that torch finds on this machine, None if there is none."""
+    return torch.accelerator.current_accelerator(check_available=True)
+
+
+def _has_bf16(gpu: torch.device) -> bool:
+    """In hardware; torch can ask CUDA and ROCm alone. (Apple's GPUs emulate it.)"""
+    return gpu.type == "xpu" or (gpu.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 def for_inference(precision: str) -> Compute:
     """As `choose`, but fp16 weights are run in fp32 where there is no GPU; this process then reuses freed memory."""
     reuse_freed_memory()
-    return choose("fp32" if precision == "fp16" and not torch.cuda.is_available() else precision)
+    return choose("fp32" if precision == "fp16" and accelerator() is None else precision)
 
 
 def reuse_freed_memory() -> None:
@@ -101,8 +119,10 @@ def as_many_threads_as_pay(multiply_adds: float) -> Iterator[None]:
 
 def peak_memory(compute: Compute) -> int | None:
     """Bytes at the highest since this process began: of the GPU's memory, or of the process; None where unknown."""
+    if compute.device.type == "mps":
+        return torch.mps.driver_allocated_memory()  # now: a peak is not kept
     if compute.on_gpu:
-        return torch.cuda.max_memory_allocated()
+        return torch.accelerator.max_memory_allocated()
     try:
         import resource
     except ImportError:  # Windows
@@ -121,8 +141,9 @@ def _peak_by_psutil() -> int | None:
 
 def hardware() -> str:
     """The device's name, as a person would write it under a table."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    gpu = accelerator()
+    if gpu is not None:
+        return torch.cuda.get_device_name() if gpu.type == "cuda" else f"{platform.machine()}, {gpu.type}"
     return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 

@@ -84,9 +84,9 @@ class Neighbours:
         }
         view = EvalView(data.test_size, data.crop_pct, data.interpolation)
 
-        def computed() -> Iterator[Sequence[torch.Tensor]]:
+        def computed(rows: range) -> Iterator[Sequence[torch.Tensor]]:
             done = 0
-            for batch in batches(store, view, range(len(store)), PREDICTION_BATCH):
+            for batch in batches(store, view, rows, PREDICTION_BATCH):
                 yield (self._run(batch.images),)
                 done += len(batch.names)
                 self.state = NeighboursState("computing", done, len(store))

@@ -20,11 +20,13 @@ from florafauna.base.randomness import global_random_state, rng_key
 from florafauna.bundle.bundle import PREDICTION_BATCH
 from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig
+from florafauna.model.ranks import mirrored_part
 from florafauna.model.settings import ModelParams
 from florafauna.pixels.loading import EvalView, Loader, PixelBatch, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.training._compiling import compiled
 from florafauna.training._epochs import Epochs, epoch_order
+from florafauna.training._parallel import Forward, distributed
 from florafauna.training._trainable import set_training_modes
 from florafauna.training.augment._view import TrainView, random_erasing
 from florafauna.training.frozen._prefix import NoPrefixError, SplitModel, split
@@ -70,11 +72,15 @@ class Feed(Protocol):
     def training(self, epoch: int, first: int) -> Iterator[Batch]:
         """The batches of an epoch (from 0) from number `first` on: the same whatever was fed before."""
 
-    def validation(self) -> Iterator[Batch]:
-        """The validation photos in the order of their store."""
+    @property
+    def forward(self) -> Forward:
+        """What training runs: the whole model or its open part, maybe compiled, maybe one of several processes'."""
 
-    def fixed(self, view: int) -> Iterator[Batch]:
-        """The training photos in the order of their store, in one of the `views`; without them, as evaluated."""
+    def validation(self, rows: range | None = None) -> Iterator[Batch]:
+        """The validation photos in the order of their store, or some rows of it."""
+
+    def fixed(self, view: int, rows: range | None = None) -> Iterator[Batch]:
+        """The training photos, or some rows, in one of the `views`; without them, as evaluated."""
 
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
         """The forward pass: (photos, classes)."""
@@ -119,25 +125,30 @@ class Photos:
         """Whole batches only: a last batch of one photo breaks batch norm, a small one has a loud gradient."""
         return len(self.train) // self.batch_size
 
+    @cached_property
+    def places(self) -> np.ndarray:
+        """The places in a training batch that this process takes: all, unless there are several."""
+        return mirrored_part(self.batch_size)
+
     def order(self, epoch: int, first: int) -> np.ndarray:
-        """The rows of an epoch's batches from number `first` on."""
-        order = epoch_order(len(self.train), self.params.seed, epoch)
-        return order[first * self.batch_size : self.batches_per_epoch * self.batch_size]
+        """The rows that this process takes of an epoch's batches, from number `first` on."""
+        order = epoch_order(len(self.train), self.params.seed, epoch)[: self.batches_per_epoch * self.batch_size]
+        return order.reshape(-1, self.batch_size)[first:, self.places].ravel()
 
     def training_images(self, epoch: int, first: int) -> Images:
         """Normalised images of an epoch's batches from number `first` on, on the device."""
         return self._as_trained(self._epochs.batches(epoch, first), self.view_number(epoch))
 
-    def fixed_images(self, view: int) -> Images:
-        """Normalised images of all training photos in one of the `views`; without them, as evaluated."""
-        rows = range(len(self.train))
+    def fixed_images(self, view: int, rows: range | None = None) -> Images:
+        """Normalised images of all training photos or some, in one of the `views`; without them, as evaluated."""
+        rows = rows if rows is not None else range(len(self.train))
         if self.params.views:
             return self._as_trained(self._training_loader(PREDICTION_BATCH).batches(rows, view), view)
         return self._as_evaluated(self._evaluation_loader(self.train).batches(rows))
 
-    def validation_images(self) -> Images:
-        """Normalised images of the validation photos, on the device."""
-        return self._as_evaluated(self._validation.batches(range(len(self.val))))
+    def validation_images(self, rows: range | None = None) -> Images:
+        """Normalised images of all validation photos, or some, on the device."""
+        return self._as_evaluated(self._validation.batches(rows if rows is not None else range(len(self.val))))
 
     def _as_trained(self, batches: Iterator[PixelBatch], number: int) -> Images:
         probability, seed = self.params.augment.random_erasing, self.params.seed
@@ -152,15 +163,15 @@ class Photos:
             yield self._normalised(self.compute.send(batch.images)), batch
 
     def _training_loader(self, size: int) -> Loader:
-        return Loader(self.train, self.train_view, size, self._workers, self.compute.on_gpu)
+        return Loader(self.train, self.train_view, size, self._workers, self.compute.pins)
 
     def _evaluation_loader(self, store: PixelStore) -> Loader:
-        return Loader(store, self.eval_view, PREDICTION_BATCH, self._workers, self.compute.on_gpu)
+        return Loader(store, self.eval_view, PREDICTION_BATCH, self._workers, self.compute.pins)
 
     @cached_property
     def _epochs(self) -> Epochs:
         """Whose processes live on from epoch to epoch, as those of `_validation` do."""
-        loader = self._training_loader(self.batch_size)
+        loader = self._training_loader(len(self.places))
         return Epochs(loader, lambda epoch: (self.order(epoch, 0), self.view_number(epoch)), self.params.epochs - 1)
 
     @cached_property
@@ -181,7 +192,7 @@ class PixelFeed:
 
     photos: Photos
     model: nn.Module
-    forward: Callable[[torch.Tensor], torch.Tensor]  # the model, or its compiled form
+    forward: Forward
 
     @property
     def batches_per_epoch(self) -> int:
@@ -204,14 +215,14 @@ class PixelFeed:
                     images, targets = mixup(images, targets)
             yield Batch((images,), targets)
 
-    def validation(self) -> Iterator[Batch]:
+    def validation(self, rows: range | None = None) -> Iterator[Batch]:
         """See `Feed`."""
-        for images, batch in self.photos.validation_images():
+        for images, batch in self.photos.validation_images(rows):
             yield Batch((images,), batch.targets)
 
-    def fixed(self, view: int) -> Iterator[Batch]:
+    def fixed(self, view: int, rows: range | None = None) -> Iterator[Batch]:
         """See `Feed`."""
-        for images, batch in self.photos.fixed_images(view):
+        for images, batch in self.photos.fixed_images(view, rows):
             yield Batch((images,), batch.targets)
 
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
@@ -225,6 +236,7 @@ class FeatureFeed:
 
     photos: Photos
     halves: SplitModel
+    forward: Forward
     train: tuple[Features, ...]  # one a view
     val: Features
 
@@ -241,25 +253,26 @@ class FeatureFeed:
     def training(self, epoch: int, first: int) -> Iterator[Batch]:
         """See `Feed`."""
         features = self.train[self.photos.view_number(epoch)]
-        order, size = self.photos.order(epoch, first), self.photos.batch_size
+        order, size = self.photos.order(epoch, first), len(self.photos.places)
         for start in range(0, len(order), size):
             yield self._batch(features, self.photos.train, order[start : start + size])
 
-    def validation(self) -> Iterator[Batch]:
+    def validation(self, rows: range | None = None) -> Iterator[Batch]:
         """See `Feed`."""
-        return self._in_order(self.val, self.photos.val)
+        return self._in_order(self.val, self.photos.val, rows)
 
-    def fixed(self, view: int) -> Iterator[Batch]:
+    def fixed(self, view: int, rows: range | None = None) -> Iterator[Batch]:
         """See `Feed`."""
-        return self._in_order(self.train[view], self.photos.train)
+        return self._in_order(self.train[view], self.photos.train, rows)
 
     def logits(self, batch: Batch, training: bool) -> torch.Tensor:
         """See `Feed`."""
-        return self.halves.tail(*batch.inputs, training=training)
+        return (self.forward if training else self.halves.evaluation_tail)(*batch.inputs)
 
-    def _in_order(self, features: Features, store: PixelStore) -> Iterator[Batch]:
-        for start in range(0, len(store), PREDICTION_BATCH):
-            yield self._batch(features, store, np.arange(start, min(start + PREDICTION_BATCH, len(store))))
+    def _in_order(self, features: Features, store: PixelStore, rows: range | None) -> Iterator[Batch]:
+        rows = rows if rows is not None else range(len(store))
+        for start in range(0, len(rows), PREDICTION_BATCH):
+            yield self._batch(features, store, np.array(rows[start : start + PREDICTION_BATCH]))
 
     def _batch(self, features: Features, store: PixelStore, rows: np.ndarray) -> Batch:
         compute = self.photos.compute
@@ -285,13 +298,14 @@ def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Pa
         train, val = _features(photos, halves, weights_sha256, cache)
     except (NoPrefixError, NotRememberedError) as reason:
         kind = "no frozen prefix" if isinstance(reason, NoPrefixError) else "the frozen prefix is run in every epoch"
-        return PixelFeed(photos, model, compiled(model) if params.compile else model), f"{kind}: {reason}"
+        forward = distributed(model, compiled(model) if params.compile else model)
+        return PixelFeed(photos, model, forward), f"{kind}: {reason}"
     if params.compile:
         print("compile: true has no effect behind a frozen prefix, because little is left to run", flush=True)
     size = sum(value.row_bytes for value in val.values)
     shapes = ", ".join("×".join(map(str, value.shape)) for value in val.values)
     remark = f"frozen prefix run once for each of {params.views} views, {size / 1e3:.1f} kB a photo ({shapes})"
-    return FeatureFeed(photos, halves, train, val), remark
+    return FeatureFeed(photos, halves, distributed(halves.training_tail, halves.training_tail), train, val), remark
 
 
 def _features(
@@ -306,17 +320,18 @@ def _features(
             with photos.compute.autocast():
                 yield halves.prefix(images)
 
-    sample = next(run(photos.validation_images()))
+    sample = next(run(photos.validation_images(range(min(PREDICTION_BATCH, len(photos.val))))))
     count = photos.params.views
     keys = (*range(count), None)
     folders = {view: cache / cache_key(photos, weights_sha256, halves.crossing, view) for view in keys}
     row_bytes = sum(value.row_bytes for value in values_of(sample))
     reserve({folder: row_bytes * len(photos.of(view)) for view, folder in folders.items()})
 
-    def features(view: int | None, views: Callable[[], Iterator[Any]], title: str) -> Features:
-        store = photos.of(view)
-        batch_count = -(-len(store) // PREDICTION_BATCH)
-        return remember(folders[view], len(store), sample, lambda: track(run(views()), title, batch_count))
+    def features(view: int | None, views: Callable[[range], Images], title: str) -> Features:
+        def computed(rows: range) -> Iterator[tuple[torch.Tensor, ...]]:
+            return track(run(views(rows)), title, -(-len(rows) // PREDICTION_BATCH))
+
+        return remember(folders[view], len(photos.of(view)), sample, computed)
 
     train = tuple(
         features(number, partial(photos.fixed_images, number), f"frozen prefix, view {number + 1} of {count}")

@@ -61,7 +61,7 @@ def run_key(params: Mapping[str, Any], initial: Path, indexes: list[Path]) -> st
     """Names a training by its params, initial weights, photos, code and libraries: equal keys end equal."""
     code = code_hash(*(f"florafauna.{room}" for room in ("base", "bundle", "model", "pixels", "training")))
     data = [sha256_file(path) for path in indexes]
-    made_by = [code, torch.__version__, timm.__version__, torch.get_num_threads()]
+    made_by = [code, torch.__version__, timm.__version__]
     return fingerprint([dict(params), sha256_file(initial), data, *made_by])
 
 

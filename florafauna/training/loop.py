@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
+from torch.distributed import ReduceOp
 from torch.nn.functional import cross_entropy
 
 from florafauna.base.errors import UserError
@@ -22,13 +23,16 @@ from florafauna.base.randomness import rng_key
 from florafauna.bundle.bundle import load_trained, predict_logits, save_trained
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, reuse_freed_memory
 from florafauna.model.network import try_out
+from florafauna.model.ranks import by_all, by_first, part, rank, ranks
 from florafauna.model.settings import ModelParams
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
 from florafauna.model.weights import InitialWeights, load_initial_weights
+from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.store import PixelStore
 from florafauna.training._averaging import averaged, moving_tensors, update_average
 from florafauna.training._feeds import Feed, Photos, choose_feed
 from florafauna.training._loss import Loss, loss_of
+from florafauna.training._parallel import mean_of, share, together, unsynced, with_common_batch_norms
 from florafauna.training._result import describe, timing
 from florafauna.training._resume import (
     START,
@@ -108,7 +112,7 @@ def train(job: TrainingJob) -> None:
     >>> params = read_model("vit")  # doctest: +SKIP
     >>> train(TrainingJob("vit", params, initial, train_store, val_store, scratch, out, timing))  # doctest: +SKIP
     """
-    sweep(job.scratch)
+    by_first(lambda: sweep(job.scratch))
     timings, folders = [], []
     for number in range(job.params.seeds):
         params = job.params.model_copy(update={"seed": job.params.seed + number, "seeds": 1})
@@ -118,9 +122,10 @@ def train(job: TrainingJob) -> None:
         timing, folder = train_once(replace(job, params=params, out=out))
         timings.append(timing)
         folders.append(folder)
-    write_json(job.timing, timings[0] | {"seconds_of_seeds": [timing["seconds"] for timing in timings]})
+    timing = timings[0] | {"seconds_of_seeds": [timing["seconds"] for timing in timings]}
+    by_first(lambda: write_json(job.timing, timing))
     for folder in folders:  # only now: until then a killed run finds the seeds that are finished
-        shutil.rmtree(folder)
+        by_first(partial(shutil.rmtree, folder))
 
 
 def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
@@ -135,8 +140,8 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     # --- model ---
     initial = load_initial_weights(job.initial)
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
-    train_store.verify()
-    val_store.verify()
+    by_first(train_store.verify)
+    by_first(val_store.verify)
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
     groups = parameter_groups(model, params)
@@ -146,16 +151,21 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
         )
     _say(job, f"{params.architecture.name}, {compute.precision} on {hardware()}, {len(train_store)} photos")
     print(format_policy(policy_table(model, groups, params.rate)), flush=True)
-    compute.place(model)
+    model = with_common_batch_norms(compute.place(model))
 
     key = run_key(params.model_dump(mode="json"), job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
     folder = job.scratch / "training" / f"{job.name}-{key[:16]}"
-    drop_damaged(folder)
+    by_first(lambda: drop_damaged(folder))
     with memory_advice(
         lambda: f"lower models.{job.name}.batch_size ({params.batch_size}) and raise accumulate, or lower train_size."
     ):
         # --- data ---
         photos = Photos(train_store, val_store, params, data_config(model, params), compute)
+        if photos.batch_size < 2 * ranks():
+            raise UserError(
+                f"models.{job.name}.batch_size ({photos.batch_size}) is shared by {ranks()} processes, and each needs "
+                "two photos; raise it, or set FLORAFAUNA_GPUS to fewer."
+            )
         for size in {photos.data.train_size, photos.data.test_size}:
             try_out(model, size, params.architecture.name)
         weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
@@ -176,7 +186,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
         else:  # only now: a head of zeros would hide a feed or a probe that does not give the model's logits
             start_head(model, params.head_init, params.seed)
         if params.wise is not None and not (folder / STATE).is_file():
-            save_tensors(folder / START, moving_tensors(model))
+            by_first(partial(save_tensors, folder / START, moving_tensors(model)))
 
         # --- loop ---
         averages = params.ema > 0 and params.optimizer != "lbfgs"  # a head that is solved for has no average
@@ -232,7 +242,7 @@ def fit(parts: Parts) -> State:
             )
             best = not state.scores or row.val_weighted_f1 > max(state.scores)
             if best:  # to disk: a state_dict in memory would keep changing with the model
-                save_tensors(best_file(parts.folder, row.epoch), moving_tensors(model))
+                by_first(partial(save_tensors, best_file(parts.folder, row.epoch), moving_tensors(model)))
 
         # save and log
         state.history.append(row)
@@ -258,23 +268,26 @@ def train_epoch(parts: Parts, state: State) -> float:
     set_training_modes(parts.model)
     batches = parts.feed.training(state.epoch, state.batch)
     for batch in track(batches, f"{job.name} epoch {state.epoch + 1}", total - state.batch):
-        torch.manual_seed(rng_key(params.seed, state.epoch, f"batch {state.batch}"))  # dropout and drop path
+        part_of = f" of {rank()}" if rank() else ""
+        torch.manual_seed(rng_key(params.seed, state.epoch, f"batch {state.batch}{part_of}"))  # dropout and drop path
         rate = rate_at(state.step, steps_per_epoch, state.scores, params)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
 
         # forward and backward
-        with compute.autocast():
-            logits = parts.feed.logits(batch, training=True)
-        loss = parts.loss(logits.float(), batch.targets)
-        together = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)  # in this step
-        parts.scaler.scale(loss / together).backward()
+        in_step = min(params.accumulate, total - state.batch // params.accumulate * params.accumulate)  # batches
+        last = (state.batch + 1) % params.accumulate == 0 or state.batch + 1 == total
+        with unsynced(parts.feed.forward, last):
+            with compute.autocast():
+                logits = parts.feed.logits(batch, training=True)
+            loss = parts.loss(logits.float(), batch.targets) * share(batch.targets, parts.loss.class_weights)
+            parts.scaler.scale(loss / in_step).backward()
         loss_sum += loss.detach()
         broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy, then wait
         state.batch += 1
 
         # one step for `accumulate` batches, or for those that are left in the epoch
-        if state.batch % params.accumulate == 0 or state.batch == total:
+        if last:
             if params.clip_gradient:
                 parts.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(parts.model.parameters(), params.clip_gradient)
@@ -283,16 +296,19 @@ def train_epoch(parts: Parts, state: State) -> float:
             optimizer.zero_grad(set_to_none=True)
             update_average(parts.average, parts.model, params.ema)
             state.step += 1
-            if state.step % STEPS_BETWEEN_CHECKS == 0:
-                _refuse_nan(job, int(broken_at), rate)
-            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+            check = state.step % STEPS_BETWEEN_CHECKS == 0
+            if check:
+                _refuse_nan(job, int(together(broken_at, ReduceOp.MAX)), rate)
+            due = time.monotonic() - saved > SECONDS_BETWEEN_SAVES
+            if due if ranks() == 1 else check and by_first(partial(bool, due)):  # all at the same step
                 now = time.monotonic()
-                state.loss_sum, state.seconds = float(loss_sum), state.seconds + now - start
+                state.loss_sum, state.seconds = float(mean_of(loss_sum)), state.seconds + now - start
                 _save(parts, state)
                 start = saved = now
-    _refuse_nan(job, int(broken_at), rate_at(max(0, state.step - 1), steps_per_epoch, state.scores, params))
+    broken = int(together(broken_at, ReduceOp.MAX))
+    _refuse_nan(job, broken, rate_at(max(0, state.step - 1), steps_per_epoch, state.scores, params))
     state.seconds += time.monotonic() - start
-    return float(loss_sum) / total
+    return float(mean_of(loss_sum)) / total
 
 
 def train_head(parts: Parts, state: State) -> float:
@@ -305,23 +321,27 @@ def train_head(parts: Parts, state: State) -> float:
     return optimum.loss
 
 
-@torch.inference_mode()
 def validate(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
     """Logits, float32 (photos, classes), and targets of the validation photos."""
+    store = parts.feed.photos.val
+    return np.concatenate(by_all(partial(_logits, parts, part(len(store), PREDICTION_BATCH)))), store.targets
+
+
+@torch.inference_mode()
+def _logits(parts: Parts, rows: range) -> np.ndarray:
     parts.model.eval()
-    logits, targets = [], []
-    for batch in parts.feed.validation():
+    logits = [torch.empty(0, len(parts.feed.photos.val.labels))]
+    for batch in parts.feed.validation(rows):
         with parts.compute.autocast():
             logits.append(parts.feed.logits(batch, training=False).float().cpu())
-        targets.append(batch.targets.cpu())
-    return torch.cat(logits).numpy(), torch.cat(targets).numpy()
+    return torch.cat(logits).numpy()
 
 
 # --- the result ---
 
 
 def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos) -> None:
-    """Write the model from the best checkpoint on disk, and check its score against the logged one."""
+    """Make the model of the best checkpoint on disk, write it, and check its score against the logged one."""
     job, model, best = parts.job, parts.model, state.best
     val = {"weighted_f1": best.val_weighted_f1, "accuracy": best.val_accuracy}
     wise: dict[str, Any] | None = None
@@ -333,15 +353,18 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
         val = {"weighted_f1": mean.weighted_f1, "accuracy": mean.accuracy}
         wise = {"share": mean.share, "val_weighted_f1": {f"{share:g}": score for share, score in mean.tried.items()}}
     info = describe(job.name, model, initial, sha256_file(job.initial), photos)
-    save_trained(job.out, model, info | {"best_epoch": best.epoch, "val": val, "wise": wise})
+    by_first(partial(_write, parts, state, info | {"best_epoch": best.epoch, "val": val, "wise": wise}))
+
+
+def _write(parts: Parts, state: State, info: dict[str, Any]) -> None:
+    job, photos, best, logged = parts.job, parts.feed.photos, state.best, info["val"]["weighted_f1"]
+    save_trained(job.out, parts.model, info)
     bundle = load_trained(job.out)
     score = weighted_f1(
         photos.val.targets, predict_logits(bundle, photos.val, parts.compute, as_trained=True).argmax(1)
     )
-    if abs(score - val["weighted_f1"]) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
-        raise RuntimeError(
-            f"the saved model scores {score} on the validation photos, but training logged {val['weighted_f1']}"
-        )
+    if abs(score - logged) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
+        raise RuntimeError(f"the saved model scores {score} on the validation photos, but training logged {logged}")
     pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
     _say(
         job,
@@ -369,7 +392,8 @@ def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compu
 
 
 def _save(parts: Parts, state: State) -> None:
-    save_state(parts.folder, state, moving_tensors(parts.model), parts.average, parts.optimizer, parts.scaler)
+    moving = moving_tensors(parts.model)
+    by_first(lambda: save_state(parts.folder, state, moving, parts.average, parts.optimizer, parts.scaler))
 
 
 def _refuse_nan(job: TrainingJob, broken_at: int, rate: float) -> None:

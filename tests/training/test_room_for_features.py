@@ -14,7 +14,7 @@ PADDING = 10_000  # bytes, beside which the features do not count
 
 
 def remembered(folder: Path, value: float) -> features.Features:
-    return features.remember(folder, PHOTOS, [torch.zeros(1, 3)], lambda: [[torch.full((PHOTOS, 3), value)]])
+    return features.remember(folder, PHOTOS, [torch.zeros(1, 3)], lambda rows: [[torch.full((PHOTOS, 3), value)]])
 
 
 @pytest.fixture

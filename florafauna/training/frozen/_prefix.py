@@ -23,21 +23,15 @@ class NoPrefixError(Exception):
 
 @dataclass(frozen=True)
 class SplitModel:
-    """A model cut in two: `prefix(images) -> features`, `tail(*features) -> logits`.
+    """A model cut in two: `prefix(images) -> features`, a tail `(*features) -> logits` for each of its modes.
 
-    Both share the parameters of the model they were cut from. `tail` follows that model's train()/eval() state.
+    They share the parameters of the model they were cut from. The tails follow that model's train()/eval() state.
     """
 
     prefix: fx.GraphModule
     training_tail: fx.GraphModule
     evaluation_tail: fx.GraphModule
     crossing: tuple[str, ...]  # the names of the values that cross the cut
-
-    def tail(self, *features: torch.Tensor, training: bool) -> torch.Tensor:
-        """Logits (photos, classes) from features."""
-        tail = self.training_tail if training else self.evaluation_tail
-        logits: torch.Tensor = tail(*features)
-        return logits
 
 
 def split(model: nn.Module, size: int, set_training_modes: Callable[[nn.Module], None]) -> SplitModel:
@@ -65,7 +59,7 @@ def split(model: nn.Module, size: int, set_training_modes: Callable[[nn.Module],
     with torch.no_grad():
         whole = model(images)
         features = split_model.prefix(images)
-        halves = split_model.tail(*features, training=False)
+        halves = split_model.evaluation_tail(*features)
     if not all(isinstance(value, torch.Tensor) and len(value) == len(images) for value in features):
         raise NoPrefixError("what crosses the cut is not one tensor row a photo")
     if (whole - halves).abs().max() > TOLERANCE * whole.abs().max():

@@ -15,6 +15,7 @@ from florafauna.base.errors import UserError
 from florafauna.base.progress import track
 from florafauna.bundle.bundle import PREDICTION_BATCH
 from florafauna.model.network import classifier_paths
+from florafauna.model.ranks import by_first
 from florafauna.training._feeds import Batch, FeatureFeed, Feed, cache_key
 from florafauna.training._loss import Loss
 from florafauna.training.frozen import _logistic
@@ -46,12 +47,14 @@ def solve_head(
     """
     classifier, photos = linear_classifier(model), feed.photos
     train, val = classifier_features(feed, model, weights_sha256, cache)
-    return _logistic.solve(
-        Samples([_matrix(features) for features in train], photos.train.targets, photos.compute.device),
-        Samples([_matrix(val)], photos.val.targets, photos.compute.device),
-        len(photos.train.labels),
-        has_bias=classifier.bias is not None,
-        loss=loss,
+    return by_first(
+        lambda: _logistic.solve(
+            Samples([_matrix(features) for features in train], photos.train.targets, photos.compute.device),
+            Samples([_matrix(val)], photos.val.targets, photos.compute.device),
+            len(photos.train.labels),
+            has_bias=classifier.bias is not None,
+            loss=loss,
+        )
     )
 
 
@@ -85,13 +88,13 @@ def classifier_features(
     sample = (torch.empty(0, linear_classifier(model).weight.shape[1]),)
     held = False
 
-    def features(view: int | None, batches: Callable[[], Iterator[Batch]], title: str) -> Features:
+    def features(view: int | None, batches: Callable[[range], Iterator[Batch]], title: str) -> Features:
         nonlocal held
         photos = len(feed.photos.of(view))
         key = cache_key(feed.photos, weights_sha256, ("head", *classifier_paths(model)), view)
 
-        def inputs() -> Iterator[tuple[torch.Tensor]]:
-            return track(classifier_inputs(feed, model, batches()), title, -(-photos // PREDICTION_BATCH))
+        def inputs(rows: range) -> Iterator[tuple[torch.Tensor]]:
+            return track(classifier_inputs(feed, model, batches(rows)), title, -(-len(rows) // PREDICTION_BATCH))
 
         try:
             return remember(cache / key, photos, sample, inputs)
@@ -99,7 +102,7 @@ def classifier_features(
             if not held:
                 print(f"features for the head stay in memory, for this run alone: {reason}", flush=True)
             held = True
-            return hold(photos, sample, inputs())
+            return hold(photos, sample, inputs(range(photos)))
 
     train = tuple(
         features(view, partial(feed.fixed, view), f"features for the head, view {view + 1} of {views}")

@@ -17,6 +17,10 @@ import numpy as np
 import torch
 
 from florafauna.base.files import atomic_path, write_json
+from florafauna.model.ranks import by_all, by_first, part, rank, ranks
+from florafauna.pixels.centre import PREDICTION_BATCH
+
+Computed = Callable[[range], Iterable[Sequence[torch.Tensor]]]  # batches of some photos, in their order
 
 LIMIT_BYTES = 64 << 30  # of all remembered features together; the least recently used go first
 SHARE_OF_FREE_DISK = 0.5
@@ -57,30 +61,53 @@ class Features:
         )
 
 
-def remember(
-    folder: Path, photos: int, sample: Sequence[torch.Tensor], compute: Callable[[], Iterable[Sequence[torch.Tensor]]]
-) -> Features:
+def remember(folder: Path, photos: int, sample: Sequence[torch.Tensor], compute: "Computed") -> Features:
     """The features in `folder`, computed on the first call, and again where the disk has changed them.
 
-    `sample` is any batch of features (it gives shapes and dtypes); `compute()` yields batches in the order of the
-    photos. Raises `NotRememberedError` rather than fill the disk.
+    `sample` is any batch of features (it gives shapes and dtypes). Several processes compute a part each, into one
+    file. Raises `NotRememberedError` rather than fill the disk.
     """
     values = values_of(sample)
     paths = [folder / f"{number}.bin" for number in range(len(values))]
     with _on_disk(folder):
-        seconds = _seconds_of_whole(folder, paths, [photos * value.row_bytes for value in values])
+        sizes = [photos * value.row_bytes for value in values]
+        seconds = by_first(lambda: _seconds_of_whole(folder, paths, sizes))
         if seconds is None:
-            reserve({folder: photos * sum(value.row_bytes for value in values)})
-            start = time.monotonic()
-            checksums = _write(paths, photos, compute())
-            seconds = time.monotonic() - start
-            write_json(folder / COMPLETE, {"photos": photos, "seconds": seconds, "checksums": checksums})
-        (folder / COMPLETE).touch()  # when it was last used
+            reserve({folder: sum(sizes)})
+            seconds = _compute(folder, paths, photos, compute)
+        by_first((folder / COMPLETE).touch)  # when it was last used
         maps = [
             np.memmap(path, np.uint8, mode="c", shape=(photos, value.row_bytes))  # torch warns of read-only arrays
             for path, value in zip(paths, values, strict=True)
         ]
     return Features(values, tuple(maps), seconds)
+
+
+def _compute(folder: Path, paths: list[Path], photos: int, compute: "Computed") -> float:
+    """Returns the seconds that it took."""
+    start = time.monotonic()
+    if ranks() == 1:
+        checksums = _write(paths, compute(range(photos)), photos)
+    else:
+        parts = [[path.with_name(f"{path.name}.{number}") for path in paths] for number in range(ranks())]
+        rows = part(photos, PREDICTION_BATCH)
+        by_all(lambda: _write(parts[rank()], compute(rows), len(rows)))
+        checksums = by_first(lambda: _join(parts, paths))
+    seconds = time.monotonic() - start
+    whole = {"photos": photos, "seconds": seconds, "checksums": checksums}
+    by_first(lambda: write_json(folder / COMPLETE, whole))
+    return seconds
+
+
+def _join(parts: Sequence[Sequence[Path]], paths: Sequence[Path]) -> list[int]:
+    """Files of the parts' rows one after the other; returns their checksums."""
+    for number, path in enumerate(paths):
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            for part_files in parts:
+                with part_files[number].open("rb") as rows:
+                    shutil.copyfileobj(rows, file)
+                part_files[number].unlink()
+    return [_checksum(path) for path in paths]
 
 
 def hold(photos: int, sample: Sequence[torch.Tensor], batches: Iterable[Sequence[torch.Tensor]]) -> Features:
@@ -106,6 +133,10 @@ def reserve(sizes: Mapping[Path, int]) -> None:
     Drops the least recently used features of others until what is missing fits under the limit. Raises
     `NotRememberedError` where it does not, or takes more than half of the free disk.
     """
+    by_first(lambda: _reserve(sizes))
+
+
+def _reserve(sizes: Mapping[Path, int]) -> None:
     cache = next(iter(sizes)).parent
     needed = sum(size for folder, size in sizes.items() if not (folder / COMPLETE).is_file())
     with _on_disk(cache):
@@ -148,7 +179,7 @@ def _checksum(path: Path) -> int:
     return zlib.crc32(np.memmap(path, dtype=np.uint8, mode="r").data) if path.stat().st_size else 0
 
 
-def _write(paths: list[Path], photos: int, batches: Iterable[Sequence[torch.Tensor]]) -> list[int]:
+def _write(paths: list[Path], batches: Iterable[Sequence[torch.Tensor]], photos: int) -> list[int]:
     """Returns the files' checksums."""
     checksums, written = [0] * len(paths), 0
     with ExitStack() as stack:
