@@ -14,6 +14,8 @@ NAMES = (
     "growth",
     "head_only",
     "head_start",
+    "long_tail",
+    "wise",
     "tail",
     "repro",
     "noop",
