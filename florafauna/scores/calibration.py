@@ -21,9 +21,9 @@ from scipy.special import softmax as _softmax
 from scipy.stats import norm
 
 from florafauna.base.errors import UserError
+from florafauna.scores._promise import intraclass_correlation
 from florafauna.scores.blocks import blocks
 from florafauna.scores.bootstrap import Resampling, Truth, group_codes, resample_weights
-from florafauna.scores.promise import intraclass_correlation
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from florafauna.scores.promise import effective_sizes, intraclass_correlation, last_shown, lower_bound, tried
+from florafauna.scores._promise import effective_sizes, intraclass_correlation, last_shown, lower_bound, tried
 
 
 @given(st.integers(0, 300), st.integers(1, 300))
