@@ -24,6 +24,7 @@ NAMES = (
     "bursts",
     "faults",
     "promises",
+    "calibration",
 )
 
 

@@ -85,7 +85,7 @@ def run() -> Section:
         for bursts in (1, 20):
             kind = f"accuracy {accuracy}, " + ("bursts of 1 to 20" if bursts > 1 else "independent")
             rows += [_row(kind, World(SKILLS[accuracy], bursts), photos) for photos in (100, 500, 2000)]
-    rows += [_row("accuracy 0.94, independent", World(SKILLS["0.94"]), n) for n in (72, 80, 92, 93, 150)]
+    rows += [_row("accuracy 0.94, independent", World(SKILLS["0.94"]), n) for n in (60, 80, 92, 93, 150, 210, 230)]
     rows += [_row("accuracy 0.89, independent", World(SKILLS["0.89"]), n) for n in (400, 700, 1200, 3000)]
     rows += [_row("one class taken for another", World(SKILLS["0.94"], 1, MISTAKEN), n) for n in (500, 2000)]
     rows += _real()
