@@ -13,13 +13,14 @@ SKILLS = {"0.83": 2.59, "0.94": 3.3, "0.99": 4.4, "0.998": 5.2}
 SCALES = (0.5, 1.0, 2.0)  # of the logits, and so the temperature that is true
 TEST, RUNS, ERROR_RUNS = 10_000, 20, 200
 SURE = 0.99
-ABOUT = """Made up, {classes} classes: photos normal around the mean of their class, and photos of unknown species half as far
-from 0 as those of a class. Temperature: logits times 0.5, 1 and 2, {runs} validation sets each; the negative log-
-likelihood of {test:,} new photos, less that at the temperature that is true, mean (worst), and the share of photos
-of unknown species shown at a confidence of 0.99 or more, as they would be at the true temperature / without / with
-the prior (log temperature normal around 0, with a deviation of 0.5). Error: accuracy 0.83, {errors} test sets; what
-a calibrated model shows, the range stated for it, how often that range holds the error, and how often the interval
-holds the true error of a model three times too sure. 100 photos in bursts are about ten groups."""
+ABOUT = """Made up, {classes} classes: photos normal around the mean of their class, and photos of unknown species
+half as far from 0 as those of a class. Temperature: logits times 0.5, 1 and 2, {runs} validation sets
+each; the negative log-likelihood of {test:,} new photos, less that at the temperature that is true,
+mean (worst), and the share of photos of unknown species shown at a confidence of 0.99 or more, as they
+would be at the true temperature / without / with the prior (log temperature normal around 0, with a
+deviation of 0.5). Error: accuracy 0.83, {errors} test sets; what a calibrated model shows, the range
+stated for it, how often that range holds the error, and how often the interval holds the true error of
+a model three times too sure. 100 photos in bursts are about ten groups."""
 COLUMNS = ("what", "n", "without the prior", "with the prior", "unknown species sure", "holds")
 
 
@@ -42,7 +43,9 @@ def _temperatures(accuracy: str, photos: int) -> tuple[str, ...]:
     rng, skill = np.random.default_rng(photos), SKILLS[accuracy]
     test, targets = _logits(rng, skill, TEST)
     unknown, _ = _logits(rng, skill, TEST, 0.5)
-    best, worse, sure = nll(test, targets), {"without": [], "with": []}, {"without": [], "with": []}
+    best = nll(test, targets)
+    worse: dict[str, list[float]] = {"without": [], "with": []}
+    sure: dict[str, list[float]] = {"without": [], "with": []}
     for scale in SCALES:
         for _ in range(RUNS):
             given, of = _logits(rng, skill, photos)

@@ -82,7 +82,7 @@ def starts(effective: float, precision: float, confidence: float) -> tuple[Float
     while _fewest(precision, (1 - confidence) / (count + 1)) * 2**count * ROOM <= effective:
         count += 1
     risk = (1 - confidence) / count
-    return _fewest(precision, risk) * 2.0 ** np.arange(count), risk
+    return np.array([_fewest(precision, risk) * 2**number for number in range(count)]), risk
 
 
 def _fewest(precision: float, risk: float) -> float:

@@ -188,7 +188,7 @@ def share_interval(correct: np.ndarray, groups: np.ndarray | None = None, confid
     (0.6, 0.98)
     """
     codes = group_codes(groups, len(correct))
-    right, photos = (np.bincount(codes, weights)[None] for weights in (correct, np.ones(len(codes))))
+    right, photos = (np.bincount(codes, each)[None].astype(np.float64) for each in (correct, np.ones(len(codes))))
     return _shares_of_groups(right, photos, confidence)[0]
 
 
