@@ -26,6 +26,7 @@ NAMES = (
     "bursts",
     "faults",
     "promises",
+    "calibration",
 )
 
 

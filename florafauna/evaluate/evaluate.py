@@ -68,6 +68,8 @@ def evaluate(job: EvaluationJob) -> None:
     boxes = {} if stores["test"].boxes is None else {"boxes": stores["test"].boxes}  # so that `predict` crops alike
     of_photos = {split: store.facts for split, store in stores.items()}
     write_bundle(job.bundle, job.trained, bundle_info(trained.info | boxes, scores, ancestors, of_photos, job.params))
+    if "temperature" in scores.per_class["sentences"]:
+        print(f"{job.name}: {scores.per_class['sentences']['temperature']}", flush=True)
     test = scores.details["test"]
     print(
         f"{job.name}: test weighted F1 {test['weighted_f1']:.4f} ({test['weighted_f1_low']:.4f} to "

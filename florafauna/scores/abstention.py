@@ -16,9 +16,7 @@ from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from florafauna.base.errors import UserError
-from florafauna.scores.blocks import blocks
-from florafauna.scores.bootstrap import group_codes, share_interval
-from florafauna.scores.promise import (
+from florafauna.scores._promise import (
     effective_sizes,
     intraclass_correlation,
     last_shown,
@@ -26,6 +24,8 @@ from florafauna.scores.promise import (
     photos_needed,
     tried,
 )
+from florafauna.scores.blocks import blocks
+from florafauna.scores.bootstrap import group_codes, share_interval
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -101,7 +101,7 @@ def choose_threshold(
     """The lowest threshold that shows the precision: a lower bound of the accepted photos' share of right ones does.
 
     `confidences` and `correct` are those of validation photos (n,), `groups` (n,) names those that belong together, and
-    `icc` says how much alike these are (default: found here). See `promise.last_shown` for the tests.
+    `icc` says how much alike these are (default: found here). See `_promise.last_shown` for the tests.
     """
     confidences, correct = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=bool)
     codes, photos = group_codes(groups, len(correct)), len(correct)
@@ -126,7 +126,7 @@ def choose_threshold(
 
 
 def not_shown(right: Floats, effective: Floats, photos: int, precision: float, confidence: float) -> Threshold:
-    """No threshold, and why: see `promise.photos_needed` for the arguments."""
+    """No threshold, and why: see `_promise.photos_needed` for the arguments."""
     needed = photos_needed(right, effective, photos, precision, confidence)
     more = "more photos alone would not do" if needed is None else f"about {_two_digits(needed)} such photos would do"
     on = _photos(photos) + _worth(photos, float(effective.max(initial=0)))

@@ -188,8 +188,8 @@ def share_interval(correct: np.ndarray, groups: np.ndarray | None = None, confid
     (0.6, 0.98)
     """
     codes = group_codes(groups, len(correct))
-    right, photos = np.bincount(codes, correct), np.bincount(codes).astype(np.float64)
-    return _shares_of_groups(right[None], photos[None], confidence)[0]
+    right, photos = (np.bincount(codes, each)[None].astype(np.float64) for each in (correct, np.ones(len(codes))))
+    return _shares_of_groups(right, photos, confidence)[0]
 
 
 def _shares_of_groups(right: Floats, of: Floats, confidence: float) -> list[Interval]:

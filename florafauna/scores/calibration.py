@@ -21,9 +21,9 @@ from scipy.special import softmax as _softmax
 from scipy.stats import norm
 
 from florafauna.base.errors import UserError
+from florafauna.scores._promise import intraclass_correlation
 from florafauna.scores.blocks import blocks
 from florafauna.scores.bootstrap import Resampling, Truth, group_codes, resample_weights
-from florafauna.scores.promise import intraclass_correlation
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -79,7 +79,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     if len(targets) == 0:
         raise UserError("There are no validation photos to fit the temperature on.")
     every = max(1, len(targets) // SOME)
-    logs = np.linspace(*np.log(TEMPERATURES), STEPS)
+    logs = np.log(np.geomspace(*TEMPERATURES, STEPS))
     # There may be two minima, one of them of the prior's making: the right one is near the best of some steps.
     best = int(np.argmin([_loss(log, logits[::every], targets[::every], len(targets)) for log in logs]))
     found = minimize_scalar(

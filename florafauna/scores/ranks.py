@@ -14,9 +14,9 @@ import numpy.typing as npt
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.base.taxonomy import ABOVE_SPECIES
+from florafauna.scores._promise import effective_sizes, intraclass_correlation, last_shown
 from florafauna.scores.abstention import Realised, Threshold, not_shown, realised_by
 from florafauna.scores.bootstrap import group_codes
-from florafauna.scores.promise import effective_sizes, intraclass_correlation, last_shown
 
 Ancestors = Sequence[Mapping[str, str]]
 

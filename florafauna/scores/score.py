@@ -165,8 +165,12 @@ def _calibration(test: Predictions, temperature: float, params: EvaluateParams) 
         for at, label in enumerate(test.labels)
         if photos[at]
     }
-    off = [not each["precision_low"] <= each["confidence"] <= each["precision_high"] for each in by_class.values()]
-    return found | {"classes_off": sum(off)}, by_class
+    return found | {"classes_off": sum(is_off(each) for each in by_class.values())}, by_class
+
+
+def is_off(row: Tree) -> bool:
+    """Whether the mean confidence of a predicted class lies outside the interval of its precision."""
+    return not row["precision_low"] <= row["confidence"] <= row["precision_high"]
 
 
 def _abstention(

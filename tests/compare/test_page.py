@@ -52,6 +52,9 @@ def test_every_figure_equals_the_metrics_file(project: Project, page: Element) -
             assert ("details", model, "test", name) in sources
         for measure in ("ece", "adaptive_ece", "brier", "nll"):
             assert {("details", model, "calibration", measure, when) for when in ("before", "after")} <= set(sources)
+        within = ("low", "high", "calibrated_low", "calibrated_high")
+        assert {("details", model, "calibration", "ece", bound) for bound in within} <= set(sources)
+        assert {("details", model, "test", f"top3_accuracy_{bound}") for bound in ("low", "high")} <= set(sources)
         costs = ("parameters", "trainable_parameters", "megabytes", "training_seconds", "peak_memory_mb")
         assert {("costs", model, cost) for cost in (*costs, "photos_per_second")} <= set(sources)
         for path in (

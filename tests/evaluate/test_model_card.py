@@ -153,6 +153,21 @@ def test_it_warns_where_the_weights_may_have_seen_the_test_photos(
     assert ("**Warning:**" in text) == warned
 
 
+def test_calibration_is_told_with_its_noise_and_where_it_is_off(info: dict[str, Any]) -> None:
+    ece, by_class = info["scores"]["calibration"]["ece"], info["scores"]["per_class"]["calibration"]
+    card = " ".join(model_card(info).split())
+    assert f"calibrated model would show {ece['calibrated_low']:.3f} to {ece['calibrated_high']:.3f} on" in card
+    assert f"interval {ece['low']:.3f} to {ece['high']:.3f}), and {ece['before']:.3f} at a temperature of 1" in card
+    for row in by_class.values():
+        row |= {"confidence": 0.8, "precision_low": 0.7, "precision": 0.9, "precision_high": 0.95}
+    assert "Confidence is off" not in model_card(info)
+    by_class["Parus minor"] |= {"precision_low": 0.85}
+    assert "predicted as Parus minor (it says 0.800, 0.900 are right)." in model_card(info)
+    assert "Warning:** The temperature" not in model_card(info)
+    info["calibration"]["temperature"] = 1000.0
+    assert "Warning:** The temperature is at the end" in model_card(info)
+
+
 def test_thresholds_are_told_with_what_they_give(info: dict[str, Any]) -> None:
     thresholds = info["calibration"]["thresholds"]
     card = " ".join(model_card(info).split())

@@ -57,7 +57,7 @@ def test_more_photos_find_a_threshold_more_often_and_cost_no_coverage() -> None:
     grid, previous = rng.beta(30, 1, 20_000), 0.0
     confidences = rng.beta(30, 1, (100, 1600))
     correct = rng.random((100, 1600)) < confidences
-    for count in (72, 80, 92, 93, 100, 143, 145, 200, 400, 800, 1600):
+    for count in (59, 80, 92, 93, 100, 143, 145, 200, 240, 400, 800, 1600):
         worlds = zip(confidences[:, :count], correct[:, :count], strict=True)
         found = [choose_threshold(*world).threshold for world in worlds]
         coverage = np.mean([0 if least is None else (grid >= least).mean() for least in found])
@@ -111,12 +111,12 @@ def test_it_is_said_how_many_photos_would_do() -> None:
     few = choose_threshold(np.ones(50), np.ones(50, dtype=bool))
     assert few.threshold is None
     assert few.sentence == (
-        "No threshold shows a precision of 95.0% on 50 validation photos; about 73 such photos would do."
+        "No threshold shows a precision of 95.0% on 50 validation photos; about 59 such photos would do."
     )
-    assert choose_threshold(np.ones(73), np.ones(73, dtype=bool)).accepted == 73
+    assert choose_threshold(np.ones(59), np.ones(59, dtype=bool)).accepted == 59
     pairs = choose_threshold(np.ones(50), np.ones(50, dtype=bool), np.arange(50) // 2)
-    assert "on 50 validation photos (in groups, worth 25); about 150 such photos would do." in pairs.sentence
-    assert choose_threshold(np.ones(150), np.ones(150, dtype=bool), np.arange(150) // 2).accepted == 150
+    assert "on 50 validation photos (in groups, worth 25); about 120 such photos would do." in pairs.sentence
+    assert choose_threshold(np.ones(120), np.ones(120, dtype=bool), np.arange(120) // 2).accepted == 120
 
 
 def test_photos_of_one_confidence_are_accepted_together() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from florafauna.scores.promise import effective_sizes, intraclass_correlation, last_shown, lower_bound, tried
+from florafauna.scores._promise import effective_sizes, intraclass_correlation, last_shown, lower_bound, starts, tried
 
 
 @given(st.integers(0, 300), st.integers(1, 300))
@@ -38,22 +38,28 @@ def test_the_correlation_within_groups_is_found_and_never_taken_for_less() -> No
 
 
 def test_a_row_of_thresholds_by_hand() -> None:
-    """72 right ones show 95 % at half of the risk; a second start has a quarter of it, from twice as many on."""
+    """59 right ones show 95 %; of 400 photos, two starts may take half of the risk each."""
     counts = np.arange(1.0, 401)
-    assert last_shown(counts[:71], counts[:71], 0.95, 0.95) == (-1, 0.0)
-    assert last_shown(counts[:72], counts[:72], 0.95, 0.95)[0] == 71
+    assert last_shown(counts[:58], counts[:58], 0.95, 0.95) == (-1, 0.0)
+    assert last_shown(counts[:59], counts[:59], 0.95, 0.95)[0] == 58
+    sizes, risk = starts(300, 0.95, 0.95)
+    assert np.ceil(sizes).tolist() == [72, 144]
+    assert risk == pytest.approx(0.025)
     one_wrong = counts - (counts > 10)
-    last, bound = last_shown(one_wrong, counts, 0.95, 0.95)
-    assert last == 399
-    assert bound == pytest.approx(float(lower_bound(399, 400, 1 - 0.05 * (1 / 4 + 1 / 8))))  # passed on
+    last, bound = last_shown(one_wrong[:300], counts[:300], 0.95, 0.95)
+    assert last == 299
+    assert bound == pytest.approx(float(lower_bound(299, 300, 0.975)))  # the first start found an error
+    last, bound = last_shown(counts[:300], counts[:300], 0.95, 0.95)
+    assert bound == pytest.approx(float(lower_bound(300, 300, 0.95)))  # it handed its share on
     assert last_shown(0.9 * counts, counts, 0.95, 0.95)[0] == -1
 
 
-def test_thresholds_are_tried_at_numbers_of_photos_that_do_not_depend_on_how_many_there_are() -> None:
-    few, many = (tried(np.arange(1.0, count + 1), 0.95, 0.95) for count in (500, 2000))
-    assert few[0] == 72
-    assert few[-1] == 500
-    assert np.isin(few[:-1], many).all()
+@given(st.floats(1, 1e6), st.floats(0.5, 0.99), st.floats(0.5, 0.99))
+def test_starts_share_the_risk(effective: float, precision: float, confidence: float) -> None:
+    sizes, risk = starts(effective, precision, confidence)
+    assert len(sizes) * risk == pytest.approx(1 - confidence)
+    assert precision ** sizes[0] == pytest.approx(risk)
+    assert len(sizes) == 1 or sizes[-1] < effective
 
 
 def test_no_row_of_true_nulls_is_passed_more_often_than_the_risk_allows() -> None:

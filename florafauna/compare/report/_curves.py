@@ -84,7 +84,10 @@ def reliability_plot(classifier: Classifier, bins: Sequence[Bin]) -> Plot:
     ]
     gaps = " ".join(_figures.path(x, y, [(b.confidence, b.confidence), (b.confidence, b.accuracy)]) for b in bins)
     error = classifier.details["calibration"]["ece"]
-    summary = f"Calibration error {error['after']:.3f}, {error['before']:.3f} before temperature scaling."
+    summary = (
+        f"Calibration error {error['after']:.3f}, {error['before']:.3f} before temperature scaling; a calibrated model "
+        f"would show {error['calibrated_low']:.3f} to {error['calibrated_high']:.3f} on these photos."
+    )
     return Plot(
         classifier.name,
         summary,

@@ -19,6 +19,7 @@ from florafauna.compare.report._predicted import PredictedLabels, predicted_labe
 from florafauna.compare.report._provenance import provenance
 from florafauna.compare.report._thumbnails import Album
 from florafauna.pixels.store import PixelStore
+from florafauna.scores.score import is_off
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_CLASSES = 2000  # rows of a table by class
@@ -109,6 +110,7 @@ def render(findings: Findings, root: Path) -> str:
                 "pair": _mistakes.OF_A_PAIR,
                 "named": _data_facts.MOST_NAMED,
             },
+            is_off=is_off,
             rule=_wrong_labels.RULE,
             frame=_figures,
         )

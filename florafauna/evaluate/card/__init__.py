@@ -6,6 +6,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from florafauna.scores.calibration import at_bound
+from florafauna.scores.score import AT_BOUND, is_off
+
 SCORES = {
     "weighted_f1": "Weighted F1",
     "macro_f1": "Macro F1",
@@ -41,6 +44,8 @@ def model_card(info: dict[str, Any]) -> str:
         trained=_trained(info["params"]),
         how=_how(info["params"]),
         origin=_origin(info["weights"]),
+        off={label: row for label, row in info["scores"]["per_class"]["calibration"].items() if is_off(row)},
+        at_bound=AT_BOUND if at_bound(info["calibration"]["temperature"]) else None,
     )
 
 

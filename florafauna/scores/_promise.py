@@ -16,7 +16,7 @@ from florafauna.scores.bootstrap import group_codes
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SPENT = 0.5  # share of the risk left that each start takes; the next one has twice as many photos
+ROOM = 1.5  # a start is worth its share of the risk where there are so many times its photos
 GROWTH = 1.02  # of the photos from one threshold tried to the next
 FEW = 10  # independent photos from which what more of them would show is guessed
 MOST_TIMES = 100  # more photos than there are that are thought of
@@ -69,17 +69,30 @@ def effective_sizes(codes: Ints, icc: float) -> Floats:
     return np.asarray((numbers + 1.0) ** 2 / np.cumsum(1 + 2 * before * icc))
 
 
-def fewest(precision: float, confidence: float) -> float:
-    """The independent photos that show the precision at the first start if all of them are right."""
+def starts(effective: float, precision: float, confidence: float) -> tuple[Floats, float]:
+    """Where rows of tests start, in independent photos of which so many there are, and the risk that each may take.
+
+    The risk, 1 − confidence, is divided evenly. The first start is the fewest photos that show the precision if all of
+    them are right, each further one has twice as many: with a single start, one confident error would end it all.
+    """
     for name, share in (("required precision", precision), ("confidence", confidence)):
         if not 0 < share < 1:
             raise UserError(f"The {name} must be between 0 and 1, not {share}.")
-    return float(np.log(SPENT * (1 - confidence)) / np.log(precision))
+    count = 1
+    while _fewest(precision, (1 - confidence) / (count + 1)) * 2**count * ROOM <= effective:
+        count += 1
+    risk = (1 - confidence) / count
+    return np.array([_fewest(precision, risk) * 2**number for number in range(count)]), risk
+
+
+def _fewest(precision: float, risk: float) -> float:
+    return float(np.log(risk) / np.log(precision))
 
 
 def tried(effective: Floats, precision: float, confidence: float) -> Ints:
     """How many of the photos, the most confident first, are accepted by each threshold tried, rising."""
-    first, grown = fewest(precision, confidence), np.maximum.accumulate(effective)
+    grown = np.maximum.accumulate(effective)
+    first = starts(grown[-1], precision, confidence)[0][0]
     steps = np.arange(np.ceil(np.log(max(grown[-1] / first, 1)) / np.log(GROWTH)) + 1)
     counts = np.searchsorted(grown, first * GROWTH**steps - 1e-9) + 1
     return np.unique(np.minimum(counts, len(effective)))
@@ -89,21 +102,16 @@ def last_shown(right: Floats, effective: Floats, precision: float, confidence: f
     """The last of a row of thresholds that shows the precision, −1 if none does, and its lower bound.
 
     `right` and `effective` are independent photos, of which so many are right, at each threshold, the strictest first.
-    The risk, 1 − confidence, is divided between several starts: half goes to the first threshold that can show the
-    precision, half of the rest to the one with twice as many photos, and so on. A threshold that shows it hands its
-    risk on to the next one (the fallback procedure; Wiens & Dmitrienko 2005), so that one confident error at the first
-    does not end the search. The chance that any threshold passed is worse than its precision stays below the risk.
+    A threshold that shows the precision hands the risk that it may take on to the next one, which adds its own if it is
+    a start (the fallback procedure; Wiens & Dmitrienko 2005). The chance that any threshold passed is worse than the
+    required precision stays below 1 − confidence.
     """
-    first, grown = fewest(precision, confidence), np.maximum.accumulate(effective)
-    if grown.max(initial=0) < first - 1e-9:
-        return -1, 0.0
-    doublings = np.arange(int(np.log2(grown[-1] / first + 1e-9)) + 1)
+    grown = np.maximum.accumulate(effective)
+    sizes, share = starts(grown[-1], precision, confidence)
     risks = np.zeros(len(grown))
-    starts = np.minimum(np.searchsorted(grown, first * 2.0**doublings - 1e-9), len(grown) - 1)
-    np.add.at(risks, starts, (1 - confidence) * SPENT ** (doublings + 1))
-    chances = _chances(right, effective, precision)
+    np.add.at(risks, np.minimum(np.searchsorted(grown, sizes - 1e-9), len(grown) - 1), share)
     last, spent, risk = -1, 0.0, 0.0
-    for number, chance in enumerate(chances):
+    for number, chance in enumerate(_chances(right, effective, precision)):
         risk += risks[number]
         if chance <= risk:
             last, spent = number, risk
@@ -113,18 +121,18 @@ def last_shown(right: Floats, effective: Floats, precision: float, confidence: f
 
 
 def photos_needed(right: Floats, effective: Floats, photos: int, precision: float, confidence: float) -> int | None:
-    """About how many photos would show the precision, if as large a share of them is right at one of the starts.
+    """About how many photos would show the precision, if as large a share of them is right.
 
     `right` and `effective` are those of thresholds, the strictest first, on the `photos` that there are, which do not
     show it. None if not even `MOST_TIMES` as many would.
     """
-    enough = effective >= min(FEW, effective.max(initial=0))
-    times = GROWTH ** np.arange(1, np.ceil(np.log(MOST_TIMES) / np.log(GROWTH)) + 1)[:, None]
-    worth = effective[enough] * times
-    doublings = np.floor(np.log2(np.maximum(worth / fewest(precision, confidence), 1)))
-    chances = _chances(right[enough] * times, worth, precision)
-    shown = (chances <= (1 - confidence) * SPENT ** (doublings + 1)).any(axis=1)
-    return int(np.ceil(photos * times[np.argmax(shown), 0])) if shown.any() else None
+    most = float(effective.max(initial=0))
+    enough = effective >= min(FEW, most)
+    for times in GROWTH ** np.arange(1, np.ceil(np.log(MOST_TIMES) / np.log(GROWTH)) + 1):
+        _, risk = starts(most * times, precision, confidence)
+        if (_chances(right[enough] * times, effective[enough] * times, precision) <= risk).any():
+            return int(np.ceil(photos * times))
+    return None
 
 
 def _chances(right: Floats, photos: Floats, precision: float) -> Floats:
