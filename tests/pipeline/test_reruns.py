@@ -57,3 +57,8 @@ def test_what_comes_after_the_pipeline_and_the_version_number_make_nothing_stale
     pyproject.write_text(pyproject.read_text().replace('version = "', 'version = "9.'))
     project.change_params(ci__max_drop=0.5)
     assert stale(project) == set()
+
+
+def test_how_boxes_are_cut_concerns_split_and_preprocess_alone(project: Project) -> None:
+    project.change_params(boxes__padding=0.2)
+    assert stale(project) == {"split", "preprocess"}
