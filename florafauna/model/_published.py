@@ -48,7 +48,7 @@ class _Shown(BaseModel):
 def beside(folder: Path, open_clip: bool) -> Published:
     """What the folder of some weights says of them; `open_clip` where they are named as OpenCLIP's are."""
     name = OPEN_CLIP if open_clip else TIMM
-    told = read_json(folder / name, "fetch it again") if (folder / name).is_file() else {}
+    told = read_json(folder / name, when_broken="fetch it again") if (folder / name).is_file() else {}
     licence = _licence(folder / CARD)
     try:
         if open_clip and "model_cfg" in told:

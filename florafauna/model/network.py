@@ -86,11 +86,13 @@ def at_size(architecture: Architecture, overlay: dict[str, Any], train: int | No
         return Architecture(name=architecture.name, **own | {"img_size": train})
     dynamic = Architecture(name=architecture.name, **own | {"dynamic_img_size": True})
     try:
-        create(dynamic, 0, overlay)
+        takes_any = getattr(create(dynamic, 0, overlay), "dynamic_img_size", False)
     except UserError:
+        takes_any = False
+    if not takes_any:
         raise UserError(
             f"{architecture.name} is made for photos of one size; set test_size ({test}) to train_size ({train})."
-        ) from None
+        )
     return dynamic
 
 

@@ -48,13 +48,17 @@ def make_initial_weights(architecture: Architecture, weights: Weights, out: Path
         model = create(architecture, num_classes=0, overlay=weights.overlay)
         origin |= {"seed": weights.seed}
     else:
+        published = of_tag(_own_tag(architecture)) if _of_timms_hub(weights) else Published()
+        plain = create(
+            architecture, num_classes=0, overlay=weights.overlay
+        )  # what timm refuses whatever the file holds
+        _refuse_another_network(architecture, plain, published)  # before it is downloaded
         file, name = _find(architecture, weights)
         _check_safetensors(file)
-        published = _published(architecture, weights, file)
+        if not _of_timms_hub(weights):
+            published = _published(weights, file)
+            _refuse_another_network(architecture, plain, published)
         origin |= name | {"sha256": sha256_file(file)}
-        # what timm refuses whatever the file holds
-        plain = create(architecture, num_classes=0, overlay=published.overlay | weights.overlay)
-        _refuse_another_network(architecture, plain, published)
         model = load(architecture, _classes_in(file, architecture), published.overlay | weights.overlay, file)
     overlay = published.overlay | weights.overlay
     size = architecture.arguments.get("img_size", resolve_model_data_config(model)["input_size"][-1])
@@ -106,33 +110,41 @@ def _classes_in(file: Path, architecture: Architecture) -> int:
     return 0
 
 
+def _of_timms_hub(weights: Weights) -> bool:
+    return weights.source == "hub" and weights.hub is None
+
+
+def _own_tag(architecture: Architecture) -> Any:
+    """timm's `pretrained_cfg` of the tag in the architecture's name; `UserError` where it has no such tag."""
+    name = architecture.name
+    if name not in timm.list_pretrained(f"{name.partition('.')[0]}.*"):
+        raise UserError(
+            f"weights: hub needs a full timm tag, which '{name}' is not; {known_tags(name)}; weights: {{hub: "
+            "OWNER/NAME}} takes any other repository."
+        )
+    return timm.get_pretrained_cfg(name)
+
+
 def _find(architecture: Architecture, weights: Weights) -> tuple[Path, dict[str, Any]]:
-    """The file that `weights` mean, and what names it."""
+    """The file that `weights` mean, fetched where it is on the hub, and what names it."""
     if weights.source == "file":
         file = Path(str(weights.file))
         return file, {"name": file.name}
-    name = architecture.name
     if weights.hub is not None:
-        inside = weights.file or HUB_FILE
-        keep_at = f"data/weights/{PurePosixPath(weights.hub).name}/{PurePosixPath(inside).name}"
-        file, commit = fetch(weights.hub, inside, weights.revision, BESIDE, keep_at)
-        return file, {"name": inside, "repository": weights.hub, "revision": commit}
-    if name not in timm.list_pretrained(f"{name.partition('.')[0]}.*"):
-        raise UserError(
-            f"weights: hub needs a full timm tag, which '{name}' is not; {known_tags(name)}, and weights: {{hub: "
-            "OWNER/NAME} takes any other repository."
-        )
-    repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+        name = weights.file or HUB_FILE
+        keep_at = f"data/weights/{PurePosixPath(weights.hub).name}/{PurePosixPath(name).name}"
+        repository, inside, also = weights.hub, name, BESIDE
+    else:
+        name, repository = architecture.name, getattr(_own_tag(architecture), "hf_hub_id", None)
+        inside, also, keep_at = HUB_FILE, (), f"data/weights/{name}.safetensors"
     if not repository:
         raise UserError(f"the weights of {name} are not on the hub as safetensors; choose another tag or give a file.")
-    file, commit = fetch(repository, HUB_FILE, weights.revision, (), f"data/weights/{name}.safetensors")
+    file, commit = fetch(repository, inside, weights.revision, also, keep_at)
     return file, {"name": name, "repository": repository, "revision": commit}
 
 
-def _published(architecture: Architecture, weights: Weights, file: Path) -> Published:
-    """What is known of the weights: of a timm tag by timm, of others by the files in a folder of their own."""
-    if weights.source == "hub" and weights.hub is None:
-        return of_tag(timm.get_pretrained_cfg(architecture.name))
+def _published(weights: Weights, file: Path) -> Published:
+    """What the files beside the weights say, in a repository or a folder of their own."""
     inside = PurePosixPath(weights.file or HUB_FILE)
     folder = file.parents[len(inside.parts) - 1] if weights.source == "hub" else file.parent
     if folder == WATCHED:  # where files of several models may lie side by side
