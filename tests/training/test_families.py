@@ -100,9 +100,9 @@ def test_a_size_is_passed_on_to_what_is_made_for_one(
 
 
 def test_what_cannot_take_two_sizes_says_so() -> None:
-    swin = Architecture.model_validate({"name": "swin_tiny_patch4_window7_224", "depths": [1, 1], "embed_dim": 16})
+    mixer = Architecture.model_validate({"name": "mixer_s16_224", "num_blocks": 2, "embed_dim": 16})
     with pytest.raises(UserError, match=r"made for photos of one size; set test_size \(96\) to train_size \(64\)"):
-        at_size(swin, {}, 64, 96)
+        at_size(mixer, {}, 64, 96)
 
 
 def test_a_size_that_is_no_multiple_of_the_patches_says_so(place: Place, tmp_path: Path) -> None:
