@@ -22,7 +22,7 @@ from florafauna.base.progress import track
 from florafauna.base.randomness import rng_key
 from florafauna.bundle.bundle import load_trained, predict_logits, save_trained
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, reuse_freed_memory
-from florafauna.model.network import try_out
+from florafauna.model.network import at_size, try_out
 from florafauna.model.ranks import by_all, by_first, part, rank, ranks
 from florafauna.model.settings import ModelParams
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
@@ -134,11 +134,15 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     A run killed at any moment resumes from its last saved state and, on a CPU, ends with the same weights as an
     uninterrupted one.
     """
-    params, compute = job.params, choose(job.params.precision)
+    compute = choose(job.params.precision)
     reuse_freed_memory()
 
     # --- model ---
     initial = load_initial_weights(job.initial)
+    sizes = job.params.train_size, job.params.test_size
+    sized = at_size(job.params.architecture, initial.overlay, *sizes)
+    job = replace(job, params=job.params.model_copy(update={"architecture": sized}))
+    params = job.params
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
     by_first(train_store.verify)
     by_first(val_store.verify)
