@@ -21,6 +21,7 @@ NAMES = (
     "predict",
     "real_photos",
     "faults",
+    "winner",
 )
 
 

@@ -102,11 +102,11 @@ def compare_all(
     names = [(one, other) if points[one] >= points[other] else (other, one) for one, other in names]
     codes = group_codes(truth.groups, len(truth.targets))
     differences = []
-    for pair in names:
-        first, second = (everything[name] for name in pair)
-        net = _net_right(first.predicted, second.predicted, np.asarray(truth.targets), codes)
-        value, drawn = points[pair[0]] - points[pair[1]], resampled[pair[0]] - resampled[pair[1]]
-        differences.append(_difference(value, drawn, net, np.bincount(codes), (first, second)))
+    for first, second in names:
+        both = everything[first], everything[second]
+        net = _net_right(both[0].predicted, both[1].predicted, np.asarray(truth.targets), codes)
+        value, drawn = points[first] - points[second], resampled[first] - resampled[second]
+        differences.append(_difference(value, drawn, net, np.bincount(codes), both))
     ps, ps_same = [each.p for each in differences], [each.p_within(question.margin) for each in differences]
     corrected, corrected_same = holm(ps), holm(ps_same)
     given = Circumstances(

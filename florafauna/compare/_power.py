@@ -1,9 +1,10 @@
 """What a comparison could have shown: the smallest difference, and the photos to collect for a smaller one."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import gamma, norm
+from scipy.stats import beta, gamma, norm
 
 POWER = 0.8
 
@@ -24,12 +25,18 @@ class Collection:
 def smallest_difference(variance: float, photos: float, of_seeds: float, level: float) -> float:
     """The smallest true difference that a test at this level shows with a power of 80 %.
 
-    `variance` is that of a difference of 0 due to photos, of which there are `photos` independent ones. The models
-    must disagree on at least as many photos as the difference is large (Connor 1987), so it cannot be arbitrarily
-    small even if they agree on all; and the exact test, which counts whole photos, asks for one more.
+    `variance` is that of a difference of 0 due to photos, of which there are `photos` independent ones; the exact test,
+    which counts whole photos, asks for one more. Even if every photo that tells the models apart favours one of them,
+    there must be enough for the test to be sure.
+
+    >>> round(smallest_difference(0.0, photos=100, of_seeds=0.0, level=0.05), 3)
+    0.078
     """
-    wanted = float(norm.isf(level / 2) + norm.ppf(POWER))
-    return max(wanted * (variance + of_seeds) ** 0.5, wanted**2 / photos) + 1 / photos
+    enough = _sure(level)
+    if photos < enough:
+        return 1.0
+    one_sided = float(beta.ppf(POWER, enough, photos - enough + 1))  # so many of `photos` in 80 % of all tests
+    return max(_errors(level) * (variance + of_seeds) ** 0.5 + 1 / photos, one_sided)
 
 
 def more_photos(
@@ -48,8 +55,7 @@ def more_photos(
     model is ahead, which are few, so its bounds are those of a Poisson number (Garwood 1936). `net` (groups,) says by
     how many photos. None where photos cannot help, because training seeds vary too much.
     """
-    wanted = float(norm.isf(level / 2) + norm.ppf(POWER))
-    allowed = (margin / wanted) ** 2 - of_seeds
+    allowed = (margin / _errors(level)) ** 2 - of_seeds
     if allowed <= 0:
         return None
     squares = np.asarray(net, dtype=np.float64) ** 2
@@ -57,10 +63,20 @@ def more_photos(
     low = float(gamma.ppf((1 - confidence) / 2, apart)) if apart else 0.0
     high = float(gamma.ppf((1 + confidence) / 2, apart + 1))
     of_one = variance / apart if apart else 1 / photos**2
-    # of test photos: as many times as many as there are now, but never fewer than the floor of `smallest_difference`
-    times = [max(of_one * bound / allowed, wanted**2 / (photos * margin)) for bound in (low, high)]
+    one_sided = float(gamma.ppf(POWER, _sure(level))) / margin  # as in `smallest_difference`, for a rare event
+    times = [max(of_one * bound / allowed, one_sided / photos) for bound in (low, high)]
     fewest, most = (max(0.0, (each - 1) * collection.photos) for each in times)
     return _rounded(fewest), _rounded(most)
+
+
+def _errors(level: float) -> float:
+    """How many standard errors a difference must be large to be shown with that power."""
+    return float(norm.isf(level / 2) + norm.ppf(POWER))
+
+
+def _sure(level: float) -> int:
+    """How many photos the exact test needs if all favour the same model."""
+    return math.ceil(1 - math.log2(level))
 
 
 def _rounded(number: float) -> int:

@@ -231,8 +231,8 @@ def summed_freedom(variances: Sequence[npt.ArrayLike], freedoms: Sequence[npt.Ar
     32.0
     """
     parts = [np.asarray(each) ** 2 / freedom for each, freedom in zip(variances, freedoms, strict=True)]
-    total, spread = np.sum(variances, axis=0) ** 2, np.sum(parts, axis=0)
-    return np.divide(total, spread, out=np.full(np.shape(spread), np.inf), where=spread > 0)
+    total, spread = sum(np.asarray(each) for each in variances), np.sum(parts, axis=0)
+    return np.divide(total**2, spread, out=np.full(np.shape(spread), np.inf), where=spread > 0)
 
 
 def _widened(width: Floats, freedom: Floats, of_seeds: Floats, seeds: int, confidence: float) -> Floats:

@@ -188,7 +188,13 @@ def test_photos_to_collect_are_named_only_where_they_help() -> None:
     assert needed(0.5) == (0, 0)
     fewest, most = needed(0.02) or (0, 0)
     assert 0 < fewest < most
-    assert smallest_difference(0.0, 200, 0.0, 0.05) == pytest.approx((1.96 + 0.842) ** 2 / 200 + 1 / 200, rel=1e-3)
+
+
+def test_photos_that_all_favour_one_model_must_be_enough_for_the_exact_test() -> None:
+    least = smallest_difference(0.0, 200, 0.0, 0.05)
+    assert exact_p(np.ones(6)) <= 0.05 < exact_p(np.ones(5))
+    assert binom.sf(5, 200, least) == pytest.approx(0.8)
+    assert smallest_difference(0.0, 5, 0.0, 0.05) == 1
 
 
 def test_models_that_predict_the_same_are_not_thereby_shown_to_be_alike() -> None:
@@ -196,12 +202,12 @@ def test_models_that_predict_the_same_are_not_thereby_shown_to_be_alike() -> Non
     pair = only({"a": targets, "b": targets.copy()}, Truth(targets, CLASSES), asked(100))
     assert (pair.difference, pair.low, pair.high, pair.p) == (0, 0, 0, 1)
     assert pair.sentence == (
-        "a and b are not distinguishable on 100 test photos, which could have shown a difference of 8.8 points"
+        "a and b are not distinguishable on 100 test photos, which could have shown a difference of 7.8 points"
     )
     question = asked(100, collection=Collection(500, 100))
     pair = only({"a": targets, "b": targets.copy()}, Truth(targets, CLASSES), question)
     assert pair.sentence.endswith(
-        "8.8 points; to show 1 point, collect 3,400 to 14,000 more photos in all, of which 20 % are test photos"
+        "7.8 points; to show 1 point, collect 3,500 to 14,000 more photos in all, of which 20 % are test photos"
     )
 
 
@@ -278,7 +284,7 @@ def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:
     assert close.headline == (
         "best, chosen on the validation photos, is better than bad and not distinguishable from twin on 600 test photos"
     )
-    assert close.notes == ["They could have shown a difference of 1.9 points"]
+    assert close.notes == ["They could have shown a difference of 1.5 points"]
     assert verdict({"best": best}, targets).verdict == "best is the only model"
 
 
