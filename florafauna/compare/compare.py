@@ -1,4 +1,4 @@
-"""The compare stage: which model is best on the same test photos, as metrics, plots and a report."""
+"""The compare stage: how the models do on the same test photos, as metrics, plots and a report."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
