@@ -19,15 +19,17 @@ from florafauna.compare._power import POWER, Collection
 from florafauna.compare._verdict import BETTER, SAME, ModelPair
 from florafauna.scores.bootstrap import Resampling, Truth, counted_classes, score_intervals
 
-RUNS, RESAMPLES, CLASSES = 1000, 400, 4
+RUNS, RESAMPLES, CLASSES = 1000, 200, 4
 BEFORE = "bdc1782a1bfc38e2d9684d93a0e55c62df5cc005"  # the commit whose time is compared
+MANY = 2000  # resamples where the noise of fewer would be seen
 TIMED = 7  # pairs of runs
 ABOUT = f"""Photos, labels and predictions are drawn from worlds whose scores are known: {RUNS:,} draws a figure,
-{RESAMPLES} resamples each, 95 % intervals, a margin of 1 point. In bursts, the photos of a group share most of their
-luck. Where a row has several settings, the worst is given, or the range. The error of a share of 5 % is 1.4 points
-(95 %)."""
+{RESAMPLES} resamples each ({MANY:,} for the photos to collect), 95 % intervals, a margin of 1
+point. In bursts, the photos of a group share most of their luck. Where a row has several settings, the worst is given,
+or the range. The error of a share of 5 % is 1.4 points (95 %)."""
 Ints = npt.NDArray[np.int64]
 HOW = Resampling(RESAMPLES)
+ASKED = Question(0.01, HOW)
 
 
 def run() -> Section:
@@ -79,10 +81,11 @@ def of_power() -> Iterator[tuple[str, ...]]:
     number, first, second = 400, 0.85, 0.80
     wanted, share = norm.isf(0.025) + norm.ppf(POWER), first * (1 - second) + second * (1 - first)
     true = 5 * (share * (wanted / (first - second)) ** 2 - number)
+    question = Question(first - second, Resampling(MANY), Collection(5 * number, number))
     for difference in (0.05, 0.0):
         held, low, high, by_lead = 0, list[int](), list[int](), list[float]()
         for _ in range(RUNS):
-            pair = pair_of(rng, number, difference, share, 1, margin=0.05)
+            pair = pair_of(rng, number, difference, share, 1, question)
             assert pair.more_photos is not None
             low, high = [*low, pair.more_photos[0]], [*high, pair.more_photos[1]]
             held += low[-1] <= true <= high[-1]
@@ -136,7 +139,7 @@ def of_seeds() -> Iterator[tuple[str, ...]]:
                 runs = answers(rng, groups, targets, rng.normal(0.85, 0.01, seeds))
                 spread = (runs == targets).mean(axis=1).var(ddof=1) if seeds > 1 else 0.0
                 models[name] = Candidate(runs[0], (), seeds, spread)
-            pair = compare_all(models, Truth(targets, CLASSES), Question(0.01, HOW)).pairs[0]
+            pair = compare_all(models, Truth(targets, CLASSES), ASKED).pairs[0]
             called[seeds] += pair.finding == BETTER
             found = score_intervals(Truth(targets, CLASSES), runs[0], HOW, list(runs[1:]))["accuracy"]
             held[seeds] += found.low <= 0.85 <= found.high
@@ -227,7 +230,7 @@ def wrong_where(rng: np.random.Generator, targets: Ints, correct: npt.NDArray[np
 
 
 def pair_of(
-    rng: np.random.Generator, number: int, difference: float, apart: float, bursts: int, margin: float = 0.01
+    rng: np.random.Generator, number: int, difference: float, apart: float, bursts: int, question: Question = ASKED
 ) -> ModelPair:
     """Two models, `difference` apart, of which one alone is right on a share `apart` of the photos."""
     groups, targets = photos_of(rng, number, bursts)
@@ -236,7 +239,6 @@ def pair_of(
     first, both = luck < lost + (difference + apart) / 2, luck < lost
     second = both | ((luck >= lost + (difference + apart) / 2) & (luck < lost + apart))
     models = {name: Candidate(wrong_where(rng, targets, correct)) for name, correct in (("a", first), ("b", second))}
-    question = Question(margin, HOW, Collection(5 * len(targets), len(targets)))
     return compare_all(models, Truth(targets, CLASSES, groups), question).pairs[0]
 
 
