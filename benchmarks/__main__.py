@@ -27,6 +27,7 @@ NAMES = (
     "faults",
     "promises",
     "calibration",
+    "winner",
 )
 
 

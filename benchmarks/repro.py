@@ -20,9 +20,11 @@ from benchmarks.shared import copy_photos, require_shared, weights
 from benchmarks.timing import Pairs, median_seconds
 from florafauna.base.metrics import weighted_f1
 from florafauna.commands.params import parse_params
-from florafauna.compare._paired import ModelPair, compare_all
+from florafauna.compare._paired import Candidate, Question, compare_all
+from florafauna.compare._verdict import ModelPair
 from florafauna.scores.bootstrap import Truth, score_intervals
 from florafauna.scores.predictions import read_predictions
+from florafauna.scores.settings import EvaluateParams
 
 RUNS = 1  # a run of both takes about 25 minutes on two cores
 OF_A_CLASS = 36  # photos; None: all 2,369
@@ -174,7 +176,8 @@ def scored(theirs: list[str], ours: list[str], test: pd.DataFrame) -> tuple[str,
     for each in predicted.values():
         interval = score_intervals(truth, each)["weighted_f1"]
         intervals.append(f"{weighted_f1(targets, each):.3f} ({interval.low:.3f} to {interval.high:.3f})")
-    pair = compare_all(predicted, truth).pairs[0]
+    candidates = {name: Candidate(each) for name, each in predicted.items()}
+    pair = compare_all(candidates, truth, Question(EvaluateParams().margin)).pairs[0]
     return intervals[0], intervals[1], difference(pair)
 
 

@@ -131,7 +131,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _add_bundle(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("--bundle", default="best", help=f"{what} (default: best, the best in the comparison)")
+    parser.add_argument("--bundle", default="best", help=f"{what} (default: best, chosen on the validation photos)")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 from florafauna.base.errors import UserError
 from florafauna.base.files import read_json
 from florafauna.compare._cost import Cost, cost_of
-from florafauna.compare._paired import Comparison
+from florafauna.compare._verdict import Comparison
 from florafauna.scores.predictions import LOGITS, PER_CLASS, TIMING, Predictions, read_predictions
 from florafauna.scores.settings import EvaluateParams
 
@@ -29,7 +29,7 @@ class Classifier:
 
     @property
     def weighted_f1(self) -> float:
-        """On the test photos: the score that models are ranked by."""
+        """On the test photos."""
         return float(self.details["test"]["weighted_f1"])
 
     @property
@@ -52,8 +52,8 @@ class Model(Classifier):
 class Findings:
     """The results of `compare`, with its inputs.
 
-    `models` and `classifiers` (the models and their ensemble) are ordered from best to worst; `costs` are the rows of
-    plots/costs.csv by name.
+    `models` are ordered by their validation scores, the best one first; `classifiers` are the models and then their
+    ensemble; `costs` are the rows of plots/costs.csv by name.
     """
 
     models: list[Model]

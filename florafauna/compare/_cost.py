@@ -17,6 +17,11 @@ class Cost:
     peak_memory_mb: float | None  # None where the system does not tell
 
     @property
+    def size(self) -> tuple[int, int]:
+        """What orders models from cheap to dear, the same on every machine: parameters, then those trained."""
+        return self.parameters, self.trainable_parameters
+
+    @property
     def seconds_per_photo(self) -> float:
         """In prediction."""
         return 1 / max(self.photos_per_second, 1e-9)

@@ -2,173 +2,221 @@
 
 Both models are scored on the same resamples of groups, and the photos that only one of them gets right are tested
 exactly (McNemar 1947). A model is called better only if both agree after Holm's (1979) correction for multiple
-comparisons: the interval is about the score, and the test is valid for few photos, too.
+comparisons: the interval is about the score, and the test is valid for few photos, too. Models whose difference is
+shown to be below a margin are practically the same, whether or not one is ahead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from florafauna.base.errors import UserError
+from florafauna.compare._power import Collection, more_photos, smallest_difference
+from florafauna.compare._tests import equivalence_p, exact_p, holm
+from florafauna.compare._verdict import (
+    BETTER,
+    SAME,
+    UNDECIDED,
+    Circumstances,
+    Comparison,
+    Cost,
+    ModelPair,
+    sentence,
+    verdict,
+)
 from florafauna.scores.bootstrap import (
     DEFAULT,
-    SCORES,
     Floats,
     Resampling,
     Truth,
     group_codes,
     group_counts,
     resample_weights,
-    scores_of,
+    summed_freedom,
+    weighted_f1_of,
 )
 
-POWER = 0.8
-MOST_TIMES_MORE = 100  # beyond this many times the photos at hand no number is given: it would be a guess
-
-_WEIGHTED_F1 = SCORES.index("weighted_f1")
-
 
 @dataclass(frozen=True)
-class ModelPair:
-    """Two models, the one that scores higher first, and their difference in weighted F1.
+class Candidate:
+    """A model as a comparison sees it: the class numbers (n,) that it predicts for the test photos, and its size.
 
-    `low` and `high` bound the difference. `p` is that of the exact test (or of the difference over training seeds, if
-    larger), `p_holm` is corrected for the number of pairs. `more_photos_needed` would distinguish the models with a
-    power of 80 % (None: they are distinguishable, or no practical number would).
+    `cost` orders candidates from cheap to dear. `seed_variance` is that of its weighted F1 over `seeds` trainings.
     """
 
-    first: str
-    second: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    distinguishable: bool
-    more_photos_needed: int | None
-    sentence: str
+    predicted: np.ndarray
+    cost: Cost = ()
+    seeds: int = 1
+    seed_variance: float = 0.0
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All pairs of models, the one that scores highest, whether it is better than all others, and a verdict."""
+class Question:
+    """What is asked of a comparison: the margin within which models are practically the same, and how to resample.
 
-    pairs: list[ModelPair]
-    best: str
-    best_is_better: bool
-    verdict: str
+    `collection` is what the test photos are part of; without it no number of photos to collect is given.
+    """
+
+    margin: float
+    how: Resampling = DEFAULT
+    collection: Collection | None = None
 
 
 def compare_all(
-    models: Mapping[str, np.ndarray],
+    models: Mapping[str, Candidate],
     truth: Truth,
-    how: Resampling = DEFAULT,
-    seed_variance: Mapping[str, float] | None = None,
-    with_best: Mapping[str, np.ndarray] | None = None,
+    question: Question,
+    with_best: Mapping[str, Candidate] | None = None,
 ) -> Comparison:
-    """Compare every pair of models by the class numbers (n,) that each predicts for the same photos.
+    """Compare every pair of models; the first one is the best, chosen by the caller on other photos than these.
 
-    `with_best` holds predictions (of an ensemble) that are compared only with the best model: their pairs come last
-    and count in Holm's correction, but they are not candidates for `best` and the verdict leaves them out.
+    `with_best` holds candidates (an ensemble) that are compared only with the best model: their pairs come last and
+    count in Holm's correction, but the verdict leaves them out.
 
-    `seed_variance` is the variance of a model's weighted F1 over training seeds; it is added to that of the difference,
-    so that luck in training does not win. Raises UserError if there are no models or photos, or if a model has
-    predictions for another number of photos.
+    The variance over training seeds is added to that of the difference, so that luck in training does not win.
+    Raises UserError if there are no models or photos, or if a model has predictions for another number of photos.
 
     >>> targets = np.array([0, 1] * 50)
-    >>> found = compare_all({"right": targets, "wrong": np.zeros(100, int)}, Truth(targets, classes=2))
+    >>> models = {"right": Candidate(targets), "wrong": Candidate(np.zeros(100, int))}
+    >>> found = compare_all(models, Truth(targets, classes=2), Question(margin=0.01))
     >>> found.best, found.best_is_better
     ('right', True)
     """
     if not models:
         raise UserError("There are no models to compare.")
-    confidence = how.confidence
+    confidence = question.how.confidence
     if not 0 < confidence < 1:
         raise UserError(f"The confidence must be between 0 and 1, not {confidence}.")
-    targets = np.asarray(truth.targets)
     everything = {**models, **(with_best or {})}
-    for name, predictions in everything.items():
-        if len(predictions) != len(targets):
-            raise UserError(f"Model {name} has {len(predictions)} predictions for {len(targets)} photos.")
-    codes = group_codes(truth.groups, len(targets))
-    points, resampled = _weighted_f1s(everything, truth, how)
-    ranked = sorted(models, key=lambda name: -points[name])
-    names = list(combinations(ranked, 2))
-    top = ranked[0]
-    names += [(name, top) if points[name] > points[top] else (top, name) for name in with_best or {}]
-    nets = [_net_right(everything[first], everything[second], targets, codes) for first, second in names]
-    luck = [sum((seed_variance or {}).get(name, 0.0) for name in pair) for pair in names]
-    differences = [
-        _difference(points[first] - points[second], resampled[first] - resampled[second], codes, extra, confidence)
-        for (first, second), extra in zip(names, luck, strict=True)
-    ]
-    exact = [exact_p(net) for net in nets]
-    tests = [max(p, _p_with_luck(each)) for p, each in zip(exact, differences, strict=True)]
-    corrected_tests, level = holm(tests), (1 - confidence) / max(len(names), 1)
+    for name, model in everything.items():
+        if len(model.predicted) != len(truth.targets):
+            raise UserError(f"Model {name} has {len(model.predicted)} predictions for {len(truth.targets)} photos.")
+    points, resampled = _weighted_f1s({name: each.predicted for name, each in everything.items()}, truth, question.how)
+    best = next(iter(models))
+    names = [*combinations(models, 2), *((best, name) for name in with_best or {})]
+    names = [(one, other) if points[one] >= points[other] else (other, one) for one, other in names]
+    codes = group_codes(truth.groups, len(truth.targets))
+    differences = []
+    for first, second in names:
+        both = everything[first], everything[second]
+        net = _net_right(both[0].predicted, both[1].predicted, np.asarray(truth.targets), codes)
+        value, drawn = points[first] - points[second], resampled[first] - resampled[second]
+        differences.append(_difference(value, drawn, net, np.bincount(codes), both))
+    ps, ps_same = [each.p for each in differences], [each.p_within(question.margin) for each in differences]
+    corrected, corrected_same = holm(ps), holm(ps_same)
+    given = Circumstances(
+        photos=len(truth.targets),
+        margin=question.margin,
+        costs={name: model.cost for name, model in everything.items()},
+        once=[name for name, model in models.items() if model.seeds == 1],
+        collection=question.collection,
+    )
     pairs = []
     for at, (first, second) in enumerate(names):
-        each, corrected, more_right = differences[at], corrected_tests[at], int(nets[at].sum())
-        told = bool(each.low > 0 and more_right > 0 and corrected <= 1 - confidence)
-        hopeful = not told and more_right > 0
-        more = _more_photos(each, exact[at], level, len(targets)) if hopeful else None
-        sentence = _sentence(first, second, each, told, more, len(targets))
-        pairs.append(
-            ModelPair(first, second, each.value, each.low, each.high, tests[at], corrected, told, more, sentence)
+        each, level = differences[at], (1 - confidence) / len(names)
+        low, high = each.interval(confidence)
+        better = low > 0 and each.net.sum() > 0 and corrected[at] <= 1 - confidence
+        pair = ModelPair(
+            first,
+            second,
+            each.value,
+            low,
+            high,
+            p=ps[at],
+            p_holm=corrected[at],
+            p_same=ps_same[at],
+            p_same_holm=corrected_same[at],
+            finding=SAME if corrected_same[at] <= 1 - confidence else BETTER if better else UNDECIDED,
+            smallest_difference=smallest_difference(each.of_equals, each.photos, each.of_seeds, level),
+            more_photos=each.more_photos(level, question),
         )
-    best, of_best = ranked[0], [pair for pair in pairs if pair.first == ranked[0] and pair.second in models]
-    better = bool(of_best) and all(pair.distinguishable for pair in of_best)
-    return Comparison(pairs, best, better, _verdict(best, of_best, len(targets)))
-
-
-def exact_p(net: np.ndarray) -> float:
-    """Two-sided exact p value of `net` (groups,): by how many photos of each group the first model is ahead.
-
-    If neither model is better, the sign of each group is a fair coin toss. If groups are single photos, this is
-    McNemar's exact test; otherwise it is the exact sign-flip test, computed by convolution instead of enumeration.
-
-    >>> exact_p(np.array([1, 1, 1, 1, 1, 0, -1]))
-    0.21875
-    """
-    sizes = np.abs(np.asarray(net)[np.asarray(net) != 0]).astype(np.int64)
-    if len(sizes) == 0:
-        return 1.0
-    seen = abs(int(np.asarray(net).sum()))
-    if (sizes == 1).all():
-        return float(binomtest((len(sizes) + seen) // 2, len(sizes), 0.5).pvalue)
-    shares = np.ones(1)  # probability of each sum of signed sizes, from −total to total in steps of 2
-    for size, groups in zip(*np.unique(sizes, return_counts=True), strict=True):
-        spaced = np.zeros(int(size) * int(groups) + 1)
-        spaced[:: int(size)] = binom.pmf(np.arange(groups + 1), groups, 0.5)
-        shares = np.convolve(shares, spaced)
-    sums = 2 * np.arange(len(shares)) - int(sizes.sum())
-    return min(1.0, float(shares[np.abs(sums) >= seen].sum()))
-
-
-def holm(ps: list[float]) -> list[float]:
-    """p values corrected for multiple comparisons (Holm 1979), which controls the family-wise error rate.
-
-    >>> holm([0.01, 0.04])
-    [0.02, 0.04]
-    """
-    order = np.argsort(ps, kind="stable")
-    corrected, largest = [1.0] * len(ps), 0.0
-    for place, at in enumerate(order):
-        largest = max(largest, min(1.0, ps[at] * (len(ps) - place)))
-        corrected[at] = largest
-    return corrected
+        pairs.append(replace(pair, sentence=sentence(pair, given)))
+    return verdict(list(models), pairs, given)
 
 
 @dataclass(frozen=True)
 class _Difference:
+    """A difference in weighted F1, how it varies over resamples, and `net` (groups,): photos the first is ahead by.
+
+    `of_photos` and `of_seeds` are variances; `photos` is how many independent photos the groups are worth.
+    """
+
     value: float
-    low: float
-    high: float
-    of_photos: float  # variance
-    of_seeds: float  # variance
+    resampled: Floats
+    net: npt.NDArray[np.int64]
+    of_photos: float
+    of_seeds: float
+    photos: float
+    freedom: float
+
+    @property
+    def of_equals(self) -> float:
+        """The variance due to photos if there were no difference."""
+        return self.of_photos + self.value**2 / self.photos
+
+    @property
+    def p(self) -> float:
+        """p value of no difference: of the exact test, or, if larger, of the difference if trained again."""
+        exact = exact_p(self.net)
+        if self.of_seeds == 0:
+            return exact
+        error = (self.of_photos + self.of_seeds) ** 0.5
+        return max(exact, float(2 * student.sf(abs(self.value) / error, self.freedom)))
+
+    def p_within(self, margin: float) -> float:
+        """p value of a difference within the margin."""
+        return equivalence_p(self.value, self.of_photos, self.photos, margin, self.of_seeds, self.freedom)
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """The percentile interval, widened for training seeds and for few groups."""
+        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+        quantile = float(student.ppf(tails[1], self.freedom)) if self.of_seeds else float(norm.ppf(tails[1]))
+        drawn = float(self.resampled.var())
+        if drawn < 1e-20:  # the same predictions, but for rounding
+            half = quantile * self.of_seeds**0.5
+            return self.value - half, self.value + half
+        widen = ((self.of_photos + self.of_seeds) / drawn) ** 0.5 * quantile / float(norm.ppf(tails[1]))
+        low, high = (float(bound) for bound in np.quantile(self.resampled, tails))
+        low, high = min(low, self.value), max(high, self.value)
+        return self.value - (self.value - low) * widen, self.value + (high - self.value) * widen
+
+    def more_photos(self, level: float, question: Question) -> tuple[int, int] | None:
+        """The photos to collect until the margin is the smallest difference that could be shown."""
+        if question.collection is None:
+            return None
+        return more_photos(
+            self.net,
+            self.of_equals,
+            self.photos,
+            self.of_seeds,
+            level,
+            question.margin,
+            question.how.confidence,
+            question.collection,
+        )
+
+
+def _difference(
+    value: float,
+    resampled: Floats,
+    net: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    models: tuple[Candidate, Candidate],
+) -> _Difference:
+    groups, photos = len(sizes), float(sizes.sum() ** 2 / (sizes**2).sum())
+    variance = float(resampled.var()) * groups / max(groups - 1, 1)
+    if variance < 1e-20:  # the same predictions, but for rounding
+        variance = 0.0
+    of_seeds = [each.seed_variance for each in models]
+    freedoms = [max(photos - 1, 1), *(max(each.seeds - 1, 1) for each in models)]
+    # a variance of no photos is one of too few: that of one photo has as many degrees of freedom
+    freedom = float(summed_freedom([max(variance, photos**-2), *of_seeds], freedoms))
+    return _Difference(value, resampled, net, variance, sum(of_seeds), photos, freedom)
 
 
 def _weighted_f1s(
@@ -177,13 +225,12 @@ def _weighted_f1s(
     """The weighted F1 of each model, and that of each resample, the same for all models."""
     counts = {name: group_counts(truth, predictions) for name, predictions in models.items()}
     points = {
-        name: float(scores_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[_WEIGHTED_F1, 0])
-        for name, each in counts.items()
+        name: float(weighted_f1_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[0]) for name, each in counts.items()
     }
     parts: dict[str, list[Floats]] = {name: [] for name in models}
     for weights in resample_weights(truth, how):
         for name, each in counts.items():
-            parts[name].append(scores_of(each @ weights.T)[_WEIGHTED_F1])
+            parts[name].append(weighted_f1_of(each @ weights.T))
     return points, {name: np.concatenate(each) for name, each in parts.items()}
 
 
@@ -193,81 +240,3 @@ def _net_right(
     """For each group, how many more of its photos the first model gets right."""
     net = (np.asarray(first) == targets).astype(np.int64) - (np.asarray(second) == targets)
     return np.bincount(codes, net).round().astype(np.int64)
-
-
-def _difference(
-    value: float, resampled: Floats, codes: npt.NDArray[np.int64], luck: float, confidence: float
-) -> _Difference:
-    """The difference with its percentile interval, widened for training seeds and for few groups."""
-    groups = int(codes.max()) + 1
-    variance = float(resampled.var()) * groups / max(groups - 1, 1)
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    if variance < 1e-20:  # the same predictions, but for rounding
-        half = norm.ppf(tails[1]) * luck**0.5
-        return _Difference(value, value - half, value + half, 0.0, luck)
-    widen = ((variance + luck) / float(resampled.var())) ** 0.5
-    low, high = (float(bound) for bound in np.quantile(resampled, tails))
-    low, high = min(low, value), max(high, value)
-    return _Difference(value, value - (value - low) * widen, value + (high - value) * widen, variance, luck)
-
-
-def _p_with_luck(difference: _Difference) -> float:
-    """p value of the difference if training were repeated, too; 0 where training seeds are not considered."""
-    if difference.of_seeds == 0:
-        return 0.0
-    error = (difference.of_photos + difference.of_seeds) ** 0.5
-    return float(2 * norm.sf(abs(difference.value) / error))
-
-
-def _sentence(first: str, second: str, difference: _Difference, told: bool, more: int | None, photos: int) -> str:
-    if told:
-        return f"{first} is better than {second} {_margin(difference)}"
-    needed = f"about {more} more would be needed" if more else "no practical number of photos would tell them apart"
-    return f"{first} and {second} are not distinguishable on {photos} photos; {needed}"
-
-
-def _more_photos(difference: _Difference, p: float, level: float, photos: int) -> int | None:
-    """How many more photos would show this difference at this level with a power of 80 %, to two digits.
-
-    The standard error due to photos falls with the root of their number; the part due to training seeds stays.
-    """
-    wanted = float(norm.isf(level / 2) + norm.ppf(POWER))
-    allowed = (difference.value / wanted) ** 2 - difference.of_seeds
-    # The test may be weaker than the interval; then the test determines how many photos are needed.
-    by_test = (wanted / max(float(norm.isf(p / 2)), 1e-9)) ** 2
-    if difference.value <= 0 or allowed <= 0:
-        return None
-    more = photos * (max(difference.of_photos / allowed, by_test) - 1)
-    if more > MOST_TIMES_MORE * photos:
-        return None
-    return max(1, int(float(f"{more:.1e}")))
-
-
-def _verdict(best: str, pairs: list[ModelPair], photos: int) -> str:
-    if not pairs:
-        return f"{best} is the only model"
-    others = [pair.second for pair in pairs if not pair.distinguishable]
-    if len(pairs) == 1:
-        return pairs[0].sentence
-    if not others:
-        margins = _and([f"{_margin(pair)} over {pair.second}" for pair in pairs])
-        return f"{best} is the best of {len(pairs) + 1} models: {margins}"
-    alike = f"{best} scores highest but is not distinguishable from {_and(others)} on {photos} photos"
-    known = [pair.more_photos_needed for pair in pairs if not pair.distinguishable]
-    needed = [more for more in known if more is not None]
-    if len(needed) < len(known):
-        return f"{alike}; no practical number of photos would tell them all apart"
-    return f"{alike}; about {max(needed)} more would be needed"
-
-
-def _margin(difference: ModelPair | _Difference) -> str:
-    value = difference.difference if isinstance(difference, ModelPair) else difference.value
-    return f"by {_points(value)} points ({_points(difference.low)} to {_points(difference.high)})"
-
-
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-0.0", "0.0")

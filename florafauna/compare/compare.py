@@ -1,19 +1,21 @@
-"""The compare stage: which model is best on the same test photos, as metrics, plots and a report."""
+"""The compare stage: how the models do on the same test photos, as metrics, plots and a report."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from florafauna.base.errors import UserError
-from florafauna.base.files import write_atomic, write_json
+from florafauna.base.files import read_json, write_atomic, write_json
 from florafauna.compare._classifiers import Classifier, Findings, Model, read_classifier
 from florafauna.compare._cost import together
 from florafauna.compare._ensemble import ensemble_logits
-from florafauna.compare._paired import Comparison, compare_all
+from florafauna.compare._paired import Candidate, Question, compare_all
+from florafauna.compare._power import Collection
+from florafauna.compare._verdict import Comparison
 from florafauna.compare.report._figures import pareto
 from florafauna.compare.report._page import write_report
 from florafauna.scores.bootstrap import Resampling
@@ -27,8 +29,6 @@ SCORES = ("weighted_f1", "weighted_f1_low", "weighted_f1_high", "macro_f1", "acc
 SIZES = ("parameters", "trainable_parameters", "megabytes")
 ENSEMBLE = "ensemble"
 
-AnyClassifier = TypeVar("AnyClassifier", bound=Classifier)
-
 
 def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> None:
     """Read the results of training and evaluation below `root`; write metrics, data of plots, and the report.
@@ -41,9 +41,9 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
         raise UserError(f"'{ENSEMBLE}' is the name of all models together; rename the model in params.yaml.")
     models = ranked(of_the_same_photos([read_classifier(name, root) for name in names]))
     combined = [ensemble(models, params)] if len(models) > 1 else []
-    comparison = compare_models(models, combined, params)
-    models = ranked(models, comparison.best)
-    classifiers = ranked([*models, *combined])
+    photos = sum(read_json(root / "metrics/data.json")["splits"].values())
+    comparison = compare_models(models, combined, photos, params)
+    classifiers = [*models, *combined]
     details, costs = comparison_details(classifiers, comparison), costs_of(classifiers)
     best = rounded(details["models"][comparison.best]["weighted_f1"], METRIC_DIGITS)
     write_json(root / "metrics/comparison.json", {"best": comparison.best, "test": {"weighted_f1": best}})
@@ -53,12 +53,16 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
         write_plots(each, root)
     findings = Findings(models, classifiers, comparison, costs, params)
     write_report(root / "reports/index.html", findings, root)
-    print(comparison.verdict, flush=True)
+    print(f"{comparison.verdict}.", flush=True)
 
 
-def ranked(classifiers: Sequence[AnyClassifier], best: str = "") -> list[AnyClassifier]:
-    """Classifiers by weighted F1, best first; among equals the one named `best`, then the one given first."""
-    return sorted(classifiers, key=lambda each: (-each.weighted_f1, each.name != best))
+def ranked(models: Sequence[Model]) -> list[Model]:
+    """Models by weighted F1 on the validation photos, best first; among equals the cheaper, then the one given first.
+
+    So the test photos choose nothing, and the score of the best model on them is not one of several, picked because it
+    was the highest.
+    """
+    return sorted(models, key=lambda each: (-each.details["val"]["weighted_f1"], each.cost.size))
 
 
 def of_the_same_photos(models: Sequence[Model]) -> list[Model]:
@@ -88,16 +92,28 @@ def ensemble(models: Sequence[Model], params: EvaluateParams) -> Classifier:
     return Classifier(ENSEMBLE, predictions, scores.details | {"model": about}, scores.per_class, cost)
 
 
-def compare_models(models: Sequence[Model], combined: Sequence[Classifier], params: EvaluateParams) -> Comparison:
-    """All pairs of models on the test photos, and the best model against the ensemble."""
+def compare_models(
+    models: Sequence[Model], combined: Sequence[Classifier], photos: int, params: EvaluateParams
+) -> Comparison:
+    """All pairs of models on the test photos, and the first model, the best, against the ensemble.
+
+    `photos` is the number of photos of all splits.
+    """
     tests = {each.name: each.predictions.part("test") for each in [*models, *combined]}
-    spreads = {each.name: each.details["seeds"]["weighted_f1_sd"] for each in models if "seeds" in each.details}
+    candidates = {}
+    for each in [*models, *combined]:
+        seeds = each.details.get("seeds", {"n": 1, "weighted_f1_sd": 0.0})
+        predicted = tests[each.name].predicted
+        candidates[each.name] = Candidate(predicted, each.cost.size, seeds["n"], seeds["weighted_f1_sd"] ** 2)
     return compare_all(
-        {each.name: tests[each.name].predicted for each in models},
+        {each.name: candidates[each.name] for each in models},
         tests[models[0].name].truth,
-        Resampling(params.resamples, params.seed, params.confidence),
-        seed_variance={name: spread**2 for name, spread in spreads.items()},
-        with_best={each.name: tests[each.name].predicted for each in combined},
+        Question(
+            params.margin,
+            Resampling(params.resamples, params.seed, params.confidence),
+            Collection(photos, len(tests[models[0].name].photos)),
+        ),
+        with_best={each.name: candidates[each.name] for each in combined},
     )
 
 
@@ -132,16 +148,16 @@ def costs_of(classifiers: Sequence[Classifier]) -> dict[str, dict[str, Any]]:
 
 
 def comparison_details(classifiers: Sequence[Classifier], comparison: Comparison) -> dict[str, Any]:
-    """metrics/details/comparison.json: the verdict, models and ensemble from best to worst, the pairs.
+    """metrics/details/comparison.json: the verdict, the models by validation score, their ensemble, the pairs.
 
-    `best` is the single model that `predict` uses; `best_with_ensemble` is the first row. `ensemble` has the same
-    content as metrics/details/M.json of a model.
+    `best`, the first model, is the one that `predict` uses. `ensemble` has the same content as metrics/details/M.json
+    of a model.
     """
     models = {}
-    for rank, each in enumerate(classifiers, start=1):
+    for each in classifiers:
         seeds = each.details.get("seeds", {})
         models[each.name] = {
-            "rank": rank,
+            "val_weighted_f1": each.details["val"]["weighted_f1"],
             **{name: each.details["test"][name] for name in SCORES},
             **{f"seeds_{key}": seeds[key] for key in SEEDS if seeds},
             **{name: getattr(each.cost, name) for name in SIZES},
@@ -154,7 +170,6 @@ def comparison_details(classifiers: Sequence[Classifier], comparison: Comparison
     found = {
         "best": comparison.best,
         "best_is_better": comparison.best_is_better,
-        "best_with_ensemble": classifiers[0].name,
         "verdict": comparison.verdict,
         "n": test["n"],
         "groups": test["groups"],

@@ -9,10 +9,10 @@ With so few photos percentile intervals are too narrow (88 % instead of 95 % for
 resamples lose rare classes), BCa intervals less so. The intervals here had the best coverage in simulation: Wilson's
 (1927), which stay within 0 and 1 and are informative even if every photo is correct, for the number of photos that
 would give the score its resampled variance (the effective sample size of Korn & Graubard 1998), with Student's t for
-few or unequal groups.
+few or unequal groups, and for the few photos of rare classes that means over classes hang on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SCORES = ("weighted_f1", "macro_f1", "accuracy", "balanced_accuracy")
+ENOUGH = 5  # photos of a class that macro F1 and balanced accuracy count: the F1 of fewer is noise
 
 _CHUNK = 250_000  # weights held at a time: 2 MB stay in the cache (64 MB take 1.5 to 3.5 times as long)
 
@@ -110,35 +111,55 @@ def group_counts(truth: Truth, predictions: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
 
 
-def scores_of(counts: np.ndarray) -> Floats:
+def counted_classes(photos: np.ndarray) -> npt.NDArray[np.bool_]:
+    """Which classes macro F1 and balanced accuracy are means over, from the number of photos of each (classes,).
+
+    Those with `ENOUGH` photos, or, where no class has so many, those with the most.
+
+    >>> counted_classes(np.array([40, 5, 4, 0])).tolist()
+    [True, True, False, False]
+    """
+    return np.asarray(photos >= min(ENOUGH, photos.max()))
+
+
+def scores_of(counts: np.ndarray, counted: np.ndarray) -> Floats:
     """The scores in `SCORES`, (4, columns), from counts (3 · classes, columns), as scikit-learn defines them.
 
-    As there, the macro F1 leaves out classes that are neither true nor predicted, and the balanced accuracy those
-    without photos, so that a resample without a rare class is not penalised for it.
+    Macro F1 and balanced accuracy are means over the `counted` classes, (classes,) of bool. A resample that lacks one
+    of them is a mean over the others: a class without photos is not one that is always wrong.
     """
     right, true, predicted = np.split(np.asarray(counts, dtype=np.float64), 3)
-    f1 = _share(2 * right, true + predicted)
-    photos = true.sum(axis=0)
+    f1, photos, classes = _share(2 * right, true + predicted), true.sum(axis=0), (true[counted] > 0).sum(axis=0)
     return np.stack(
         [
             _share((f1 * true).sum(axis=0), photos),
-            _share(f1.sum(axis=0), (true + predicted > 0).sum(axis=0)),
+            _share(f1[counted].sum(axis=0), classes),
             _share(right.sum(axis=0), photos),
-            _share(_share(right, true).sum(axis=0), (true > 0).sum(axis=0)),
+            _share(_share(right[counted], true[counted]).sum(axis=0), classes),
         ]
     )
 
 
+def weighted_f1_of(counts: np.ndarray) -> Floats:
+    """The weighted F1 alone, (columns,), from counts (3 · classes, columns)."""
+    right, true, predicted = np.split(np.asarray(counts, dtype=np.float64), 3)
+    return _share((_share(2 * right, true + predicted) * true).sum(axis=0), true.sum(axis=0))
+
+
 def resampled_scores(truth: Truth, predictions: np.ndarray, how: Resampling) -> Floats:
     """The scores in `SCORES` for each resample, (4, resamples)."""
-    counts = group_counts(truth, predictions)
-    return np.concatenate([scores_of(counts @ weights.T) for weights in resample_weights(truth, how)], axis=1)
+    counts, counted = group_counts(truth, predictions), _counted(truth)
+    return np.concatenate([scores_of(counts @ weights.T, counted) for weights in resample_weights(truth, how)], axis=1)
 
 
-def score_intervals(truth: Truth, predictions: np.ndarray, how: Resampling = DEFAULT) -> dict[str, Interval]:
+def score_intervals(
+    truth: Truth, predictions: np.ndarray, how: Resampling = DEFAULT, of_seeds: Sequence[np.ndarray] = ()
+) -> dict[str, Interval]:
     """The interval of each score in `SCORES`, given predicted class numbers (n,).
 
-    Resampling gives the variance of a score, Wilson's formula its interval (see the module).
+    Resampling gives the variance of a score, Wilson's formula its interval (see the module). With the predictions of
+    further training seeds, `of_seeds`, the interval is wider by the variance between seeds: it is then about the
+    training, of which this model is one outcome.
 
     >>> truth = Truth(np.array([0, 0, 1, 1, 1]), classes=2)
     >>> interval = score_intervals(truth, np.array([0, 1, 1, 1, 1]))["accuracy"]
@@ -147,15 +168,21 @@ def score_intervals(truth: Truth, predictions: np.ndarray, how: Resampling = DEF
     """
     codes, counts = group_codes(truth.groups, len(truth.targets)), group_counts(truth, predictions)
     resampled = resampled_scores(truth, predictions, how)
-    point, left_out = _point_and_jackknife(counts)
+    point, left_out = _point_and_jackknife(counts, _counted(truth))
     units, equal = counts.shape[1], _equal_groups(codes)
     deviations = left_out - left_out.mean(axis=1, keepdims=True)
     # Resamples lose rare classes, so they vary too little; leaving out one group at a time shows the variance.
     bootstrapped = resampled.var(axis=1) * units / max(units - 1, 1)
     variance = np.maximum(bootstrapped, (units - 1) / units * (deviations**2).sum(axis=1))
     effective = np.where(variance > 0, point * (1 - point) / np.maximum(variance, 1e-300), equal)
-    freedom = equal - 1 if units == len(codes) else _freedom(deviations, equal, units)
+    freedom = _freedom(deviations, equal, units)
+    if units == len(codes):  # in means over classes, the photos of rare ones are few and weigh much, even alone
+        freedom[[SCORES.index(name) for name in ("weighted_f1", "accuracy")]] = equal - 1
     low, high = _wilson(point, effective, _quantile(freedom, how.confidence))
+    if of_seeds:
+        runs = np.stack([point, *(_points(truth, each) for each in of_seeds)])
+        wider = _widened(high - low, freedom, runs.var(axis=0, ddof=1), len(runs) - 1, how.confidence)
+        low, high = np.clip(point - wider * (point - low), 0, 1), np.clip(point + wider * (high - point), 0, 1)
     return {name: Interval(float(low[at]), float(high[at])) for at, name in enumerate(SCORES)}
 
 
@@ -209,14 +236,43 @@ def _shares_of_groups(right: Floats, of: Floats, confidence: float) -> list[Inte
     ]
 
 
-def _point_and_jackknife(counts: sparse.csr_array) -> tuple[Floats, Floats]:
+def summed_freedom(variances: Sequence[npt.ArrayLike], freedoms: Sequence[npt.ArrayLike]) -> Floats:
+    """Degrees of freedom of a sum of independent variances (Satterthwaite 1946); infinite where all are 0.
+
+    >>> float(summed_freedom([3.0, 1.0], [np.inf, 2]))
+    32.0
+    """
+    parts = [np.asarray(each) ** 2 / freedom for each, freedom in zip(variances, freedoms, strict=True)]
+    total, spread = sum(np.asarray(each) for each in variances), np.sum(parts, axis=0)
+    return np.divide(total**2, spread, out=np.full(np.shape(spread), np.inf), where=spread > 0)
+
+
+def _widened(width: Floats, freedom: Floats, of_seeds: Floats, seeds: int, confidence: float) -> Floats:
+    """How many times as wide an interval of photos alone becomes with a variance of so many degrees of freedom more."""
+    before = (width / (2 * _quantile(freedom, confidence))) ** 2
+    after = _quantile(summed_freedom([before, of_seeds], [freedom, seeds]), confidence)
+    return np.asarray(2 * after * (before + of_seeds) ** 0.5 / width)
+
+
+def _counted(truth: Truth) -> npt.NDArray[np.bool_]:
+    return counted_classes(np.bincount(truth.targets, minlength=truth.classes))
+
+
+def _points(truth: Truth, predictions: np.ndarray) -> Floats:
+    """The scores in `SCORES`, (4,)."""
+    total = np.asarray(group_counts(truth, predictions).sum(axis=1)).reshape(-1, 1)
+    return scores_of(total, _counted(truth))[:, 0]
+
+
+def _point_and_jackknife(counts: sparse.csr_array, counted: np.ndarray) -> tuple[Floats, Floats]:
     """The scores (4,) and the scores without each group (4, groups), a chunk of groups at a time."""
     total = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
     columns, chunk = counts.tocsc(), max(1, _CHUNK // counts.shape[0])
     parts = [
-        scores_of(total - columns[:, start : start + chunk].toarray()) for start in range(0, counts.shape[1], chunk)
+        scores_of(total - columns[:, start : start + chunk].toarray(), counted)
+        for start in range(0, counts.shape[1], chunk)
     ]
-    return scores_of(total)[:, 0], np.concatenate(parts, axis=1)
+    return scores_of(total, counted)[:, 0], np.concatenate(parts, axis=1)
 
 
 def _equal_groups(codes: Ints) -> float:

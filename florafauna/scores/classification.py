@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score
 
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.scores.blocks import blocks
+from florafauna.scores.bootstrap import counted_classes
 
 TOP = 3
 
@@ -14,16 +15,16 @@ TOP = 3
 def point_scores(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Weighted F1, macro F1, accuracy, balanced accuracy and top-3 accuracy.
 
-    Macro F1 is the mean over the classes that occur or are predicted, balanced accuracy that over those that occur.
+    Macro F1 and balanced accuracy are means over the classes with enough photos to tell (`counted_classes`).
     `logits` are (photos, classes), `targets` (photos,).
     """
     predicted = logits.argmax(axis=1)
-    present = np.unique(targets)
+    counted = np.flatnonzero(counted_classes(np.bincount(targets, minlength=logits.shape[1])))
     result = {
         "weighted_f1": weighted_f1(targets, predicted),
-        "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+        "macro_f1": float(f1_score(targets, predicted, labels=counted, average="macro", zero_division=0)),
         "accuracy": accuracy(targets, predicted),
-        "balanced_accuracy": float(balanced_accuracy_score(targets, _among(predicted, present))),
+        "balanced_accuracy": float(recall_score(targets, predicted, labels=counted, average="macro", zero_division=0)),
     }
     classes = logits.shape[1]
     if classes > TOP:
@@ -75,8 +76,3 @@ def rounded(value: Any, digits: int = 6) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(item, digits) for item in value]
     return value
-
-
-def _among(predicted: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Predictions of classes without photos become one more, wrong class: scikit-learn would warn about them."""
-    return np.where(np.isin(predicted, present), predicted, -1)

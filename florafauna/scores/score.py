@@ -15,7 +15,13 @@ from florafauna.scores.abstention import (
     realised_by_class,
     risk_coverage,
 )
-from florafauna.scores.bootstrap import Resampling, per_class_intervals, score_intervals, share_interval
+from florafauna.scores.bootstrap import (
+    Resampling,
+    counted_classes,
+    per_class_intervals,
+    score_intervals,
+    share_interval,
+)
 from florafauna.scores.calibration import adaptive_ece, at_bound, brier, ece, ece_range, fit_temperature, nll, softmax
 from florafauna.scores.classification import TOP, among_top, per_class, point_scores, rounded
 from florafauna.scores.predictions import Predictions
@@ -107,9 +113,9 @@ def _over_seeds(test: Predictions) -> Tree:
 
 
 def _part(part: Predictions, params: EvaluateParams) -> Tree:
-    """Scores, each followed by its interval, and the number of photos and groups."""
+    """Scores, each followed by its interval, and the number of photos, of groups and of classes in means over them."""
     how = Resampling(params.resamples, params.seed, params.confidence)
-    intervals = score_intervals(part.truth, part.predicted, how)
+    intervals = score_intervals(part.truth, part.predicted, how, [logits.argmax(axis=1) for logits in part.of_seeds])
     result: Tree = {}
     for name, value in point_scores(part.logits, part.targets).items():
         result[name] = value
@@ -117,7 +123,8 @@ def _part(part: Predictions, params: EvaluateParams) -> Tree:
             intervals[name] = share_interval(among_top(part.logits, part.targets), part.groups, params.confidence)
         if name in intervals:
             result |= {f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
-    return result | {"n": len(part.photos), "groups": len(np.unique(part.groups))}
+    counted = counted_classes(np.bincount(part.targets, minlength=len(part.labels)))
+    return result | {"n": len(part.photos), "groups": len(np.unique(part.groups)), "macro_classes": int(counted.sum())}
 
 
 def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:

@@ -8,9 +8,13 @@ from florafauna.base.settings import OpenShare, Strict
 
 
 class EvaluateParams(Strict):
-    """How models are scored: confidence of the intervals, resamples, and the precision required of accepted photos."""
+    """How models are scored: confidence of the intervals, resamples, and the precision required of accepted photos.
+
+    Models whose weighted F1 differs by less than `margin` are practically the same.
+    """
 
     confidence: OpenShare = 0.95
     resamples: Annotated[int, Field(ge=100)] = 10_000
     precision: OpenShare = 0.95
+    margin: OpenShare = 0.01
     seed: int = 0

@@ -1,6 +1,7 @@
 """The compare stage: the ensemble beside its models, what each costs, and the table for the terminal."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import write_json
 from florafauna.base.metrics import weighted_f1
 from florafauna.commands.summary import table
+from florafauna.compare._classifiers import read_classifier
 from florafauna.compare._cost import Cost, cost_of, together
-from florafauna.compare.compare import compare
+from florafauna.compare.compare import compare, ranked
 from florafauna.scores.calibration import softmax
 from florafauna.scores.predictions import read_predictions
 
@@ -98,13 +100,43 @@ def test_pareto_is_what_no_other_row_beats_in_score_and_speed(costs: pd.DataFram
     assert {row["pareto"] for row in rows} == {True, False}
 
 
-def test_rows_are_ranked_and_the_best_is_a_single_model(project: Project, comparison: dict[str, Any]) -> None:
-    scores = [row["weighted_f1"] for row in comparison["models"].values()]
-    assert scores == sorted(scores, reverse=True)
-    assert [row["rank"] for row in comparison["models"].values()] == [1, 2, 3]
-    assert comparison["best_with_ensemble"] == next(iter(comparison["models"]))
-    assert comparison["best"] == next(name for name in comparison["models"] if name in project.models)
-    assert len(comparison["pairs"]) == 2
+def test_the_best_model_is_chosen_on_validation_photos_and_the_cheaper_of_equals(project: Project) -> None:
+    def best(val: dict[str, float], test: float = 0.5, **parameters: int) -> list[str]:
+        models = []
+        for name, score in val.items():
+            model = read_classifier("oak", project.root)
+            details = model.details | {"val": {"weighted_f1": score}, "test": {"weighted_f1": test + 1 - score}}
+            models.append(
+                replace(model, name=name, details=details, cost=replace(model.cost, parameters=parameters.get(name, 5)))
+            )
+        return [each.name for each in ranked(models)]
+
+    assert best({"oak": 0.4, "elm": 0.6, "ash": 0.5}) == ["elm", "ash", "oak"]  # the reverse of the test scores
+    assert best({"oak": 0.5, "elm": 0.5, "ash": 0.4}) == ["oak", "elm", "ash"]
+    assert best({"oak": 0.5, "elm": 0.5, "ash": 0.4}, elm=4, ash=1) == ["elm", "oak", "ash"]
+
+
+def test_the_best_model_comes_first_whatever_the_test_photos_say(tmp_path: Path) -> None:
+    project = make_project(tmp_path, NAMES, each=4)
+    for name, val in (("oak", 0.1), ("elm", 0.2)):  # oak is far better on the test photos
+        details = read(project, f"metrics/details/{name}")
+        details["val"]["weighted_f1"] = val
+        write_json(tmp_path / f"metrics/details/{name}.json", details)
+    page = project.write()
+    found = read(project, "metrics/details/comparison")
+    assert found["best"] == read(project, "metrics/comparison")["best"] == "elm"
+    assert list(found["models"]) == ["elm", "oak", "ensemble"]
+    assert next(iter(found["pairs"])) == "oak - elm"
+    assert "elm, chosen on the validation photos, is " in found["verdict"]
+    assert "<title>elm is chosen" in page
+
+
+def test_the_share_of_test_photos_is_that_of_all_splits(project: Project, comparison: dict[str, Any]) -> None:
+    """48 of 1,200."""
+    pairs = comparison["pairs"].values()
+    assert len(pairs) == 2
+    assert all("of which 4 % are test photos" in pair["sentence"] for pair in pairs if pair["finding"] != "better")
+    assert any(pair["finding"] == "not distinguishable" for pair in pairs)
 
 
 def test_the_metric_of_the_comparison_is_the_best_model_and_its_score(
@@ -126,7 +158,7 @@ def test_plots_have_the_ensemble_too(project: Project) -> None:
 def test_one_model_is_no_ensemble(tmp_path: Path) -> None:
     project = make_project(tmp_path, NAMES, models=("oak",), each=4)
     found = read(project, "metrics/details/comparison")
-    assert (list(found["models"]), found["pairs"], found["best_with_ensemble"]) == (["oak"], {}, "oak")
+    assert (list(found["models"]), found["pairs"], found["best"]) == (["oak"], {}, "oak")
     assert "ensemble" not in found
     assert [each.name for each in (tmp_path / "plots").rglob("*.csv")].count("oak.csv") == 2
     assert not [*tmp_path.rglob("ensemble*")]

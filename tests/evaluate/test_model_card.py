@@ -154,6 +154,8 @@ def test_scores_stand_there_with_their_intervals_in_all_and_by_class(info: dict[
         score_of = info["scores"][part]
         low, high = score_of["weighted_f1_low"], score_of["weighted_f1_high"]
         assert cell == f"{score_of['weighted_f1']:.3f} ({low:.3f} to {high:.3f})"
+    assert "On 200 test photos, on which nothing was decided, its weighted F1 is" in card
+    assert "classes with at least five photos (where none has, those with the most): 4 on the test photos." in card
     by_class = {row[0]: row[1:] for row in table(card, "| class |")}
     assert list(by_class) == LABELS
     for label, cells in by_class.items():

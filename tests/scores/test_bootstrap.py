@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
 from florafauna.base.errors import UserError
 from florafauna.scores.bootstrap import (
     SCORES,
     Resampling,
     Truth,
+    counted_classes,
     group_codes,
     group_counts,
     per_class_intervals,
@@ -19,13 +20,18 @@ from florafauna.scores.bootstrap import (
     resampled_scores,
     score_intervals,
     scores_of,
+    weighted_f1_of,
 )
 
 
-def by_sklearn(targets: np.ndarray, predictions: np.ndarray) -> list[float]:
-    present = np.unique(targets)  # scikit-learn warns of predicted classes without photos, and drops them
-    macro = f1_score(targets, predictions, average="macro", zero_division=0)
-    balanced = np.mean([np.mean(predictions[targets == each] == each) for each in present])
+def by_sklearn(targets: np.ndarray, predictions: np.ndarray, among: np.ndarray | None = None) -> list[float]:
+    """Means over classes are over those with five photos `among` these, or with most if none has five."""
+    photos = np.bincount(targets if among is None else among)
+    present = np.intersect1d(np.flatnonzero(photos >= min(5, photos.max())), targets)
+    macro = balanced = 0.0
+    if len(present):
+        macro = f1_score(targets, predictions, labels=present, average="macro", zero_division=0)
+        balanced = recall_score(targets, predictions, labels=present, average="macro", zero_division=0)
     weighted = f1_score(targets, predictions, average="weighted", zero_division=0)
     return [weighted, macro, accuracy_score(targets, predictions), balanced]
 
@@ -40,9 +46,22 @@ def draw(seed: int, photos: int, classes: int, right: float) -> tuple[np.ndarray
 def test_scores_of_counts_are_those_of_scikit_learn(seed: int, photos: int, classes: int) -> None:
     targets, predictions = draw(seed, photos, classes, 0.6)
     counts = group_counts(Truth(targets, classes, np.zeros(photos)), predictions).toarray()
-    assert scores_of(counts)[:, 0] == pytest.approx(by_sklearn(targets, predictions))
+    counted = counted_classes(np.bincount(targets, minlength=classes))
+    assert scores_of(counts, counted)[:, 0] == pytest.approx(by_sklearn(targets, predictions))
+    assert weighted_f1_of(counts)[0] == scores_of(counts, counted)[0, 0]
     if set(predictions) <= set(targets) and len(set(targets)) > 1:
-        assert scores_of(counts)[3, 0] == pytest.approx(balanced_accuracy_score(targets, predictions))
+        everything = scores_of(counts, np.ones(classes, dtype=bool))[:, 0]
+        assert everything[1] == pytest.approx(f1_score(targets, predictions, average="macro"))
+        assert everything[3] == pytest.approx(balanced_accuracy_score(targets, predictions))
+
+
+def test_a_class_that_the_photos_lack_counts_as_nothing_instead_of_as_0() -> None:
+    targets = np.array([0] * 6 + [1] * 6 + [2] * 4)
+    predictions = np.where(targets == 2, 3, targets)  # class 3 has no photos, class 2 has few and all are wrong
+    point = score_intervals(Truth(targets, 5), predictions, Resampling(100, 0))
+    assert point["macro_f1"].high == point["balanced_accuracy"].high == 1
+    counts = np.array([[6.0, 0], [0, 0], [6, 6], [0, 0], [6, 6], [0, 0]])
+    assert scores_of(counts[:, :1], np.array([True, True]))[[1, 3], 0].tolist() == [1, 1]
 
 
 @settings(max_examples=15, deadline=None)
@@ -58,7 +77,7 @@ def test_all_resamples_at_once_score_like_a_loop_over_resampled_photos(seed: int
     assert (weights.sum(axis=1) == weights.shape[1]).all()
     for resample, drawn in enumerate(weights):
         photos = np.repeat(np.arange(30), drawn[codes].astype(int))
-        assert found[:, resample] == pytest.approx(by_sklearn(targets[photos], predictions[photos]))
+        assert found[:, resample] == pytest.approx(by_sklearn(targets[photos], predictions[photos], targets))
 
 
 def test_resamples_that_need_several_chunks_are_complete_and_differ() -> None:
@@ -156,7 +175,8 @@ def test_intervals_cover_the_truth_as_often_as_they_state(grouped: bool) -> None
     confusion = np.full((4, 4), 0.05) + np.diag([0.83, 0.8, 0.72, 0.8])
     confusion /= confusion.sum(axis=1, keepdims=True)
     world = share[:, None] * confusion
-    truth = scores_of(np.concatenate([np.diag(world), world.sum(axis=1), world.sum(axis=0)])[:, None])[:, 0]
+    of_world = np.concatenate([np.diag(world), world.sum(axis=1), world.sum(axis=0)])[:, None]
+    truth = scores_of(of_world, np.ones(4, dtype=bool))[:, 0]
     steps, held, draws = confusion.cumsum(axis=1), np.zeros(4), 3000
     for _ in range(draws):
         sizes = 1 + rng.poisson(4, 60) if grouped else np.ones(200, dtype=int)
@@ -171,6 +191,45 @@ def test_intervals_cover_the_truth_as_often_as_they_state(grouped: bool) -> None
     assert 0.93 <= coverage["accuracy"] <= 0.97
     assert 0.93 <= coverage["weighted_f1"] <= 0.97
     assert min(coverage.values()) >= 0.92
+
+
+def test_means_over_classes_cover_the_truth_with_rare_classes() -> None:
+    """Zipf's law, 20 classes: the truth is the mean over the classes of which there are enough photos."""
+    rng = np.random.default_rng(12)
+    share = 1 / np.arange(1, 21)
+    share /= share.sum()
+    recall = np.linspace(0.97, 0.8, 20)
+    confusion = np.where(np.eye(20, dtype=bool), recall[:, None], (1 - recall[:, None]) / 19)
+    world = share[:, None] * confusion
+    f1, steps, held = 2 * np.diag(world) / (share + world.sum(axis=0)), confusion.cumsum(axis=1), np.zeros(2)
+    for _ in range(600):
+        targets = rng.choice(20, 150, p=share)
+        predictions = (rng.random((150, 1)) > steps[targets]).sum(axis=1).clip(0, 19)
+        counted = counted_classes(np.bincount(targets, minlength=20))
+        assert 5 < counted.sum() < 15
+        found = score_intervals(Truth(targets, 20), predictions, Resampling(100, 0))
+        for at, (name, truth) in enumerate((("macro_f1", f1), ("balanced_accuracy", recall))):
+            held[at] += found[name].low <= truth[counted].mean() <= found[name].high
+    assert (held / 600).min() >= 0.92
+
+
+def test_the_spread_over_seeds_is_within_the_interval() -> None:
+    """A recipe whose outcomes vary by 3 points from seed to seed: 95 % hold what it gives on average."""
+    rng = np.random.default_rng(13)
+    held = {"alone": 0, "seeds": 0}
+    for _ in range(300):
+        targets = rng.integers(0, 4, 1000)
+        wrong = (targets + rng.integers(1, 4, 1000)) % 4
+        first, *others = [
+            np.where(rng.random(1000) < luck, targets, wrong) for luck in rng.normal(0.85, 0.03, 4).clip(0, 1)
+        ]
+        for name, more in (("alone", []), ("seeds", others)):
+            interval = score_intervals(Truth(targets, 4), first, Resampling(100, 0), more)["accuracy"]
+            held[name] += interval.low <= 0.85 <= interval.high
+    assert held["seeds"] / 300 >= 0.93
+    assert held["alone"] / 300 < 0.75
+    perfect = score_intervals(Truth(targets, 4), targets, Resampling(100, 0), [targets, wrong])["accuracy"]
+    assert 0 <= perfect.low < perfect.high == 1
 
 
 def test_intervals_of_classes_cover_the_truth() -> None:

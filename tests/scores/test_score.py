@@ -83,6 +83,31 @@ def test_weighted_f1_is_scikit_learn_s_and_lies_within_its_interval() -> None:
     assert (found["n"], found["groups"]) == (200, 100)
 
 
+def test_means_over_classes_leave_out_those_with_too_few_photos_and_say_how_many_are_left() -> None:
+    predictions = made(test=60)
+    photos = predictions.photos
+    rare = ((photos["split"] == "test") & (photos["target"] == 3)).to_numpy()
+    keep = ~rare | (np.cumsum(rare) <= 4)  # four photos of the last class
+    few = replace(predictions, photos=photos[keep].reset_index(drop=True), logits=predictions.logits[keep])
+    found, test = score(few, PARAMS).details["test"], few.part("test")
+    assert (found["macro_classes"], score(predictions, PARAMS).details["test"]["macro_classes"]) == (3, 4)
+    macro = f1_score(test.targets, test.predicted, labels=[0, 1, 2], average="macro")
+    assert found["macro_f1"] == pytest.approx(macro, abs=1e-6)
+    recalls = [np.mean(test.predicted[test.targets == target] == target) for target in range(3)]
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls), abs=1e-6)
+    assert found["macro_f1_low"] < found["macro_f1"] < found["macro_f1_high"]
+
+
+def test_intervals_hold_the_spread_over_training_seeds() -> None:
+    predictions = made()
+    alone = score(predictions, PARAMS).details
+    seeds = score(replace(predictions, of_seeds=(made(1).logits, made(2, skill=1.0).logits)), PARAMS).details
+    for part in ("test", "val"):
+        assert seeds[part]["weighted_f1"] == alone[part]["weighted_f1"]
+        assert seeds[part]["weighted_f1_low"] < alone[part]["weighted_f1_low"] - 0.05
+        assert seeds[part]["weighted_f1_high"] > alone[part]["weighted_f1_high"]
+
+
 def test_figures_by_class_lie_in_their_own_file_alone() -> None:
     predictions = made(held_out=40)
     scores = score(predictions, PARAMS)

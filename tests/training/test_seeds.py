@@ -1,6 +1,7 @@
 """`training.seeds: n`: each model is trained n times; the luck in its score is kept, reported and counted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from helpers.tiny import Place, params
 
 from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.info import read_info
-from florafauna.compare._paired import compare_all
+from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.scores.bootstrap import Truth
 from florafauna.scores.predictions import read_predictions
 
@@ -42,11 +43,11 @@ def test_a_lead_no_larger_than_the_luck_of_training_is_no_finding() -> None:
     targets = rng.integers(0, 3, 600)
     wrong = (targets + 1) % 3
     good, fair = np.where(rng.random(600) < 0.9, targets, wrong), np.where(rng.random(600) < 0.82, targets, wrong)
-    photos_alone = compare_all({"good": good, "fair": fair}, Truth(targets, 3))
+    once = {"good": Candidate(good), "fair": Candidate(fair)}
+    photos_alone = compare_all(once, Truth(targets, 3), Question(margin=0.01))
     assert photos_alone.best_is_better
-    lucky = compare_all(
-        {"good": good, "fair": fair}, Truth(targets, 3), seed_variance={"good": 0.05**2, "fair": 0.05**2}
-    )
+    several = {name: replace(each, seeds=3, seed_variance=0.05**2) for name, each in once.items()}
+    lucky = compare_all(several, Truth(targets, 3), Question(margin=0.01))
     assert not lucky.best_is_better
     (before,), (after,) = photos_alone.pairs, lucky.pairs
     assert after.low < before.low < before.high < after.high

@@ -19,6 +19,7 @@ from florafauna.compare.report._predicted import PredictedLabels, predicted_labe
 from florafauna.compare.report._provenance import provenance
 from florafauna.compare.report._thumbnails import Album
 from florafauna.pixels.store import PixelStore
+from florafauna.scores.bootstrap import ENOUGH
 from florafauna.scores.score import is_off
 
 ASSETS = Path(__file__).parent / "assets"
@@ -29,7 +30,7 @@ MATRIX_CLASSES = 30  # classes of the confusion matrix shown at a time
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: test photos, F1 of each classifier (best first), and their errors on it in total."""
+    """One class: test photos, F1 of each classifier (in their order), and their errors on it in total."""
 
     label: str
     n: int
@@ -59,6 +60,8 @@ def render(findings: Findings, root: Path) -> str:
     bins = [_curves.bins_of(each) for each in classifiers]
     rows = class_rows(classifiers, tests)
     data = _data_facts.read_data_facts(root, MOST_CLASSES)
+    enough = min(ENOUGH, max(row.n for row in rows))
+    rare = sorted(row.label for row in rows if row.n < enough)
     return (
         _environment()
         .get_template("index.html.j2")
@@ -71,6 +74,9 @@ def render(findings: Findings, root: Path) -> str:
             ranked="ranks" in classifiers[0].details,
             forest=_forest(classifiers),
             confidence=findings.params.confidence,
+            margin=findings.params.margin,
+            rare=rare,
+            enough=enough,
             cost_plots=_curves.cost_plots(classifiers),
             rows=rows[:MOST_CLASSES],
             all_classes=len(rows),
