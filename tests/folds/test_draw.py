@@ -30,6 +30,13 @@ def test_no_group_is_divided_and_folds_are_alike(seed: int) -> None:
         assert spread >= min(2, len(set(own)))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_fold_is_empty(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = [f"{number}" for number in rng.integers(0, 7, 60)]
+    assert set(grouped_folds(rng.integers(0, 3, 60), groups, len(set(groups)), seed)) == set(range(len(set(groups))))
+
+
 def test_single_photos_of_a_class_are_divided_evenly() -> None:
     targets = np.repeat(np.arange(6), 33)
     folds = grouped_folds(targets, [str(number) for number in range(len(targets))], 5)
