@@ -24,6 +24,8 @@ NAMES = (
     "predict",
     "real_photos",
     "bursts",
+    "folds",
+    "wrong_labels",
     "faults",
     "promises",
     "calibration",

@@ -51,7 +51,7 @@ def params(photos: Path) -> dict[str, Any]:
         "split": {"val": 0.15, "test": 0.15, "seed": 0},
         "boxes": {"use": "whole"},
         "image": {"store_size": STORE_SIZE},
-        "evaluate": {"resamples": 10_000},
+        "evaluate": {"folds": 0, "by": None, "final": "split", "resamples": 10_000},
         "training": {
             "epochs": 1,
             "warmup_epochs": 0,

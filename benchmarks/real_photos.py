@@ -43,7 +43,7 @@ def params() -> dict[str, Any]:
         "split": {"val": 0.15, "test": 0.2, "seed": 0},
         "boxes": {"use": "whole"},
         "image": {"store_size": 256},
-        "evaluate": {"resamples": 10_000},
+        "evaluate": {"folds": 0, "by": None, "final": "split", "resamples": 10_000},
         "training": {
             "epochs": 12,
             "batch_size": 64,

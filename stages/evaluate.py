@@ -18,6 +18,7 @@ if __name__ == "__main__":
             trained=Path(f"models/trained/{name}"),
             val=Path("data/processed/val"),
             test=Path("data/processed/test"),
+            folds=Path(f"predictions/folds/{name}"),
             predictions=Path(f"predictions/{name}"),
             metrics=Path(f"metrics/{name}.json"),
             details=Path(f"metrics/details/{name}.json"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.base.settings import read_section
+from florafauna.folds.settings import read_fold_params
 from florafauna.photos.settings import BoxParams, DataParams
 from florafauna.split.dataset import prepare
 from florafauna.split.settings import SplitParams
@@ -18,6 +19,7 @@ if __name__ == "__main__":
             places,
             cache=Path(".florafauna/audit"),
             boxes=read_section("boxes", BoxParams),
+            by=read_fold_params().by,
         )
         dataset.write(
             Path("data/manifest.csv"),

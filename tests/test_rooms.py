@@ -37,7 +37,7 @@ def test_a_script_imports_what_lies_in_the_folders_that_its_stage_depends_on(sta
 def test_a_stage_depends_on_no_folder_that_its_script_does_not_use(stage: str) -> None:
     used = {"/".join(file.split("/")[:2]) for file in closure(stage)}
     assert rooms(stage) <= used
-    assert 2 <= len(rooms(stage)) <= 6
+    assert 2 <= len(rooms(stage)) <= 8
 
 
 @pytest.mark.parametrize("stage", ["split", "compare"])
@@ -53,9 +53,9 @@ def test_the_package_itself_is_empty_so_that_no_stage_need_depend_on_it() -> Non
     assert {file.name for file in PACKAGE.glob("*.py")} == {"__init__.py"}
 
 
-def test_a_comparison_reads_at_most_four_items_of_each_model() -> None:
+def test_a_comparison_reads_at_most_five_items_of_each_model() -> None:
     for name in ("efficientnet", "convnext", "vit"):
-        assert len([path for path in STAGES["compare"]["deps"] if name in path]) <= 4
+        assert len([path for path in STAGES["compare"]["deps"] if name in path]) <= 5
 
 
 def test_dvc_yaml_can_be_read_in_one_go() -> None:

@@ -20,13 +20,13 @@ from florafauna.bundle.info import BUNDLE, read_info
 from florafauna.ci._commands import committed
 from florafauna.ci._lock import evaluated_models, read_stages, stale_stages, writer
 from florafauna.compare.compare import compare
-from florafauna.evaluate.evaluate import model_details
+from florafauna.evaluate.evaluate import all_scores, model_details
 from florafauna.evaluate.finish import claims
+from florafauna.folds.out_of_fold import FINAL_LOGITS, read_out_of_fold
 from florafauna.model.compute import for_inference
 from florafauna.pixels.loading import EvalView, batches
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.predictions import LOGITS, PER_CLASS, read_predictions
-from florafauna.scores.score import score
 from florafauna.scores.settings import EvaluateParams
 
 SAME_FIGURE = 1.5e-4  # two machines may round the last of four digits differently; nobody edits by less than this
@@ -105,7 +105,8 @@ def evaluate_again(folder: Path, name: str, params: EvaluateParams) -> dict[str,
     `model` in metrics/details/M.json comes from the bundle.
     """
     bundle, predictions = folder / f"models/{name}", folder / f"predictions/{name}"
-    scores = score(read_predictions(predictions / LOGITS), params)
+    found = read_out_of_fold(folder / f"predictions/folds/{name}")
+    scores = all_scores(read_predictions(predictions / LOGITS), found, params)
     write_json(predictions / PER_CLASS, scores.per_class)
     write_json(folder / f"metrics/{name}.json", scores.metrics)
     details = scores.details | {"model": model_details(read_info(bundle), bundle)}
@@ -117,19 +118,29 @@ def refuse_other_logits(root: Path, name: str) -> None:
     """`UserError` if a model gives some test photos other logits than those in predictions/M."""
     bundle = load_bundle(root / f"models/{name}")
     store = PixelStore(root / "data/processed/test")
-    predictions = read_predictions(root / f"predictions/{name}" / LOGITS)
     rows = np.unique(np.linspace(0, len(store) - 1, PHOTOS).astype(int))
-    of_test = {path: row for row, path in enumerate(predictions.photos["path"])}
-    paths = [store.names[row] for row in rows]
+    kept = _kept_logits(root, name, [store.names[row] for row in rows], rows)
     again = some_logits(bundle, store, [int(row) for row in rows])
-    if set(paths) <= of_test.keys() and again.shape[1] == predictions.logits.shape[1]:
-        kept = predictions.logits[[of_test[path] for path in paths]]
-        if np.abs(again - kept).max() <= SAME_LOGIT * max(float(np.ptp(kept)), 1e-6):
+    if kept is not None and again.shape == kept.shape:
+        same = SAME_LOGIT * max(float(np.ptp(kept)), 1e-6)
+        if np.abs(again - kept).max() <= same:
             return
     raise UserError(
         f"predictions/{name} does not come from the model in models/{name}; "
         f"run `dvc repro --single-item --force evaluate@{name}` and `dvc repro`, and commit dvc.lock and metrics/."
     )
+
+
+def _kept_logits(root: Path, name: str, paths: list[str], rows: np.ndarray) -> np.ndarray | None:
+    """What the model that was handed on is said to give these test photos; None where some are unknown."""
+    folds = root / f"predictions/folds/{name}"
+    found = read_out_of_fold(folds)
+    if found is not None and found.is_final:
+        logits: np.ndarray = np.load(folds / FINAL_LOGITS)
+        return logits[rows] if rows.max() < len(logits) else None
+    predictions = read_predictions(root / f"predictions/{name}" / LOGITS)
+    of_test = {path: row for row, path in enumerate(predictions.photos["path"])}
+    return predictions.logits[[of_test[path] for path in paths]] if set(paths) <= of_test.keys() else None
 
 
 def some_logits(bundle: Bundle, store: PixelStore, rows: list[int]) -> np.ndarray:

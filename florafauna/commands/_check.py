@@ -52,7 +52,8 @@ def check(
     notes: list[str] = []
     if path is not None:
         data, split, notes = _that_fit(photos, data, split, params, keep_groups=groups is not None)
-    examined = examine_photos(photos, data, split, CORRECTIONS if path is None else None, CACHE, boxes=boxes)
+    corrections, by = (CORRECTIONS, load_params(params).evaluate.by) if path is None else (None, None)
+    examined = examine_photos(photos, data, split, corrections, CACHE, boxes=boxes, by=by)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
         dataset = split_photos(examined, split, kept)

@@ -10,6 +10,8 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import read_json
 from florafauna.compare._cost import Cost, cost_of
 from florafauna.compare._verdict import Comparison
+from florafauna.folds.out_of_fold import OutOfFold, read_out_of_fold
+from florafauna.scores.cross_validation import out_of_fold_predictions
 from florafauna.scores.predictions import LOGITS, PER_CLASS, TIMING, Predictions, read_predictions
 from florafauna.scores.settings import EvaluateParams
 
@@ -40,12 +42,19 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Model(Classifier):
-    """A classifier that was trained: learning curve, bundle.json, and the timings of training and prediction."""
+    """A classifier that was trained: learning curve, bundle.json, timings of training and prediction."""
 
     history: pd.DataFrame
     bundle: dict[str, Any]
     training: dict[str, Any]
     prediction: dict[str, Any]
+    out_of_fold: OutOfFold | None  # of the cross-validation, if there is one
+
+    @property
+    def cross_validated(self) -> Predictions:
+        """Its logits for every photo, each by the model of the fold that left it out."""
+        assert self.out_of_fold is not None
+        return out_of_fold_predictions(self.name, self.out_of_fold)
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,9 @@ class Findings:
     """The results of `compare`, with its inputs.
 
     `models` are ordered by their validation scores, the best one first; `classifiers` are the models and then their
-    ensemble; `costs` are the rows of plots/costs.csv by name.
+    ensemble; `costs` are the rows of plots/costs.csv by name. `of_all` compares the models on all photos, where they
+    were cross-validated; `corrected` says how they score without the test labels that were corrected on a model's
+    advice, where any was.
     """
 
     models: list[Model]
@@ -61,6 +72,8 @@ class Findings:
     comparison: Comparison
     costs: dict[str, dict[str, Any]]
     params: EvaluateParams
+    of_all: Comparison | None = None
+    corrected: dict[str, Any] | None = None
 
 
 def read_classifier(name: str, root: Path = Path()) -> Model:
@@ -82,4 +95,5 @@ def read_classifier(name: str, root: Path = Path()) -> Model:
         read_json(bundle / "bundle.json", f"run `dvc pull {bundle}` or `dvc repro`", f"run `dvc checkout {bundle}`"),
         training,
         prediction,
+        read_out_of_fold(root / f"predictions/folds/{name}"),
     )

@@ -11,8 +11,10 @@ import pandas as pd
 from florafauna.base.errors import UserError
 from florafauna.base.files import read_json, write_atomic, write_json
 from florafauna.compare._classifiers import Classifier, Findings, Model, read_classifier
+from florafauna.compare._corrected import without_corrected
 from florafauna.compare._cost import together
 from florafauna.compare._ensemble import ensemble_logits
+from florafauna.compare._of_all import compare_on_all
 from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.compare._power import Collection
 from florafauna.compare._verdict import Comparison
@@ -41,17 +43,23 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
         raise UserError(f"'{ENSEMBLE}' is the name of all models together; rename the model in params.yaml.")
     models = ranked(of_the_same_photos([read_classifier(name, root) for name in names]))
     combined = [ensemble(models, params)] if len(models) > 1 else []
-    photos = sum(read_json(root / "metrics/data.json")["splits"].values())
-    comparison = compare_models(models, combined, photos, params)
+    data = read_json(root / "metrics/data.json", keys=["splits", "corrected"])
+    comparison = compare_models(models, combined, sum(data["splits"].values()), params)
     classifiers = [*models, *combined]
+    of_all = compare_on_all(models, params)
+    corrected = without_corrected(data, classifiers, params)
     details, costs = comparison_details(classifiers, comparison), costs_of(classifiers)
+    if of_all is not None:
+        details["cv"] = {"verdict": of_all.verdict, "n": len(models[0].cross_validated.photos)}
+    if corrected is not None:
+        details["corrected"] = rounded(corrected)
     best = rounded(details["models"][comparison.best]["weighted_f1"], METRIC_DIGITS)
     write_json(root / "metrics/comparison.json", {"best": comparison.best, "test": {"weighted_f1": best}})
     write_json(root / "metrics/details/comparison.json", details)
     write_table(root / "plots/costs.csv", pd.DataFrame([{"model": name} | row for name, row in costs.items()]))
     for each in classifiers:
         write_plots(each, root)
-    findings = Findings(models, classifiers, comparison, costs, params)
+    findings = Findings(models, classifiers, comparison, costs, params, of_all, corrected)
     write_report(root / "reports/index.html", findings, root)
     print(f"{comparison.verdict}.", flush=True)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ import pandas as pd
 
 from florafauna.base.files import write_json
 from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
-from florafauna.bundle.info import WEIGHTS
+from florafauna.bundle.info import WEIGHTS, read_training
 from florafauna.evaluate.finish import bundle_info, write_bundle
+from florafauna.folds.out_of_fold import FINAL, OutOfFold, read_out_of_fold
 from florafauna.model.compute import Compute, for_inference, hardware
 from florafauna.model.ranks import by_all, part, rank
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.store import PixelStore
+from florafauna.scores.cross_validation import out_of_fold_predictions
 from florafauna.scores.predictions import LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
-from florafauna.scores.score import score
+from florafauna.scores.score import Scores, score
 from florafauna.scores.settings import EvaluateParams
 
 
@@ -31,6 +33,7 @@ class EvaluationJob:
     trained: Path  # output of training
     val: Path
     test: Path
+    folds: Path  # output of the cross-validation, which may be off
     predictions: Path  # a folder
     metrics: Path
     details: Path
@@ -42,7 +45,7 @@ def evaluate(job: EvaluationJob) -> None:
 
     The scores are computed from the logits alone.
 
-    >>> job = EvaluationJob("vit", params, trained, val, test, predictions, metrics, details, bundle)  # doctest: +SKIP
+    >>> job = EvaluationJob("vit", params, trained, val, test, folds, predictions, metrics, more, out)  # doctest: +SKIP
     >>> evaluate(job)  # doctest: +SKIP
     vit: test weighted F1 0.6941 (0.5975 to 0.7763) on 117 photos, accuracy 0.7094
     """
@@ -61,13 +64,16 @@ def evaluate(job: EvaluationJob) -> None:
     write_predictions(job.predictions / LOGITS, predictions)
     speed = {"photos_per_second": round(len(photos) / seconds, 1)}
     write_json(job.predictions / TIMING, speed | {"device": compute.device.type, "hardware": hardware()})
-    scores = score(predictions, job.params)
+    found = read_out_of_fold(job.folds)
+    scores = all_scores(predictions, found, job.params)
+    handed_on = job.folds / FINAL if found is not None and found.is_final else job.trained
+    info = read_training(handed_on)
     write_json(job.predictions / PER_CLASS, scores.per_class)
     write_json(job.metrics, scores.metrics)
-    write_json(job.details, scores.details | {"model": model_details(trained.info, job.trained)})
+    write_json(job.details, scores.details | {"model": model_details(info, handed_on)})
     boxes = {} if stores["test"].boxes is None else {"boxes": stores["test"].boxes}  # so that `predict` crops alike
     of_photos = {split: store.facts for split, store in stores.items()}
-    write_bundle(job.bundle, job.trained, bundle_info(trained.info | boxes, scores, ancestors, of_photos, job.params))
+    write_bundle(job.bundle, handed_on, bundle_info(info | boxes, scores, ancestors, of_photos, job.params))
     if "temperature" in scores.per_class["sentences"]:
         print(f"{job.name}: {scores.per_class['sentences']['temperature']}", flush=True)
     test = scores.details["test"]
@@ -76,6 +82,21 @@ def evaluate(job: EvaluationJob) -> None:
         f"{test['weighted_f1_high']:.4f}) on {test['n']} photos, accuracy {test['accuracy']:.4f}",
         flush=True,
     )
+
+
+def all_scores(predictions: Predictions, found: OutOfFold | None, params: EvaluateParams) -> Scores:
+    """The scores of a model, and the calibration of the one that is handed on.
+
+    Where that was trained on all photos, temperature and thresholds are chosen on the out-of-fold logits of them all.
+    """
+    scores = score(predictions, params, found)
+    if found is None or not found.is_final:
+        return scores
+    test, all_photos = predictions.part("test"), out_of_fold_predictions(predictions.model, found)
+    photos = pd.concat([all_photos.photos.assign(split="val"), test.photos], ignore_index=True)
+    logits = np.concatenate([all_photos.logits, test.logits])
+    chosen = replace(predictions, photos=photos, logits=logits, of_seeds=())
+    return replace(scores, calibration=score(chosen, params).calibration)
 
 
 def model_details(info: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def bundle_info(
 def claims(scores: Scores, params: EvaluateParams) -> dict[str, Any]:
     """What a bundle claims about itself: calibration, and scores with intervals, by split and by class."""
     of_parts = {part: scores.details[part] for part in PARTS if part in scores.details}
-    more = {key: scores.details[key] for key in ("seeds", "calibration", "ranks") if key in scores.details}
+    more = {key: scores.details[key] for key in ("seeds", "calibration", "ranks", "cv") if key in scores.details}
     per_class = {part: scores.per_class[part] for part in (*of_parts, "calibration")}
     found: dict[str, Any] = {"confidence": params.confidence} | of_parts | more | {"per_class": per_class}
     return {"calibration": scores.calibration, "scores": found}

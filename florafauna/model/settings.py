@@ -39,6 +39,7 @@ DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.ASCII)
 TAKEN = {
     "initial": "models/initial is a folder of other files",
     "trained": "models/trained is a folder of other files",
+    "folds": "predictions/folds is a folder of other files",
     "data": "metrics/data.json describes the photos",
     "comparison": "metrics/comparison.json compares the models",
     "ensemble": "plots and report have an ensemble of all models",

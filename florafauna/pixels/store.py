@@ -7,6 +7,7 @@ checksums, since a model trained on pixels that a disk has changed looks like an
 import json
 import mmap
 import os
+import sys
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
@@ -46,18 +47,26 @@ class PixelStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._is_verified = False
-        if not (folder / "index.parquet").is_file() or not (folder / "pixels").is_dir():
-            raise UserError(f"{folder} holds no stored photos; run `dvc pull {folder}` or `dvc repro preprocess`.")
+        if not (folder / "index.parquet").is_file():
+            raise _no_photos(folder)
         try:
-            expected = self._shard_sizes()
+            expected, homes = self._shard_sizes(), self.homes
         except (pa.ArrowException, OSError, KeyError) as error:
             raise self._unreadable(error) from None
-        found = {file.name: file.stat().st_size for file in os.scandir(folder / "pixels") if file.is_file()}
-        wrong = [name for name, size in expected.items() if found.get(name) != size]
+        found = dict[str, int]()
+        for home in homes:
+            if not (home / "pixels").is_dir():
+                raise _no_photos(home)
+            found |= {file.name: file.stat().st_size for file in os.scandir(home / "pixels") if file.is_file()}
+        most = dict[str, int]() if self._is_selection else expected  # the last photos of a shard may not be selected
+        wrong = [
+            name for name, size in expected.items() if not size <= found.get(name, -1) <= most.get(name, sys.maxsize)
+        ]
         if wrong:
+            file = self._file(wrong[0])
             raise UserError(
-                f"{folder}/pixels/{wrong[0]} holds {found.get(wrong[0], 0)} bytes and the index says "
-                f"{expected[wrong[0]]}; run `dvc checkout {folder}` or `dvc repro preprocess`."
+                f"{file} holds {found.get(wrong[0], 0)} bytes and the index says {expected[wrong[0]]}; "
+                f"run `dvc checkout {file.parent.parent}` or `dvc repro preprocess`."
             )
 
     def __len__(self) -> int:
@@ -83,18 +92,50 @@ class PixelStore:
         try:
             for _ in self._parts():
                 pass
-            metadata = {key.decode(): value.decode() for key, value in self._metadata.items()}
+            metadata, known = self.metadata, self._metadata.get(b"checksum", b"").decode()
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._unreadable(error) from None
-        if metadata.pop("checksum", "") != metadata_checksum(metadata):
+        if known != metadata_checksum(metadata):
             raise self._unreadable("the checksum of its metadata differs")
         names, _, expected = self._layout
-        files = [self.folder / "pixels" / name for name in names]
+        files = [self._file(name) for name in names]
         with ThreadPoolExecutor(usable_cores()) as pool:
             for file, wanted, found in zip(files, expected, pool.map(checksum, files), strict=True):
                 if found != wanted:
                     raise UserError(f"{file} was damaged on disk (its checksum differs); {_remedy(file)}.")
         self._is_verified = True
+
+    @property
+    def homes(self) -> list[Path]:
+        """The folders whose `pixels` hold the shards: its own, or for a selection those of the stores it is made of."""
+        return [Path(home) for home in json.loads(self._metadata.get(b"homes", b"[]"))] or [self.folder]
+
+    @property
+    def _is_selection(self) -> bool:
+        return b"homes" in self._metadata
+
+    @cached_property
+    def whole(self) -> "PixelStore":
+        """The store that this is a selection of; else itself."""
+        selected_from = self._metadata.get(b"whole", b"").decode()
+        return PixelStore(Path(selected_from)) if selected_from else self
+
+    @cached_property
+    def rows_of_whole(self) -> np.ndarray | None:
+        """The rows of `whole` that these photos are, int64 (photos,); None where they are all of them."""
+        if self.whole is self:
+            return None
+        rows = {path: row for row, path in enumerate(self.whole.names)}
+        return np.array([rows[path] for path in self.names], dtype=np.int64)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the index says of the store as a whole, without the checksum of that."""
+        return {key.decode(): value.decode() for key, value in self._metadata.items() if key != b"checksum"}
+
+    def _file(self, shard: str) -> Path:
+        files = [home / "pixels" / shard for home in self.homes]
+        return files[0] if len(files) == 1 else next((file for file in files if file.is_file()), files[0])
 
     def _unreadable(self, error: object) -> UserError:
         return UserError(
@@ -189,13 +230,17 @@ class PixelStore:
         return lru_cache(MAPPED)(self._map)
 
     def _map(self, number: int) -> np.ndarray:
-        with (self.folder / "pixels" / self._layout[0][number]).open("rb") as file:
+        with self._file(self._layout[0][number]).open("rb") as file:
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
 
     def photo(self, row: int) -> np.ndarray:
         """uint8 (height, width, 3), a read-only view of the mapped file."""
         shard, offset, height, width = self._layout[1][row].tolist()
         return self._shard(shard)[offset : offset + height * width * 3].reshape(height, width, 3)
+
+
+def _no_photos(folder: Path) -> UserError:
+    return UserError(f"{folder} holds no stored photos; run `dvc pull {folder}` or `dvc repro preprocess`.")
 
 
 def _remedy(file: Path) -> str:

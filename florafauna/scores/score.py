@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from florafauna.base.errors import UserError
+from florafauna.folds.out_of_fold import OutOfFold
 from florafauna.scores.abstention import (
     Realised,
     Threshold,
@@ -24,6 +25,7 @@ from florafauna.scores.bootstrap import (
 )
 from florafauna.scores.calibration import adaptive_ece, at_bound, brier, ece, ece_range, fit_temperature, nll, softmax
 from florafauna.scores.classification import TOP, among_top, per_class, point_scores, rounded
+from florafauna.scores.cross_validation import expectation, out_of_fold_predictions, scores_by_site
 from florafauna.scores.predictions import Predictions
 from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, realised_roll_up, scores_at
 from florafauna.scores.settings import EvaluateParams
@@ -51,6 +53,7 @@ class Scores:
         """metrics/M.json, the few numbers to compare models by: as many as `dvc metrics show` has room for.
 
         `low` and `high` bound the weighted F1 on the test photos; `ece` is measured there after temperature scaling.
+        `cv` is the weighted F1 on all photos, where they were cross-validated, and `cv.by` that on new sites.
         """
         test, val = self.details["test"], self.details["val"]
         figures = {
@@ -60,14 +63,23 @@ class Scores:
             "val": {"weighted_f1": val["weighted_f1"]},
             "ece": self.details["calibration"]["ece"]["after"],
         }
+        if "cv" in self.details:
+            cv = self.details["cv"]
+            figures["cv"] = {
+                "weighted_f1": cv["weighted_f1"],
+                "low": cv["weighted_f1_low"],
+                "high": cv["weighted_f1_high"],
+            }
+            figures["cv"] |= {"by": cv["by"]["weighted_f1"]} if "by" in cv else {}
         return rounded(figures, METRIC_DIGITS)
 
 
-def score(predictions: Predictions, params: EvaluateParams) -> Scores:
+def score(predictions: Predictions, params: EvaluateParams, found: OutOfFold | None = None) -> Scores:
     """Score one model on the test set, the validation set and the second test set, if there is one.
 
-    Temperature and thresholds are chosen on validation photos alone and evaluated on test photos. Raises `UserError`
-    if the predictions lack test or validation photos.
+    Temperature and thresholds are chosen on validation photos alone and evaluated on test photos. `found` are the
+    logits of a cross-validation, whose scores are `cv`. Raises `UserError` if the predictions
+    lack test or validation photos.
 
     >>> predictions = read_predictions(Path("predictions/vit/logits.parquet"))  # doctest: +SKIP
     >>> score(predictions, EvaluateParams()).metrics["test"]["weighted_f1"]  # doctest: +SKIP
@@ -95,6 +107,10 @@ def score(predictions: Predictions, params: EvaluateParams) -> Scores:
     if len(order) > 1:
         chosen, details["ranks"] = _ranks(val, test, order, taxa, temperature, params)
         thresholds["roll_up"], sentences["roll_up"] = chosen.threshold, chosen.sentence
+    if found is not None:
+        details["cv"], by_class["sites"] = _cross_validated(found, params)
+        if "by" in details["cv"]:
+            sentences["site"] = expectation(found.by, details["cv"]["by"])
     by_class["sentences"] = sentences
     calibration = {"temperature": temperature, "thresholds": thresholds}
     return Scores(rounded(details), rounded(by_class), calibration)
@@ -125,6 +141,15 @@ def _part(part: Predictions, params: EvaluateParams) -> Tree:
             result |= {f"{name}_low": intervals[name].low, f"{name}_high": intervals[name].high}
     counted = counted_classes(np.bincount(part.targets, minlength=len(part.labels)))
     return result | {"n": len(part.photos), "groups": len(np.unique(part.groups)), "macro_classes": int(counted.sum())}
+
+
+def _cross_validated(found: OutOfFold, params: EvaluateParams) -> tuple[Tree, Tree]:
+    """The scores of a cross-validation, with those on new sites under `by`; and those of each site."""
+    cv = _part(out_of_fold_predictions("", found), params) | {"folds": found.facts["folds"]}
+    if not found.by:
+        return cv, {}
+    figures, sites = scores_by_site(found, Resampling(params.resamples, params.seed, params.confidence))
+    return cv | {"by": figures}, sites
 
 
 def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:

@@ -4,13 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from florafauna.base.settings import OpenShare, Strict
+from florafauna.base.settings import OpenShare
+from florafauna.folds.settings import FoldParams
 
 
-class EvaluateParams(Strict):
+class EvaluateParams(FoldParams):
     """How models are scored: confidence of the intervals, resamples, and the precision required of accepted photos.
 
-    Models whose weighted F1 differs by less than `margin` are practically the same.
+    Models whose weighted F1 differs by less than `margin` are practically the same. The keys of `FoldParams` come
+    first: whether every photo is tested once.
     """
 
     confidence: OpenShare = 0.95

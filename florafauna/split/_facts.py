@@ -7,9 +7,10 @@ import pandas as pd
 from florafauna.base.split_names import SPLITS
 from florafauna.split._stratify import crossing, shares
 from florafauna.split._suspects import look_like_none, mixed_clusters, seen_once, variants
+from florafauna.split.corrections import MODEL, PERSON
 
 FACTS = ("photos", "classes", "imbalance", "splits", "shares", "groups", "bursts", "boxes", "duplicates", "crossing",
-         "quarantine", "suspects", "waivers", "leaks", "format", "per_class")  # fmt: skip
+         "quarantine", "suspects", "corrected", "waivers", "leaks", "format", "per_class")  # fmt: skip
 
 
 def facts_of_dataset(
@@ -82,6 +83,10 @@ def facts_of_photos(
             "spelling": variants(labels_as_read),
             "near_duplicates_with_other_labels": mixed_clusters(table),
             "extension_is_not_the_format": sorted(table.loc[~table["extension_matches"].astype(bool), "path"]),
+        },
+        "corrected": {
+            "by_a_person": int((table["corrected"] == PERSON).sum()),
+            "on_a_models_advice": sorted(table.loc[table["corrected"] == MODEL, "path"]),
         },
         "format": form,
         "per_class": {

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from florafauna.base.components import components
 from florafauna.base.files import sha256_bytes
 
 CLUSTER_DIGITS = 12
@@ -34,7 +33,7 @@ def join(
     if burst is not None and (burst != "").any():
         named["burst"] = burst
     files = [table["sha256"]] if "crop" in table.columns else []
-    component = _components([*named.values(), cluster, *files])
+    component = components([*named.values(), cluster, *files])
     key = pd.Series("", index=table.index)
     for column, values in named.items():
         text = (column + "=" + values).where(values != "", "")
@@ -44,22 +43,6 @@ def join(
     key = key.where(~lone, _least(own, component))
     size = pd.Series(component, index=table.index).groupby(component).transform("size")
     return pd.DataFrame({"group": key.where(~lone | (size > 1), ""), "key": key})
-
-
-def _components(links: list[pd.Series]) -> np.ndarray:
-    """Component number of each row; rows with the same value (not "") of a column are linked."""
-    size = len(links[0])
-    rows, nodes, first = [np.arange(0)], [np.arange(0)], size
-    for values in links:
-        present = np.flatnonzero((values != "").to_numpy())
-        codes, uniques = pd.factorize(values.iloc[present])
-        rows.append(present)
-        nodes.append(codes + first)
-        first += len(uniques)
-    row, node = np.concatenate(rows), np.concatenate(nodes)
-    graph = coo_array((np.ones(len(row), dtype=np.int8), (row, node)), shape=(first, first))
-    _, component = connected_components(graph, directed=False)
-    return np.asarray(component[:size])
 
 
 def _least(text: pd.Series, component: np.ndarray) -> pd.Series:

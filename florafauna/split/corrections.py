@@ -1,5 +1,6 @@
 """data/corrections.csv: what the user says of single photos, which wins over the source's labels."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ from florafauna.photos.crops import split_name
 
 CORRECTIONS = Path("data/corrections.csv")
 REMOVE = ("remove", "")  # labels that take a photo out
+PERSON, MODEL = "person", "model"  # who suspected the label: the third column, as the report writes it, may say model
 
 
 def correct(
@@ -19,8 +21,9 @@ def correct(
     What is said of a photo holds for all of its boxes, what is said of one (`crops.name_of`) for that alone; the latter
     is done apart (`of_boxes`), since the names of boxes are only known where the photos have been looked at.
 
-    A label in `corrections` is `confirmed`, also where it is the one that the photo had. `UserError` for a file that
-    cannot be read or names a photo that is in neither.
+    A label in `corrections` is `confirmed`, also where it is the one that the photo had. Where it is another,
+    `corrected` says on whose suspicion: test labels that are corrected on a model's advice favour that model.
+    `UserError` for a file that cannot be read or names a photo that is in neither.
     """
     fixes = _read(corrections)
     fixes = fixes[fixes["path"].map(lambda name: bool(split_name(name)[1])).astype(bool) == of_boxes]
@@ -29,24 +32,35 @@ def correct(
         raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
     if fixes.empty:
         return table, omitted
-    labels = table["path"].map(fixes.set_index("path")["label"])
-    confirmed = labels.notna() | table["confirmed"]
-    corrected = table.assign(label=labels.where(labels.notna(), table["label"]), confirmed=confirmed)
+    by_path = fixes.set_index("path")
+    labels, suspected = (table["path"].map(by_path[name]) for name in ("label", "by"))
+    changed = labels.notna() & (labels != table["label"])
+    corrected = table.assign(
+        label=labels.where(labels.notna(), table["label"]),
+        confirmed=labels.notna() | table["confirmed"],
+        corrected=suspected.where(changed, table["corrected"]),
+    )
     removed = corrected["label"].str.strip().isin(REMOVE)
     gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
     return corrected[~removed].reset_index(drop=True), pd.concat([omitted, gone])
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """The rows (path, label) of a table of corrections, one a photo."""
+    """The rows (path, label, by) of a table of corrections, one a photo; `by` is PERSON or MODEL."""
     try:
-        fixes = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
     except FileNotFoundError:
         raise UserError(f"{path} is missing; make it with the single line `path,label`.") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (csv.Error, ValueError) as error:
         raise UserError(f"{path} cannot be read as a CSV of path and label ({error}).") from None
-    if list(fixes.columns[:2]) != ["path", "label"]:
-        raise UserError(f"{path} must begin with the columns path,label, not {','.join(fixes.columns)}.")
+    if header[:2] != ["path", "label"]:
+        raise UserError(f"{path} must begin with the columns path,label, not {','.join(header)}.")
+    short = next((row for row in rows if len(row) < 2), None)
+    if short is not None:
+        raise UserError(f"{path} has a row without a label ({short[0]}); write `remove` to take the photo out.")
+    whole = [(row[0], row[1], MODEL if row[2:3] == [MODEL] else PERSON) for row in rows]
+    fixes = pd.DataFrame(whole, columns=["path", "label", "by"], dtype=str)
     twice = fixes.loc[fixes["path"].duplicated(), "path"]
     if len(twice):
         raise UserError(f"{path} has several rows for {twice.iloc[0]}; leave one.")

@@ -32,13 +32,13 @@ from florafauna.split.corrections import correct
 from florafauna.split.kept_places import KeptPlaces, read_places
 from florafauna.split.settings import SplitParams
 
-COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height"]
+COLUMNS = ["path", "label", "target", "split", "held_out", "group", "cluster", "sha256", "width", "height", "corrected"]
 OF_BOXES = ["box", "crop", "boxes"]  # where there are any
 ALSO_KEPT = [*OF_BOXES, *RANKS, "location", "sequence", "datetime"]
 ROWS_AT_ONCE = 10_000  # of a table that is written: pandas makes objects of them
 LINE_BREAK = "[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]"  # all at which a reader may end a line
 FACTS = ["sha256", "pixels", "width", "height", "flat", "taken", "extension_matches"]  # of the audit, that are kept
-RESERVED = ["target", "held_out", "cluster", "confirmed", "picture", "content", "key", *OF_BOXES, *FACTS]
+RESERVED = ["target", "held_out", "cluster", "confirmed", "corrected", "picture", "content", "key", *OF_BOXES, *FACTS]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Examined:
     """Photos read and audited, before any is split.
 
     `table` has the usable photos with their facts, `cluster`, `group` and `key`, those of boxes under their
-    `crops.name_of`; `quarantine` the others; `unusable` those of the quarantine that cannot be read, of `listed`.
+    `crops.name_of`; `quarantine` the others; `unusable` those of the quarantine that cannot be read, of `listed`. The
+    manifest is to have `kept_columns`, where there are such.
     """
 
     data: DataParams
@@ -84,6 +85,7 @@ class Examined:
     unusable: pd.DataFrame
     listed: int
     notes: tuple[str, ...]
+    kept_columns: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]:
         """What metrics/data.json says that does not depend on a split."""
@@ -98,20 +100,21 @@ def prepare(
     cache: Path | None = None,
     workers: int | None = None,
     boxes: BoxParams = WHOLE_PHOTOS,
+    by: str | None = None,
 ) -> Dataset:
     """Read, audit, group and split the photos that `data` names.
 
     `corrections` is a table (path, label) whose labels win over the source's and are no longer suspected; the label
     `remove` (or none) takes the photo out. `places` is the file with the places of the last run, which need not exist.
-    `cache` is where the audit remembers. `boxes` says whether crops are shown, and of what. Raises `UserError` for data
-    that cannot be split.
+    `cache` is where the audit remembers. `boxes` says whether crops are shown, and of what; `by` is a column that the
+    manifest is to keep. Raises `UserError` for data that cannot be split.
 
     >>> data = DataParams(root="data/raw", labels="data/raw")  # doctest: +SKIP
     >>> prepare(data, SplitParams(), Path("data/corrections.csv")).manifest["split"].value_counts()  # doctest: +SKIP
     """
     kept = read_places(places) if places is not None else None
     photos = read_with_boxes(data, boxes)
-    return split_photos(examine_photos(photos, data, split, corrections, cache, workers, boxes), split, kept)
+    return split_photos(examine_photos(photos, data, split, corrections, cache, workers, boxes, by), split, kept)
 
 
 def read_with_boxes(data: DataParams, boxes: BoxParams) -> Photos:
@@ -138,18 +141,20 @@ def examine_photos(
     cache: Path | None = None,
     workers: int | None = None,
     boxes: BoxParams = WHOLE_PHOTOS,
+    by: str | None = None,
 ) -> Examined:
     """Correct, audit and group photos; the arguments are those of `prepare`, which also says more of them.
 
     Raises `UserError` where a setting names a column that the photos do not have: before the audit, which may take
     long.
     """
-    _require_columns(photos.table, data, split)
+    _require_columns(photos.table, data, split, by)
     own = photos.table.columns.intersection(OF_BOXES)
-    table, out = photos.table.drop(columns=own).assign(confirmed=False), photos.omitted
+    table, out = photos.table.drop(columns=own).assign(confirmed=False, corrected=""), photos.omitted
     if corrections is not None:
         table, out = correct(table, out, corrections)
-    table, line_notes = _on_one_line(table, ["label", *ALSO_KEPT, *data.groups])
+    kept_columns = tuple(dict.fromkeys([*ALSO_KEPT, *([by] if by else [])]))
+    table, line_notes = _on_one_line(table, ["label", *kept_columns, *data.groups])
     source = open_source(Path(data.root))
     origin = str(Path(data.root).absolute())
     paths = table["path"].drop_duplicates() if "_box" in table.columns else table["path"]
@@ -176,6 +181,7 @@ def examine_photos(
         pd.concat([unreadable, out[missing]]),
         listed + int(missing.sum()),
         (*photos.notes, *line_notes),
+        kept_columns,
     )
 
 
@@ -196,7 +202,7 @@ def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None
     quarantine = _listed([examined.quarantine, frequent.rare, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
     table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
-    also = [name for name in ALSO_KEPT if name in table.columns]
+    also = [name for name in examined.kept_columns if name in table.columns and name not in COLUMNS]
     notes = (*examined.notes, *frequent.notes, *assigned.notes, *_unused_columns(table, examined.data))
     facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
     return Dataset(
@@ -236,8 +242,10 @@ def _listed(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return quarantine.sort_values(["path", "reason"], ignore_index=True)
 
 
-def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams) -> None:
+def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams, by: str | None) -> None:
     wanted = {f"data.groups: '{name}'": name for name in data.groups}
+    if by is not None:
+        wanted["evaluate.by"] = by
     if split.after is not None:
         wanted["split.after"] = "datetime"
     if split.held_out_locations:

@@ -96,6 +96,11 @@ class Photos:
     data: DataConfig
     compute: Compute
 
+    @property
+    def whole(self) -> "Photos":
+        """The stores that these photos were selected from: what is remembered of them serves every selection."""
+        return replace(self, train=self.train.whole, val=self.val.whole)
+
     def of(self, view: int | None) -> PixelStore:
         """The photos that a fixed view shows: those of training, or without one those of validation."""
         return self.val if view is None else self.train
@@ -312,7 +317,8 @@ def _features(
     photos: Photos, halves: SplitModel, weights_sha256: str, cache: Path
 ) -> tuple[tuple[Features, ...], Features]:
     """The features of every training view and of the validation photos, computed where they are not remembered."""
-    photos = replace(photos)  # with processes of its own, which end with it
+    train_rows, val_rows = photos.train.rows_of_whole, photos.val.rows_of_whole
+    photos = photos.whole  # with processes of its own, which end with it
 
     @torch.inference_mode()
     def run(views: Images) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -337,7 +343,8 @@ def _features(
         features(number, partial(photos.fixed_images, number), f"frozen prefix, view {number + 1} of {count}")
         for number in range(count)
     )
-    return train, features(None, photos.validation_images, "frozen prefix, validation")
+    val = features(None, photos.validation_images, "frozen prefix, validation")
+    return tuple(each.of(train_rows) for each in train), val.of(val_rows)
 
 
 def cache_key(photos: Photos, weights_sha256: str, values: Sequence[str], view: int | None) -> str:

@@ -45,6 +45,8 @@ class State:
     loss_sum: float = 0.0  # over the batches of the epoch under way
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0  # the one whose checkpoint is kept
+    l2: float | None = None  # of the head that was solved for, or that training starts from
 
     @property
     def scores(self) -> list[float]:
@@ -53,8 +55,8 @@ class State:
 
     @property
     def best(self) -> Epoch:
-        """The first epoch of the highest score."""
-        return max(self.history, key=lambda row: row.val_weighted_f1)
+        """The epoch whose checkpoint is kept."""
+        return self.history[self.best_epoch - 1]
 
 
 def run_key(params: Mapping[str, Any], initial: Path, indexes: list[Path]) -> str:

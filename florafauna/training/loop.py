@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ from florafauna.training._trainable import (
     trains_only_the_head,
 )
 from florafauna.training._wise import average_with_start
-from florafauna.training.frozen._logistic import Optimum
+from florafauna.training.frozen._logistic import L2, Optimum
 from florafauna.training.frozen._probe import put_head, solve_head
 
 SECONDS_BETWEEN_SAVES = 300.0
@@ -67,10 +67,19 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What a cross-validation has found: after how many epochs to end, and the L2 of a head that is solved for."""
+
+    epochs: int
+    l2: float | None
+
+
+@dataclass(frozen=True)
 class TrainingJob:
     """One training run: its inputs, and where the trained model and its timing are written.
 
     `scratch` outlives the stage's outs: it holds the state that a killed run resumes from, and cached features.
+    `settled` is given where all photos are trained on and none is left to choose by: then the last epoch is kept.
     """
 
     name: str
@@ -81,6 +90,7 @@ class TrainingJob:
     scratch: Path
     out: Path
     timing: Path
+    settled: Settled | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,7 @@ class Parts:
     folder: Path  # of the saved state and the best checkpoint
     solve: Callable[[], Optimum] | None = None  # the head's optimum; needed by optimizer: lbfgs
     head_seconds: float = 0.0  # what the head that training starts from took
+    head_l2: float | None = None
 
 
 # --- the run ---
@@ -157,7 +168,8 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     print(format_policy(policy_table(model, groups, params.rate)), flush=True)
     model = with_common_batch_norms(compute.place(model))
 
-    key = run_key(params.model_dump(mode="json"), job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
+    told = params.model_dump(mode="json") | ({} if job.settled is None else {"settled": asdict(job.settled)})
+    key = run_key(told, job.initial, [job.train / "index.parquet", job.val / "index.parquet"])
     folder = job.scratch / "training" / f"{job.name}-{key[:16]}"
     by_first(lambda: drop_damaged(folder))
     with memory_advice(
@@ -178,14 +190,15 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
 
         # --- head ---
         loss = loss_of(params, train_store, compute.device)
-        solve = partial(solve_head, feed, model, weights_sha256, features, loss)
-        head_seconds = 0.0
+        l2s = L2 if job.settled is None or job.settled.l2 is None else (job.settled.l2,)
+        solve = partial(solve_head, feed, model, weights_sha256, features, loss, l2s)
+        head_seconds, head_l2 = 0.0, None
         if params.optimizer == "lbfgs" or (folder / STATE).is_file():
             pass  # it is solved for, or resumed: neither has a start
         elif params.head_init == "probe":
             optimum = solve()
             put_head(model, optimum)
-            head_seconds = optimum.seconds
+            head_seconds, head_l2 = optimum.seconds, optimum.l2
             _say(job, f"the head starts from its optimum over the frozen features: {optimum}; {optimum.seconds:.1f} s")
         else:  # only now: a head of zeros would hide a feed or a probe that does not give the model's logits
             start_head(model, params.head_init, params.seed)
@@ -206,6 +219,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
             folder=folder,
             solve=solve,
             head_seconds=head_seconds,
+            head_l2=head_l2,
         )
         state = fit(parts)
 
@@ -222,10 +236,12 @@ def fit(parts: Parts) -> State:
     job, params, model = parts.job, parts.job.params, parts.model
     state = load_state(parts.folder, model, parts.average, parts.optimizer, parts.scaler)
     state.seconds += parts.head_seconds
+    state.l2 = state.l2 if parts.head_l2 is None else parts.head_l2
     if state.step:
         _say(job, f"resuming after step {state.step} of an interrupted run")
     epochs, train_on = (1, train_head) if params.optimizer == "lbfgs" else (params.epochs, train_epoch)
-    while state.epoch < epochs and not should_stop(state.scores, params.patience):
+    end = epochs if job.settled is None else job.settled.epochs
+    while state.epoch < end and (job.settled is not None or not should_stop(state.scores, params.patience)):
         train_loss = train_on(parts, state)
 
         # validate, and keep the best
@@ -245,7 +261,8 @@ def fit(parts: Parts) -> State:
                 val_weighted_f1=weighted_f1(targets, predictions),
             )
             best = not state.scores or row.val_weighted_f1 > max(state.scores)
-            if best:  # to disk: a state_dict in memory would keep changing with the model
+            if best or job.settled is not None:  # to disk: a state_dict in memory would keep changing with the model
+                state.best_epoch = row.epoch
                 by_first(partial(save_tensors, best_file(parts.folder, row.epoch), moving_tensors(model)))
 
         # save and log
@@ -320,7 +337,7 @@ def train_head(parts: Parts, state: State) -> float:
     assert parts.solve is not None
     optimum = parts.solve()
     put_head(parts.model, optimum)
-    state.step, state.seconds = optimum.steps, optimum.seconds
+    state.step, state.seconds, state.l2 = optimum.steps, optimum.seconds, optimum.l2
     _say(parts.job, f"optimum of the head: {optimum}")
     return optimum.loss
 
@@ -357,7 +374,8 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
         val = {"weighted_f1": mean.weighted_f1, "accuracy": mean.accuracy}
         wise = {"share": mean.share, "val_weighted_f1": {f"{share:g}": score for share, score in mean.tried.items()}}
     info = describe(job.name, model, initial, sha256_file(job.initial), photos)
-    by_first(partial(_write, parts, state, info | {"best_epoch": best.epoch, "val": val, "wise": wise}))
+    found = {"best_epoch": best.epoch, "l2": state.l2, "val": val, "wise": wise}
+    by_first(partial(_write, parts, state, info | found))
 
 
 def _write(parts: Parts, state: State, info: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ def alone(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the finished project after the documented run in the working tree."""
     project = origin.branch(tmp_path_factory.mktemp("alone") / "work")
     (command,) = block("exp run -S")
-    assert project.run(*command).stages == {"train_vit", "evaluate@vit", "compare"}
+    assert project.run(*command).stages == {"train_vit", "folds@vit", "evaluate@vit", "compare"}
     return project
 
 

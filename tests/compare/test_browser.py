@@ -184,10 +184,10 @@ def test_corrections_are_saved_as_csv(page: "playwright.Page", project: Project,
     assert waiting.value.suggested_filename == "corrections.csv"
     waiting.value.save_as(tmp_path / "corrections.csv")
     saved = pd.read_csv(tmp_path / "corrections.csv", dtype=str, keep_default_na=False)
-    assert list(saved.columns) == ["path", "label"]
+    assert list(saved.columns) == ["path", "label", "suspected_by"]
     expected = [
-        [first.get_attribute("data-path"), first.locator("b").inner_text()],
-        [second.get_attribute("data-path"), MARKUP],
+        [first.get_attribute("data-path"), first.locator("b").inner_text(), "model"],
+        [second.get_attribute("data-path"), MARKUP, "model"],
     ]
     assert saved.to_numpy().tolist() == expected
     assert "," in expected[0][0]

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pandas as pd
+from cleanlab.filter import find_label_issues
 from hypothesis import given
 from hypothesis import strategies as st
 
 from florafauna.compare.report._figures import HEIGHT, WIDTH, around, pareto, place_labels, x_axis, y_axis
-from florafauna.compare.report._predicted import predicted_labels
 from florafauna.compare.report._wrong_labels import suspected
+from florafauna.scores.calibration import softmax
 from florafauna.scores.predictions import Predictions
 
 few = st.integers(0, 6).map(float)
@@ -54,17 +55,29 @@ def test_labels_stay_in_the_picture(points: list[tuple[float, float]]) -> None:
         assert 0 <= label.y <= HEIGHT + 30
 
 
-def test_a_photo_is_suspected_only_if_all_models_are_sure_of_the_same_class() -> None:
+def test_suspects_are_found_as_cleanlab_finds_them() -> None:
+    """By `prune_by_class`, ranked by self-confidence; rounding the joint may tell one photo a class apart."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, 6, 600)
+        logits = (rng.normal(size=(600, 6)) * 1.3 + 3.5 * np.eye(6)[truth]).astype(np.float32)
+        targets = np.where(rng.random(600) < 0.07, rng.integers(0, 6, 600), truth)
+        photos = pd.DataFrame({"path": [f"{row:03d}.jpg" for row in range(600)], "split": "train", "target": targets})
+        found = suspected(Predictions("all", list("abcdef"), photos, logits))
+        rows = find_label_issues(
+            targets, softmax(logits), filter_by="prune_by_class", return_indices_ranked_by="self_confidence"
+        )
+        ours, theirs = [each.path for each in found], [f"{row:03d}.jpg" for row in rows]
+        assert len(set(ours) ^ set(theirs)) <= 6 < len(ours)
+        assert [path for path in ours if path in theirs] == [path for path in theirs if path in ours]
+
+
+def test_what_the_labels_agree_with_is_not_suspected() -> None:
     targets = np.repeat([0, 1, 2], 10)
     logits = 4 * np.eye(3, dtype=np.float32)[targets]
-    first, second = logits.copy(), logits.copy()
-    first[0] = second[0] = [0, 8, 0]  # both see class 1
-    first[1], second[1] = [0, 8, 0], [0, 0, 8]  # they disagree
-    first[2], second[2] = [0, 8, 0], [1, 1.2, 0]  # one is unsure
-    first[3] = [0, 8, 0]  # one agrees with the label
     photos = pd.DataFrame({"path": [f"{n:02d}.jpg" for n in range(30)], "split": "test", "target": targets})
-    models = [predicted_labels(Predictions("m", list("abc"), photos, each), 1.0) for each in (first, second)]
-    assert [(each.path, each.label, each.instead) for each in suspected(models)] == [("00.jpg", "a", "b")]
-    alone = [each.path for each in suspected(models[:1])]
-    assert alone == ["00.jpg", "01.jpg", "02.jpg", "03.jpg"]
-    assert all(each.confidence == models[0].confidence[0] for each in suspected(models[:1]))
+    assert suspected(Predictions("m", list("abc"), photos, logits)) == []
+    logits[4] = [0, 8, 0]
+    (found,) = suspected(Predictions("m", list("abcd"), photos, np.pad(logits, ((0, 0), (0, 1)))))
+    assert (found.path, found.label, found.instead) == ("04.jpg", "a", "b")
+    assert found.of_label < 0.01 < 0.9 < found.confidence

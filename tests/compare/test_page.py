@@ -19,6 +19,7 @@ from PIL import Image
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import write_atomic
+from florafauna.base.metrics import weighted_f1
 from florafauna.compare.report._mistakes import MOST_ERRORS
 from florafauna.compare.report._page import MATRIX_CLASSES, ROWS_AT_FIRST
 from florafauna.scores.calibration import softmax
@@ -339,7 +340,7 @@ def test_many_classes_give_a_page_of_sane_size(many_classes: Project) -> None:
     assert facts["matrixClasses"] == MATRIX_CLASSES < 150
     assert f"The {MATRIX_CLASSES} classes with most errors" in page.one("section", id="confusion").text
     thumbnails = sum(len(uri) for _, uri in facts["photos"])
-    assert len(text) - thumbnails < 400_000
+    assert len(text) - thumbnails < 600_000
 
 
 def predictions_of(project: Project, name: str) -> Predictions:
@@ -385,3 +386,46 @@ def test_duplicates_suspects_and_quarantined_photos_are_shown(page: Element) -> 
     pair = section.all("ul")[-2]
     assert [item.text for item in pair.all("li")] == ["Lynx, traintwin0.jpg", "<b>Vulpes</b>, traintwin1.jpg"]
     assert "In more than one split: 0 groups, 0 clusters and 0 files with equal content" in section.text
+
+
+@pytest.fixture(scope="module")
+def cross_validated(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make_project(tmp_path_factory.mktemp("folds") / "project", NAMES, folds=True)
+
+
+def test_every_photo_tested_once_has_a_section_and_new_sites_a_headline(cross_validated: Project) -> None:
+    page = read(cross_validated.page.read_text(encoding="utf-8"))
+    comparison = json.loads((cross_validated.root / "metrics/details/comparison.json").read_text())
+    assert f"{comparison['cv']['verdict']}." in page.one("section", id="folds").text
+    best = comparison["best"]
+    per_class = json.loads((cross_validated.root / f"predictions/{best}/per_class.json").read_text())
+    assert page.one("p", id="new-site").text == f"{best}: {per_class['sentences']['site']}."
+    rows = page.one("table", id="site-table").one("tbody").all("tr")
+    assert {row.one("th").text for row in rows} == {"brook", "moor", "<b>wood</b>"}
+    for row in rows:
+        n, *f1 = row.all("data")
+        found = per_class["sites"][row.one("th").text]
+        assert float(n.attributes["value"]) == found["n"]
+        assert float(f1[0].attributes["value"]) == found["weighted_f1"]
+    for element in page.all("data"):
+        if "data-source" in element.attributes:
+            source = tuple(json.loads(element.attributes["data-source"]))
+            assert float(element.attributes["value"]) == _in_metrics(cross_validated.root, source)
+
+
+def test_suspects_are_among_all_photos_where_all_were_cross_validated(cross_validated: Project) -> None:
+    section = read(cross_validated.page.read_text(encoding="utf-8")).one("section", id="labels")
+    assert set(cross_validated.planted) <= {each.attributes["data-path"] for each in section.all("li")}
+    assert "Every photo is looked at" in section.text
+
+
+def test_scores_without_labels_that_a_model_advised_stand_beside_those_with_them(cross_validated: Project) -> None:
+    section = read(cross_validated.page.read_text(encoding="utf-8")).one("section", id="labels")
+    comparison = json.loads((cross_validated.root / "metrics/details/comparison.json").read_text())
+    assert comparison["corrected"]["corrected"] == 1
+    assert comparison["corrected"]["n"] == comparison["n"] - 1
+    test = predictions_of(cross_validated, "oak").part("test")
+    kept = np.arange(len(test.photos)) != 5
+    expected = weighted_f1(test.targets[kept], test.predicted[kept])
+    assert comparison["corrected"]["models"]["oak"]["weighted_f1"] == pytest.approx(expected, abs=1e-6)
+    assert "1 test label was corrected on a model's advice" in section.one("p", id="advised").text

@@ -118,7 +118,7 @@ def changed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     def make(root: Path) -> None:
         project = finished.copy_to(root)
         project.change_params(models__vit__rate=RATE)
-        assert project.repro().stages == {"train_vit", "evaluate@vit", "compare"}
+        assert project.repro().stages == {"train_vit", "folds@vit", "evaluate@vit", "compare"}
 
     return _made_once(tmp_path_factory, "changed", make)
 

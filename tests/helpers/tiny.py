@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from florafauna.evaluate import evaluate
+from florafauna.folds.out_of_fold import write_nothing
 from florafauna.model.compute import Compute
 from florafauna.model.settings import Architecture, ModelParams, Weights
 from florafauna.model.weights import InitialWeights, load_initial_weights, make_initial_weights
@@ -120,6 +121,7 @@ class Place:
 
     def evaluated(self, trained: Path, folder: Path, how: EvaluateParams = QUICK) -> Path:
         """Evaluate a trained model; predictions, metrics.json, details.json and the bundle lie in `folder`."""
+        write_nothing(folder / "folds")
         evaluate.evaluate(
             evaluate.EvaluationJob(
                 "newts",
@@ -127,6 +129,7 @@ class Place:
                 trained=trained,
                 val=self.val,
                 test=self.val,
+                folds=folder / "folds",
                 predictions=folder / "predictions",
                 metrics=folder / "metrics.json",
                 details=folder / "details.json",

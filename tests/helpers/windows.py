@@ -100,7 +100,15 @@ def _held() -> set[str]:
 
 def run(model: str) -> None:
     """Everything from `check` to `predict`, by worker processes wherever there is some."""
-    runs = [("split",), ("preprocess",), ("weights", model), ("train", model), ("evaluate", model), ("compare", model)]
+    runs = [
+        ("split",),
+        ("preprocess",),
+        ("weights", model),
+        ("train", model),
+        ("folds", model),
+        ("evaluate", model),
+        ("compare", model),
+    ]
     writing: Any = import_module("florafauna.preprocess._write")
     writing.WORTH_PROCESSES = 2e6  # which the training photos are, and the others are not
     command = import_module("florafauna.commands.cli").main

@@ -14,13 +14,15 @@ def test_no_training_stage_depends_on_test_photos(finished: Project) -> None:
         ancestors = finished.run("dvc", "dag", "--dot", "--outs", f"train_{name}").out
         assert "data/processed/train" in ancestors
         assert "data/processed/test" not in ancestors
+        assert "predictions/folds" not in ancestors, "which has seen test photos where everything is cross-validated"
 
 
 def test_stages_and_files_have_the_names_that_users_type(finished: Project) -> None:
     listed = {line.split()[0] for line in finished.run("dvc", "stage", "list", "--name-only").out.splitlines()}
     names = ("efficientnet", "convnext", "vit")
     assert listed == {
-        "split", "preprocess", "compare", *(f"{stage}@{name}" for stage in ("weights", "evaluate") for name in names),
+        "split", "preprocess", "compare",
+        *(f"{stage}@{name}" for stage in ("weights", "folds", "evaluate") for name in names),
         *(f"train_{name}" for name in names),
     }  # fmt: skip
     tracked = set(finished.run("git", "ls-files").out.splitlines())

@@ -42,9 +42,12 @@ def test_a_fourth_model_trains_that_one_alone(project: Project) -> None:
         (own, own + own.replace("vit", "second_vit")),
         ("efficientnet convnext vit", "efficientnet convnext vit second_vit"),
         (compared("vit"), f"{compared('vit')},\n{compared('second_vit')}"),
+        ("predictions/folds/vit,", "predictions/folds/vit, predictions/folds/second_vit,"),
     )
     project.change_params(models__second_vit=project.params()["models"]["vit"] | {"seed": 1})
-    assert project.repro().stages == {"weights@second_vit", "train_second_vit", "evaluate@second_vit", "compare"}
+    assert project.repro().stages == {
+        "weights@second_vit", "train_second_vit", "folds@second_vit", "evaluate@second_vit", "compare",
+    }  # fmt: skip
     assert best(project) == {"efficientnet", "convnext", "vit", "second_vit", "ensemble"}
 
 
@@ -56,6 +59,7 @@ def test_one_model_less_only_compares_again(project: Project) -> None:
         (stage_of(project, "convnext"), ""),
         ("efficientnet convnext vit", "efficientnet vit"),
         (f"{compared('convnext')},\n", ""),
+        ("predictions/folds/convnext, ", ""),
     )
     params = project.params()
     del params["models"]["convnext"]

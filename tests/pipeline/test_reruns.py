@@ -8,20 +8,23 @@ from helpers.project import REPOSITORY, Project
 MODELS = ("efficientnet", "convnext", "vit")
 WEIGHTS = {f"weights@{name}" for name in MODELS}
 TRAIN = {f"train_{name}" for name in MODELS}
+FOLDS = {f"folds@{name}" for name in MODELS}
 EVALUATE = {f"evaluate@{name}" for name in MODELS}
-ALL = {"split", "preprocess", *WEIGHTS, *TRAIN, *EVALUATE, "compare"}
+ALL = {"split", "preprocess", *WEIGHTS, *TRAIN, *FOLDS, *EVALUATE, "compare"}
 
 RERUNS = {
     "base": ALL,
-    "photos": {"split", "preprocess"},
+    "photos": {"split", "preprocess", *FOLDS},
     "labels": {"split"},
     "audit": {"split"},
     "split": {"split"},
-    "pixels": {"preprocess", *TRAIN, *EVALUATE, "compare"},
+    "pixels": {"preprocess", *TRAIN, *FOLDS, *EVALUATE, "compare"},
     "preprocess": {"preprocess"},
-    "model": {*WEIGHTS, *TRAIN, *EVALUATE},
-    "bundle": {*TRAIN, *EVALUATE},
-    "training": TRAIN,
+    "model": {*WEIGHTS, *TRAIN, *FOLDS, *EVALUATE},
+    "bundle": {*TRAIN, *FOLDS, *EVALUATE},
+    "training": {*TRAIN, *FOLDS},
+    "folds": {"split", *FOLDS, *EVALUATE, "compare"},
+    "crossval": FOLDS,
     "scores": {*EVALUATE, "compare"},
     "evaluate": EVALUATE,
     "compare": {"compare"},

@@ -12,8 +12,9 @@ from florafauna.bundle.info import read_info
 
 MODELS = ("efficientnet", "convnext", "vit")
 TRAIN = {f"train_{name}" for name in MODELS}
+FOLDS = {f"folds@{name}" for name in MODELS}  # switched off: a second each
 EVALUATE = {f"evaluate@{name}" for name in MODELS}
-AFTER_SPLIT = {"preprocess", *TRAIN, *EVALUATE, "compare"}
+AFTER_SPLIT = {"preprocess", *TRAIN, *FOLDS, *EVALUATE, "compare"}
 
 
 def split_of(project: Project) -> pd.Series:
@@ -56,7 +57,7 @@ def test_a_changed_test_photo_trains_nothing(project: Project) -> None:
     before = {name: (project.root / f"models/{name}/model.safetensors").read_bytes() for name in MODELS}
     with Image.open(project.root / "photos" / path) as image:
         ImageEnhance.Brightness(image.convert("RGB")).enhance(0.8).save(project.root / "photos" / path, quality=80)
-    assert project.repro().stages == {"split", "preprocess", *EVALUATE, "compare"}
+    assert project.repro().stages == {"split", "preprocess", *FOLDS, *EVALUATE, "compare"}
     assert split_of(project)[path] == "test"
     for name, weights in before.items():
         assert (project.root / f"models/{name}/model.safetensors").read_bytes() == weights
@@ -72,7 +73,7 @@ def test_an_added_photo_moves_no_other(project: Project) -> None:
     after = split_of(project)
     assert list(after[before.index]) == list(before)
     place = after["violet_aster/added.jpg"]
-    assert ran == {"split", "preprocess", *EVALUATE, "compare", *(TRAIN if place in ("train", "val") else ())}
+    assert ran == {"split", "preprocess", *FOLDS, *EVALUATE, "compare", *(TRAIN if place in ("train", "val") else ())}
 
 
 def test_an_added_class_reruns_all_but_the_initial_weights(project: Project) -> None:
@@ -120,7 +121,7 @@ def test_a_param_of_evaluation_makes_the_bundles_anew_and_trains_nothing(project
 def test_training_code_reruns_training_and_what_it_moves_alone(project: Project) -> None:
     """The same weights come out on a CPU; only the durations differ, and those the report shows."""
     project.append("florafauna/training/_schedule.py", "# a comment\n")
-    assert project.repro().stages == {*TRAIN, "compare"}
+    assert project.repro().stages == {*TRAIN, *FOLDS, "compare"}
 
 
 def test_a_model_is_fetched_from_the_run_cache_instead_of_trained_again(project: Project) -> None:

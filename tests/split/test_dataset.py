@@ -299,3 +299,30 @@ def test_line_breaks_in_values_do_not_break_the_manifest(tmp_path: Path, correct
     read = pd.read_csv(tmp_path / "out/manifest.csv", keep_default_na=False)
     assert sorted(set(read["label"])) == ["elk", "red fox"]
     assert set(read["location"]) == {"A"}
+
+
+def test_labels_that_a_model_advised_are_marked_and_counted(tmp_path: Path, corrections: Path) -> None:
+    write(tmp_path / "photos", {f"{label}/{n}.jpg": blob(n + 50 * (label == "ash"))
+                                for label in ("ash", "beech") for n in range(12)})  # fmt: skip
+    rows = ["path,label", "ash/0.jpg,beech,model", "ash/1.jpg,beech", "ash/2.jpg,ash,model", "beech/3.jpg,remove,model"]
+    corrections.write_text("\n".join(rows) + "\n")
+    dataset = prepare(
+        DataParams(root=str(tmp_path / "photos"), labels=str(tmp_path / "photos")), SplitParams(), corrections
+    )
+    marked = dataset.manifest.set_index("path")["corrected"]
+    assert dict(marked[marked != ""]) == {"ash/0.jpg": "model", "ash/1.jpg": "person"}
+    assert dataset.facts["corrected"] == {"by_a_person": 1, "on_a_models_advice": ["ash/0.jpg"]}
+
+
+def test_the_manifest_keeps_a_column_that_is_left_out_by(tmp_path: Path, corrections: Path) -> None:
+    photos = {f"{n:02d}.jpg": blob(n) for n in range(24)}
+    write(tmp_path / "photos", photos)
+    rows = pd.DataFrame(
+        {"path": sorted(photos), "label": ["ash", "beech"] * 12, "weather": [f"w{n % 4}" for n in range(24)]}
+    )
+    data = table(tmp_path / "photos", rows).model_copy(update={"groups": ()})
+    assert "weather" not in prepare(data, SplitParams(), corrections).manifest
+    manifest = prepare(data, SplitParams(), corrections, by="weather").manifest
+    assert list(manifest["weather"]) == list(rows["weather"])
+    with pytest.raises(UserError, match=r"evaluate.by needs a column 'site' and .*; its columns are weather"):
+        prepare(data, SplitParams(), corrections, by="site")

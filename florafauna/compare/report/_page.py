@@ -25,6 +25,7 @@ from florafauna.scores.score import is_off
 ASSETS = Path(__file__).parent / "assets"
 MOST_CLASSES = 2000  # rows of a table by class
 ROWS_AT_FIRST = 40  # of a table by class, before all are requested
+MOST_SITES = 200  # rows of the table of sites
 MATRIX_CLASSES = 30  # classes of the confusion matrix shown at a time
 
 
@@ -50,7 +51,7 @@ def write_report(path: Path, findings: Findings, root: Path) -> None:
 def render(findings: Findings, root: Path) -> str:
     """The page as HTML."""
     models, classifiers = findings.models, findings.classifiers
-    suspects = _wrong_labels.suspected([predicted_labels(each.predictions, each.temperature) for each in models])
+    suspects = _wrong_labels.suspected(_wrong_labels.opinion(models))
     tests = [predicted_labels(each.predictions.part("test"), each.temperature) for each in classifiers]
     album = Album(PixelStore(root / "data/processed/test"))
     for suspect in suspects[: _wrong_labels.MOST]:
@@ -59,6 +60,7 @@ def render(findings: Findings, root: Path) -> str:
     galleries = [_mistakes.mistakes(each, album) for each in tests]
     bins = [_curves.bins_of(each) for each in classifiers]
     rows = class_rows(classifiers, tests)
+    best = models[0]
     data = _data_facts.read_data_facts(root, MOST_CLASSES)
     enough = min(ENOUGH, max(row.n for row in rows))
     rare = sorted(row.label for row in rows if row.n < enough)
@@ -69,6 +71,11 @@ def render(findings: Findings, root: Path) -> str:
             models=models,
             classifiers=classifiers,
             comparison=findings.comparison,
+            of_all=findings.of_all,
+            site=best.out_of_fold.by if best.out_of_fold else "",
+            sites=_largest_sites(best.per_class.get("sites", {})),
+            expectation=best.per_class["sentences"].get("site", ""),
+            corrected=findings.corrected,
             costs=findings.costs,
             seeds=any("seeds" in each.details for each in classifiers),
             ranked="ranks" in classifiers[0].details,
@@ -117,7 +124,7 @@ def render(findings: Findings, root: Path) -> str:
                 "named": _data_facts.MOST_NAMED,
             },
             is_off=is_off,
-            rule=_wrong_labels.RULE,
+            rule=_wrong_labels.RULE + (_wrong_labels.OF_ALL if findings.of_all else _wrong_labels.OF_SOME),
             frame=_figures,
         )
     )
@@ -132,6 +139,10 @@ def class_rows(classifiers: Sequence[Classifier], tests: list[PredictedLabels]) 
         for number, label in enumerate(tests[0].labels)
     ]
     return sorted(rows, key=lambda row: (-row.missed, sum(row.f1) if row.n else len(row.f1), row.label))
+
+
+def _largest_sites(sites: dict[str, Any]) -> list[str]:
+    return sorted(sites, key=lambda name: (-sites[name]["n"], name))[:MOST_SITES]
 
 
 def _missed(test: PredictedLabels) -> npt.NDArray[np.int64]:

@@ -3,7 +3,8 @@
 `optimizer: lbfgs` takes it for the head; `head_init: probe` starts fine-tuning from it (LP-FT, Kumar et al. 2022).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from florafauna.base.progress import track
 from florafauna.bundle.bundle import PREDICTION_BATCH
 from florafauna.model.network import classifier_paths
 from florafauna.model.ranks import by_first
-from florafauna.training._feeds import Batch, FeatureFeed, Feed, cache_key
+from florafauna.training._feeds import Batch, FeatureFeed, Feed, PixelFeed, cache_key
 from florafauna.training._loss import Loss
 from florafauna.training.frozen import _logistic
-from florafauna.training.frozen._logistic import PLAIN, Optimum, Samples
+from florafauna.training.frozen._logistic import L2, PLAIN, Optimum, Samples
 from florafauna.training.frozen.features import Features, NotRememberedError, hold, remember
 
 
@@ -39,6 +40,7 @@ def solve_head(
     weights_sha256: str,
     cache: Path,
     loss: Loss = PLAIN,
+    l2s: Sequence[float] = L2,
 ) -> Optimum:
     """The best head for the fixed views of the training photos, or without `views` for the photos as evaluated.
 
@@ -54,6 +56,7 @@ def solve_head(
             len(photos.train.labels),
             has_bias=classifier.bias is not None,
             loss=loss,
+            l2s=l2s,
         )
     )
 
@@ -85,6 +88,10 @@ def classifier_features(
     if isinstance(feed, FeatureFeed) and _are_inputs(feed, model):
         return feed.train, feed.val
     views = max(1, feed.photos.params.views)
+    train_rows, val_rows = None, None
+    if isinstance(feed, PixelFeed):
+        train_rows, val_rows = feed.photos.train.rows_of_whole, feed.photos.val.rows_of_whole
+        feed = replace(feed, photos=feed.photos.whole)
     sample = (torch.empty(0, linear_classifier(model).weight.shape[1]),)
     held = False
 
@@ -108,7 +115,8 @@ def classifier_features(
         features(view, partial(feed.fixed, view), f"features for the head, view {view + 1} of {views}")
         for view in range(views)
     )
-    return train, features(None, feed.validation, "features for the head, validation")
+    val = features(None, feed.validation, "features for the head, validation")
+    return tuple(each.of(train_rows) for each in train), val.of(val_rows)
 
 
 @torch.inference_mode()

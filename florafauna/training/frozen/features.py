@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +46,20 @@ class Value:
 
 @dataclass(frozen=True)
 class Features:
-    """The remembered features of one view of a set of photos, in the order of the photos."""
+    """The remembered features of one view of a set of photos, in the order of the photos, or of some of these."""
 
     values: tuple[Value, ...]
     maps: tuple[np.ndarray, ...]  # uint8 (photos, bytes): numpy has no bfloat16
     seconds: float  # what computing them took, now or when they were first needed
+    chosen: np.ndarray | None = None  # the photos meant, as rows of the maps; None: all
+
+    def of(self, chosen: np.ndarray | None) -> "Features":
+        """Those of some of the photos, int64 (photos,), in this order; None: of all."""
+        return replace(self, chosen=chosen)
 
     def rows(self, photos: np.ndarray | slice) -> tuple[torch.Tensor, ...]:
         """The features of some photos, (photos, *shape): of a slice as views of the mapped files, else as copies."""
-        chosen = [rows[photos] for rows in self.maps]
+        chosen = [rows[photos if self.chosen is None else self.chosen[photos]] for rows in self.maps]
         return tuple(
             torch.from_numpy(rows).view(value.dtype).reshape(len(rows), *value.shape)
             for value, rows in zip(self.values, chosen, strict=True)

@@ -312,12 +312,12 @@
       event.preventDefault();
       const rows = all(".suspect", form)
         .filter((row) => row.querySelector("input").checked)
-        .map((row) => `${quoted(row.dataset.path)},${quoted(row.querySelector("select").value)}\n`);
+        .map((row) => `${quoted(row.dataset.path)},${quoted(row.querySelector("select").value)},model\n`);
       if (!rows.length) {
         byId("corrections-status").textContent = "Tick a photo first.";
         return;
       }
-      const address = URL.createObjectURL(new Blob(["path,label\n", ...rows], { type: "text/csv" }));
+      const address = URL.createObjectURL(new Blob(["path,label,suspected_by\n", ...rows], { type: "text/csv" }));
       const link = make("a", { href: address, download: "corrections.csv" });
       document.body.append(link);
       link.click();
