@@ -26,7 +26,7 @@ TIMED = 7  # pairs of runs
 ABOUT = f"""Photos, labels and predictions are drawn from worlds whose scores are known: {RUNS:,} draws a figure,
 {RESAMPLES} resamples each ({MANY:,} for the photos to collect), 95 % intervals, a margin of 1
 point. In bursts, the photos of a group share most of their luck. Where a row has several settings, the worst is given,
-or the range. The error of a share of 5 % is 1.4 points (95 %)."""
+or the range; a–b are the 10 % and the 90 % quantile. The error of a share of 5 % is 1.4 points (95 %)."""
 Ints = npt.NDArray[np.int64]
 HOW = Resampling(RESAMPLES)
 ASKED = Question(0.01, HOW)
