@@ -170,6 +170,7 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
         "shares": {"train": 0.6, "val": 0.2, "test": 0.2},
         "groups": {"named": 44, "photos": 200},
         "bursts": {"joined": 3, "photos": 8},
+        "boxes": {"use": "crop", "boxes": 180, "photos_without": 20},
         "duplicates": {"clusters": 4, "photos": 9, "exact": 2},
         "quarantine": {"label_conflict": 4, "truncated": 1},
         "suspects": {
