@@ -14,7 +14,7 @@ from florafauna.split._grouping import join
 CLASSES, RIGHT = 5, (0.75, 0.8, 0.85, 0.9, 0.95)  # share of the bursts of each class that are recognised
 FLIPPED = 0.05  # of the photos of a burst fare unlike the rest of it
 GAP, APART = (1, 30), (120, 3600)  # seconds between photos of a burst, and between bursts
-SIMULATED, RESAMPLES = 500, 1000
+SIMULATED, RESAMPLES = 1000, 1000
 CASES = ((60, 4), (60, 6), (120, 4), (120, 6), (300, 6))  # bursts, and photos in one on average (geometric)
 ABOUT = f"""{SIMULATED} simulated test sets a row, {CLASSES} classes of which a model recognises {RIGHT[0]:.0%} to
 {RIGHT[-1]:.0%}; the photos of a burst show one animal and fare alike but for {FLIPPED:.0%}. Their times are

@@ -61,8 +61,9 @@ def _counts(table: pd.DataFrame, data: DataParams, split: SplitParams) -> pd.Ser
     """For each class that has a photo to be drawn the number of its photos or groups."""
     inside = held_out_photos(table, split) == ""
     drawn = inside & (given_split(table, split)[0] == "")
-    count = "nunique" if data.groups else "size"
-    counts = table[inside].groupby("label")["key"].agg(count)
+    of_boxes = "crop" in table.columns  # of which a photo may have several
+    what, count = ("key", "nunique") if data.groups else ("sha256", "nunique") if of_boxes else ("key", "size")
+    counts = table[inside].groupby("label")[what].agg(count)
     return counts[counts.index.isin(set(table.loc[drawn, "label"]))].sort_index()
 
 

@@ -128,6 +128,14 @@ def test_labelled_boxes_of_two_species_are_two_rows(photos: Path, tmp_path: Path
     assert whole.facts["quarantine"] == {"label_conflict": 1}
 
 
+def test_boxes_of_one_photo_are_one_photo_of_their_class(photos: Path, tmp_path: Path) -> None:
+    first = every(photos)[0]
+    labels = [(path, "wolf" if path == first else label) for path, label in alternate(photos)]
+    found: Found = {first: [(LEFT, 0.9, "1"), (RIGHT, 0.8, "1"), ([0.3, 0.1, 0.4, 0.5], 0.8, "1")]}
+    dataset = split_of(photos, tmp_path, labels, found, least=3)
+    assert dataset.facts["quarantine"] == {"rare_class": 3}
+
+
 def test_megadetector_with_classifications_gives_labels_and_boxes(photos: Path, tmp_path: Path) -> None:
     kinds = {"0": "deer", "1": "boar", "2": "blank"}
     images = []
