@@ -45,11 +45,18 @@ def create(architecture: Architecture, num_classes: int, overlay: dict[str, Any]
         ) from None
 
 
-def load(architecture: Architecture, num_classes: int, overlay: dict[str, Any], weights: Path) -> nn.Module:
-    """The same with the tensors of a safetensors file, which must hold exactly those of the model."""
+def load(
+    architecture: Architecture, num_classes: int, overlay: dict[str, Any], weights: Path | dict[str, torch.Tensor]
+) -> nn.Module:
+    """The same with the tensors of a safetensors file, or with given ones, which must be exactly those of the model.
+
+    timm resamples positions that were learned for photos of another size.
+    """
     _refuse_files(architecture)
+    where = str(weights) if isinstance(weights, Path) else "what was read of the weights"
+    source = {"file": where} if isinstance(weights, Path) else {"state_dict": dict(weights)}
     # Equal numbers of classes make timm load strictly; custom_load is for .npz files, which this is not.
-    overlay = overlay | {"file": str(weights), "hf_hub_id": None, "url": "", "custom_load": False}
+    overlay = overlay | source | {"hf_hub_id": None, "url": "", "custom_load": False}
     overlay = overlay | {"num_classes": num_classes, "label_offset": 0}
     try:
         return _create(architecture, num_classes, overlay, pretrained=True)
@@ -58,7 +65,35 @@ def load(architecture: Architecture, num_classes: int, overlay: dict[str, Any], 
     except Exception as error:
         if out_of_memory(error):
             raise
-        raise UserError(f"{weights} does not fit {architecture.name}: {_reason(error)}.") from None
+        raise UserError(f"{where} does not fit {architecture.name}: {_reason(error)}.") from None
+
+
+def at_size(architecture: Architecture, overlay: dict[str, Any], train: int | None, test: int | None) -> Architecture:
+    """The architecture for training and test photos of these sizes (None: its own), if it is made for one size.
+
+    Positions are then resampled once, when the weights are loaded, or for each photo where the two sizes differ.
+    `UserError` where the architecture cannot do the latter.
+    """
+    config, own = timm.get_pretrained_cfg(architecture.name), architecture.arguments
+    if not getattr(config, "fixed_input_size", False) or {"dynamic_img_size", "strict_img_size"} & own.keys():
+        return architecture
+    native = own.get("img_size") or (overlay.get("input_size") or config.input_size)[-1]
+    train = train or native
+    test = test or train
+    if native == train == test:
+        return architecture
+    if train == test:
+        return Architecture(name=architecture.name, **own | {"img_size": train})
+    dynamic = Architecture(name=architecture.name, **own | {"dynamic_img_size": True})
+    try:
+        takes_any = getattr(create(dynamic, 0, overlay), "dynamic_img_size", False)
+    except UserError:
+        takes_any = False
+    if not takes_any:
+        raise UserError(
+            f"{architecture.name} is made for photos of one size; set test_size ({test}) to train_size ({train})."
+        )
+    return dynamic
 
 
 def _create(

@@ -43,6 +43,8 @@ TAKEN = {
     "comparison": "metrics/comparison.json compares the models",
     "ensemble": "plots and report have an ensemble of all models",
 }
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 LARGEST, DEEPEST = 16_384, 1_000  # creation arguments: widths and sizes, numbers of blocks
 IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
 
@@ -85,13 +87,27 @@ class Architecture(Strict):
 
 
 class Weights(Strict):
-    """Where training starts: timm's hub, a safetensors file under data/weights/, or seeded random numbers.
+    """Where training starts: the hub, a safetensors file under data/weights/, or seeded random numbers.
 
-    The optional fields replace those of timm's `pretrained_cfg` for a file whose origin timm does not know.
+    `source: hub` alone fetches the weights of the architecture's own timm tag. `hub` names any other repository, with
+    `file` in it (model.safetensors if not given) at the commit `revision` (the newest if not given).
+
+    The optional fields replace those of timm's `pretrained_cfg` for weights whose origin timm does not know.
     """
 
+    synonyms: ClassVar[dict[str, str]] = {
+        "repo": "hub",
+        "repo_id": "hub",
+        "repository": "hub",
+        "commit": "revision",
+        "filename": "file",
+        "path": "file",
+    }
+
     source: Literal["hub", "file", "none"]
+    hub: str | None = None
     file: str | None = None
+    revision: str | None = None
     seed: int = 0
     mean: Triple | None = None
     std: PositiveTriple | None = None
@@ -101,17 +117,36 @@ class Weights(Strict):
     seen: str | None = None  # what the weights were trained on: photos in it are no fair test
 
     @model_validator(mode="after")
-    def _tracked_file(self) -> Self:
-        if (self.file is not None) != (self.source == "file"):
-            raise ValueError("give either source: hub, source: none, or a file under data/weights/")
+    def _found_in_one_place(self) -> Self:
+        if self.source != "hub" and (self.hub or self.revision):
+            raise ValueError("hub and revision name what is fetched from the hub; leave source out, or set it to hub")
+        if self.hub is not None and not REPOSITORY.fullmatch(self.hub):
+            raise ValueError(f"hub must be a repository such as imageomics/bioclip-2, not {shown(self.hub)}")
+        if self.revision is not None and not COMMIT.fullmatch(self.revision):
+            raise ValueError(
+                f"revision must be a whole commit of 40 hexadecimal digits, not {shown(self.revision)}: "
+                "a branch or a tag can move"
+            )
+        if (self.file is not None) != (self.source == "file") and self.hub is None:
+            raise ValueError(
+                "give one of source: hub, source: none, a file under data/weights/, or hub: a repository with a file"
+            )
         if self.file is not None:
-            path = PurePosixPath(self.file)
-            if path.parts[:2] != ("data", "weights") or ".." in path.parts or path.suffix != ".safetensors":
-                raise ValueError(
-                    f"{shown(self.file)} must be a .safetensors file under data/weights/, "
-                    "the folder that DVC watches; copy it there"
-                )
+            self._safe(self.file)
         return self
+
+    def _safe(self, file: str) -> None:
+        path = PurePosixPath(file)
+        if self.hub is not None:
+            if ".." in path.parts or path.is_absolute() or path.suffix != ".safetensors":
+                raise ValueError(
+                    f"{shown(file)} must be a .safetensors file of the repository: other formats can run code when read"
+                )
+        elif path.parts[:2] != ("data", "weights") or ".." in path.parts or path.suffix != ".safetensors":
+            raise ValueError(
+                f"{shown(file)} must be a .safetensors file under data/weights/, "
+                "the folder that DVC watches; copy it there"
+            )
 
     @property
     def overlay(self) -> dict[str, Any]:
@@ -310,7 +345,7 @@ def _refuse_name(name: Any, names: Iterable[Any], origin: str) -> None:
 
 
 def _spell_out(model: dict[str, Any]) -> dict[str, Any]:
-    """Short forms: an architecture as its name alone; weights as hub, none or a path alone."""
+    """Short forms: an architecture as its name alone; weights as hub, none or a path alone, or without their source."""
     model = dict(model)
     if isinstance(model.get("architecture"), str):
         model["architecture"] = {"name": model["architecture"]}
@@ -318,7 +353,8 @@ def _spell_out(model: dict[str, Any]) -> dict[str, Any]:
     if isinstance(weights, str):
         weights = {"source": weights} if weights in ("hub", "none") else {"file": weights}
     if isinstance(weights, dict) and "source" not in weights:
-        weights = {"source": "file", **weights} if "file" in weights else weights
+        source = next((source for source in ("hub", "file") if source in weights), None)
+        weights = {"source": source, **weights} if source else weights
     if weights is not None:
         model["weights"] = weights
     return model

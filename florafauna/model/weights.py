@@ -1,7 +1,7 @@
-"""Initial weights: from timm's hub, a safetensors file or seeded random numbers, into one tracked safetensors file."""
+"""Initial weights: from the hub, a safetensors file or seeded random numbers, into one tracked safetensors file."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import timm
@@ -9,11 +9,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from timm.data import resolve_model_data_config
 
-from florafauna.base.errors import OF_THE_SYSTEM, UserError
+from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file
+from florafauna.model._hub import fetch
+from florafauna.model._published import BESIDE, Published, beside, of_tag
 from florafauna.model.network import backbone_state, create, known_tags, load, try_out
 from florafauna.model.settings import Architecture, Weights
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
+
+WATCHED = Path("data/weights")
+HUB_FILE = "model.safetensors"
+# How OpenCLIP names the photos' half of a file, and the layers that make embeddings of features
+IN_OPEN_CLIP = ("visual.trunk.", "visual.")
+PROJECTIONS = ["visual.head.proj.weight", "visual.head.mlp.fc2.weight"]
+TRANSPOSED = "visual.proj"
 
 
 @dataclass(frozen=True)
@@ -22,31 +31,42 @@ class InitialWeights:
 
     tensors: dict[str, torch.Tensor]
     architecture: Architecture
-    origin: dict[str, Any]  # source, name, sha256 of the file they were read from, licence, what they have seen
+    origin: dict[str, Any]  # source, name, repository, revision, sha256 of the file that was read, licence, seen
     overlay: dict[str, Any]  # replaces fields of timm's pretrained_cfg
 
 
 def make_initial_weights(architecture: Architecture, weights: Weights, out: Path) -> InitialWeights:
     """Resolve `weights` for `architecture` and write them to `out`; random weights only where they are asked for.
 
-    Raises `UserError` where the hub cannot be reached, a file is missing or does not fit the architecture.
+    Raises `UserError` where the hub cannot be reached, a file is missing or does not fit the architecture, or where
+    what is published beside it says that the architecture would compute something else.
     """
     origin: dict[str, Any] = {"source": weights.source}
-    overlay = dict(weights.overlay)
+    published = Published()
     if weights.source == "none":
         torch.manual_seed(weights.seed)
-        model = create(architecture, num_classes=0, overlay=overlay)
+        model = create(architecture, num_classes=0, overlay=weights.overlay)
         origin |= {"seed": weights.seed}
     else:
-        file = _hub_file(architecture) if weights.source == "hub" else Path(str(weights.file))
+        published = of_tag(_own_tag(architecture)) if _of_timms_hub(weights) else Published()
+        plain = create(
+            architecture, num_classes=0, overlay=weights.overlay
+        )  # what timm refuses whatever the file holds
+        _refuse_another_network(architecture, plain, published)  # before it is downloaded
+        file, name = _find(architecture, weights)
         _check_safetensors(file)
-        origin |= {"name": architecture.name if weights.source == "hub" else file.name, "sha256": sha256_file(file)}
-        create(architecture, num_classes=0, overlay=overlay)  # what timm refuses whatever the file holds
-        model = load(architecture, _classes_in(file, architecture), overlay, file)
+        if not _of_timms_hub(weights):
+            published = _published(weights, file)
+            _refuse_another_network(architecture, plain, published)
+        origin |= name | {"sha256": sha256_file(file)}
+        model = load(architecture, _classes_in(file, architecture), published.overlay | weights.overlay, file)
+    overlay = published.overlay | weights.overlay
     size = architecture.arguments.get("img_size", resolve_model_data_config(model)["input_size"][-1])
     if isinstance(size, int):
         try_out(model, size, architecture.name)
-    origin |= {"licence": weights.licence or _hub_licence(model, weights), "seen": weights.seen}
+    if told := _normalisation(architecture, model, weights, published):
+        print(told, flush=True)
+    origin |= {"licence": weights.licence or published.licence, "seen": weights.seen}
     initial = InitialWeights(backbone_state(model), architecture, origin, overlay)
     header = {"architecture": architecture.model_dump(), "origin": origin, "overlay": overlay}
     save_tensors(out, initial.tensors, header)
@@ -76,39 +96,105 @@ def _check_safetensors(file: Path) -> None:
 
 
 def _classes_in(file: Path, architecture: Architecture) -> int:
-    """How many classes the classifier in `file` tells apart; 0 for a backbone alone."""
+    """How many numbers the last layer in `file` answers with, classes or an embedding; 0 for a backbone alone."""
     paths = getattr(timm.get_pretrained_cfg(architecture.name), "classifier", None) or ()
+    paths = (paths,) if isinstance(paths, str) else paths
+    rows = [f"{prefix}{path}.weight" for path in paths for prefix in ("", *IN_OPEN_CLIP)] + PROJECTIONS
     with safe_open(file, framework="pt") as tensors:
         names = set(tensors.keys())
-        for path in (paths,) if isinstance(paths, str) else paths:
-            if f"{path}.weight" in names:
-                return int(tensors.get_slice(f"{path}.weight").get_shape()[0])
+        for name in rows:
+            if name in names:
+                return int(tensors.get_slice(name).get_shape()[0])
+        if TRANSPOSED in names:
+            return int(tensors.get_slice(TRANSPOSED).get_shape()[1])
     return 0
 
 
-def _hub_file(architecture: Architecture) -> Path:
-    """The safetensors file of a full timm tag, from the hub or its local cache. Pickled files are never asked for."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.constants import HF_HUB_CACHE
+def _of_timms_hub(weights: Weights) -> bool:
+    return weights.source == "hub" and weights.hub is None
 
+
+def _own_tag(architecture: Architecture) -> Any:
+    """timm's `pretrained_cfg` of the tag in the architecture's name; `UserError` where it has no such tag."""
     name = architecture.name
     if name not in timm.list_pretrained(f"{name.partition('.')[0]}.*"):
-        raise UserError(f"weights: hub needs a full timm tag, which '{name}' is not; {known_tags(name)}.")
-    repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+        raise UserError(
+            f"weights: hub needs a full timm tag, which '{name}' is not; {known_tags(name)}; weights: {{hub: "
+            "OWNER/NAME}} takes any other repository."
+        )
+    return timm.get_pretrained_cfg(name)
+
+
+def _find(architecture: Architecture, weights: Weights) -> tuple[Path, dict[str, Any]]:
+    """The file that `weights` mean, fetched where it is on the hub, and what names it."""
+    if weights.source == "file":
+        file = Path(str(weights.file))
+        return file, {"name": file.name}
+    if weights.hub is not None:
+        name = weights.file or HUB_FILE
+        keep_at = f"data/weights/{PurePosixPath(weights.hub).name}/{PurePosixPath(name).name}"
+        repository, inside, also = weights.hub, name, BESIDE
+    else:
+        name, repository = architecture.name, getattr(_own_tag(architecture), "hf_hub_id", None)
+        inside, also, keep_at = HUB_FILE, (), f"data/weights/{name}.safetensors"
     if not repository:
         raise UserError(f"the weights of {name} are not on the hub as safetensors; choose another tag or give a file.")
-    try:
-        return Path(hf_hub_download(repository, filename="model.safetensors"))
-    except Exception as error:  # the hub's client raises a dozen unrelated classes for 'no network'
-        if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM:  # a full disk, say, which no network mends
-            error.filename = error.filename or HF_HUB_CACHE
-            raise
+    file, commit = fetch(repository, inside, weights.revision, also, keep_at)
+    return file, {"name": name, "repository": repository, "revision": commit}
+
+
+def _published(weights: Weights, file: Path) -> Published:
+    """What the files beside the weights say, in a repository or a folder of their own."""
+    inside = PurePosixPath(weights.file or HUB_FILE)
+    folder = file.parents[len(inside.parts) - 1] if weights.source == "hub" else file.parent
+    if folder == WATCHED:  # where files of several models may lie side by side
+        return Published()
+    with safe_open(file, framework="pt") as tensors:
+        return beside(folder, open_clip=any(name.startswith(IN_OPEN_CLIP) for name in tensors.keys()))  # noqa: SIM118
+
+
+def _refuse_another_network(architecture: Architecture, model: torch.nn.Module, published: Published) -> None:
+    """`UserError` where tensors of the same shapes belong to a network that computes something else with them."""
+    quick = any(isinstance(module, timm.layers.QuickGELU) for module in model.modules())
+    if published.quick_gelu is not None and published.quick_gelu != quick:
+        ours, theirs = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")
         raise UserError(
-            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}): connect, or download "
-            f"model.safetensors of '{repository}' elsewhere and give it as weights: data/weights/{name}.safetensors."
-        ) from None
+            f"these weights were trained with {theirs} (says {published.where}), and {architecture.name} computes "
+            f"{ours}, which makes every layer a little wrong; {_with_other_activation(architecture, quick)}."
+        )
+    own = architecture.arguments
+    if lacking := {key: value for key, value in published.arguments.items() if key not in own and key != "num_classes"}:
+        told = ", ".join(f"{key}: {value}" for key, value in lacking.items())
+        raise UserError(
+            f"{published.where} says that these weights belong to {architecture.name} with {told}; give architecture: "
+            f"{{name: {architecture.name}, {told}}}."
+        )
 
 
-def _hub_licence(model: torch.nn.Module, weights: Weights) -> str | None:
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})
-    return config.get("license") if weights.source == "hub" else None
+def _with_other_activation(architecture: Architecture, quick: bool) -> str:
+    bare, dot, tag = architecture.name.partition(".")
+    other = bare.replace("_quickgelu", "") if quick else bare.replace("_clip_", "_clip_quickgelu_")
+    if "act_layer" not in architecture.arguments and other != bare and timm.is_model(other):
+        tagged = f"{other}{dot}{tag}"
+        return f"use architecture: {tagged if tagged in timm.list_pretrained(f'{other}.*') else other}"
+    return f"set act_layer: {'gelu' if quick else 'quick_gelu'} in architecture"
+
+
+def _normalisation(
+    architecture: Architecture, model: torch.nn.Module, weights: Weights, published: Published
+) -> str | None:
+    """Which mean and std are used and who says so, unless params.yaml or the tag in the architecture's name does."""
+    used = resolve_model_data_config(model)
+    told = f"mean {list(used['mean'])} and std {list(used['std'])}"
+    if weights.mean is not None and weights.std is not None:
+        return None
+    if {"mean", "std"} <= published.overlay.keys():
+        return f"{told}, as {published.where} beside the weights says"
+    if "." in architecture.name:
+        return None
+    tag = getattr(model, "pretrained_cfg", {}).get("tag")
+    of = f"the first of timm's tags for it, {tag}" if tag else "timm's defaults for it"
+    return (
+        f"{architecture.name} has no tag, so photos are normalised with {told}, those of {of}; if the weights expect "
+        "others, set `mean` and `std` under `weights`"
+    )

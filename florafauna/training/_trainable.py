@@ -12,7 +12,7 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from florafauna.base.errors import UserError
-from florafauna.model.network import DataConfig, backbone_state, classifier_paths, create
+from florafauna.model.network import DataConfig, backbone_state, classifier_paths, create, load
 from florafauna.model.settings import ModelParams
 
 NORMS: tuple[type[nn.Module], ...] = (
@@ -29,16 +29,19 @@ NORMS: tuple[type[nn.Module], ...] = (
 def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[str, Any], classes: int) -> nn.Module:
     """The model that training starts from: the given backbone and a new classifier drawn from `params.seed`.
 
-    Every tensor of the backbone must be given and fit: none keeps its random values.
+    Every tensor of the backbone must be given and fit: none keeps its random values. Positions learned for photos of
+    another size are resampled.
     """
     torch.manual_seed(params.seed)
     model = create(params.architecture, classes, overlay, params.drop_path)
-    expected = set(backbone_state(model))
-    if expected != set(backbone):
-        odd = sorted(expected ^ set(backbone))[:3]
+    expected = backbone_state(model)
+    if expected.keys() != backbone.keys():
+        odd = sorted(expected.keys() ^ backbone.keys())[:3]
         raise UserError(
             f"the initial weights do not fit {params.architecture.name} ({', '.join(odd)}); run `dvc repro`."
         )
+    if any(backbone[name].shape != tensor.shape for name, tensor in expected.items()):
+        backbone = backbone_state(load(params.architecture, 0, overlay, backbone))
     model.load_state_dict(backbone, strict=False)  # only the new classifier is missing, as just checked
     return model
 

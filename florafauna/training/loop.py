@@ -25,7 +25,7 @@ from florafauna.base.randomness import rng_key
 from florafauna.base.version import own_version
 from florafauna.bundle.bundle import describe_data, load_trained, predict_logits, save_trained
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, peak_memory, reuse_freed_memory
-from florafauna.model.network import try_out
+from florafauna.model.network import at_size, try_out
 from florafauna.model.settings import ModelParams
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
 from florafauna.model.weights import InitialWeights, load_initial_weights
@@ -129,11 +129,15 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     A run killed at any moment resumes from its last saved state and, on a CPU, ends with the same weights as an
     uninterrupted one.
     """
-    params, compute = job.params, choose(job.params.precision)
+    compute = choose(job.params.precision)
     reuse_freed_memory()
 
     # --- model ---
     initial = load_initial_weights(job.initial)
+    sizes = job.params.train_size, job.params.test_size
+    sized = at_size(job.params.architecture, initial.overlay, *sizes)
+    job = replace(job, params=job.params.model_copy(update={"architecture": sized}))
+    params = job.params
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
     train_store.verify()
     val_store.verify()

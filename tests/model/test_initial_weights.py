@@ -1,20 +1,12 @@
-"""Initial weights: from the hub, a file or a seed, never silently at random, and what they are is written down."""
+"""Initial weights: from a file or a seed, never silently at random, and what they are is written down."""
 
-import json
-import os
 import pickle
-import subprocess
-import sys
-import threading
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-from helpers.small_disk import small_disk
 from helpers.tiny import ARCHITECTURES
 from safetensors.torch import load_file, save_file
 
@@ -214,85 +206,6 @@ def test_what_holds_no_initial_weights_is_refused(tmp_path: Path, content: bytes
 
 
 # from the hub
-
-HUB = """
-import json, sys
-from pathlib import Path
-from florafauna.base.errors import one_sentence_on_error
-from florafauna.model.settings import Architecture, Weights
-from florafauna.model.weights import make_initial_weights
-with one_sentence_on_error():
-    make_initial_weights(Architecture(name=sys.argv[1]), Weights(source="hub"), Path("initial.safetensors"))
-"""
-
-
-def from_hub(folder: Path, name: str, online: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Without a network, and with the hub's cache in `folder`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
-    checkout = Path(__file__).resolve().parents[2]  # the package need not be installed
-    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "PYTHONPATH": str(checkout)}
-    environment = inherited | offline | (online or {})
-    command = [sys.executable, "-c", HUB, name]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_an_unreachable_hub_is_one_sentence_and_no_random_weights(tmp_path: Path) -> None:
-    ended = from_hub(tmp_path, "test_vit.r160_in1k")
-    assert ended.returncode == 1
-    (line,) = ended.stderr.strip().splitlines()
-    assert "could not be fetched from the hub" in line
-    assert "data/weights/test_vit.r160_in1k.safetensors" in line
-    assert not (tmp_path / "initial.safetensors").exists()
-
-
-def test_the_hubs_weights_are_taken_from_its_cache(tmp_path: Path) -> None:
-    """Laid out as the hub's client does; the file holds a classifier, as all on the hub do."""
-    revision = "0" * 40
-    cache = tmp_path / "hub/hub/models--timm--test_convnext.r160_in1k"
-    file = cache / "snapshots" / revision / "model.safetensors"
-    file.parent.mkdir(parents=True)
-    (cache / "refs").mkdir()
-    (cache / "refs/main").write_text(revision)
-    model = seeded("test_convnext", 1000)
-    save_file(model.state_dict(), file)
-    ended = from_hub(tmp_path, "test_convnext.r160_in1k")
-    assert ended.returncode == 0, ended.stderr
-    initial = load_initial_weights(tmp_path / "initial.safetensors")
-    assert_backbone_of(model, initial.tensors)
-    assert initial.origin["sha256"] == sha256_file(file)
-    assert initial.origin["licence"] == "apache-2.0"
-    assert json.dumps(initial.origin)
-
-
-class _Hub(BaseHTTPRequestHandler):
-    """One repository with one file of 1 MB."""
-
-    def do_HEAD(self) -> None:
-        self.send_response(200)
-        for name, value in (("Content-Length", str(1 << 20)), ("ETag", '"5eed"'), ("X-Repo-Commit", "0" * 40)):
-            self.send_header(name, value)
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        self.do_HEAD()
-        with suppress(OSError):
-            self.wfile.write(bytes(1 << 20))
-
-    def log_message(self, *arguments: object) -> None:
-        """Nothing is logged."""
-
-
-def test_a_full_disk_is_not_taken_for_a_network_that_is_down(tmp_path: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with small_disk(tmp_path / "disk", "200k") as disk:
-        online = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
-        ended = from_hub(disk, "test_vit.r160_in1k", online)
-    server.shutdown()
-    assert ended.returncode == 1
-    last = ended.stderr.strip().splitlines()[-1]
-    assert "the disk is full; make room and run the same command again (" in last
-    assert "could not be fetched" not in ended.stderr
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_vit.augreg", "no_such_model.in1k"])
