@@ -6,6 +6,7 @@ from typing import Any
 
 from florafauna.base.files import atomic_path, write_atomic
 from florafauna.bundle.info import BUNDLE, WEIGHTS, write_info
+from florafauna.evaluate._licences import demands
 from florafauna.evaluate.card import model_card
 from florafauna.scores.score import Scores
 from florafauna.scores.settings import EvaluateParams
@@ -28,6 +29,7 @@ def bundle_info(
     """
     taxonomy = {label: taxa for label, taxa in zip(trained["labels"], ancestors, strict=False) if taxa}
     return trained | {
+        "licence_demands": demands(trained["weights"].get("licence")),
         "photos": trained["photos"] | photos,
         "taxonomy": taxonomy,
         **claims(scores, params),

@@ -227,6 +227,8 @@ def test_provenance_names_commit_hashes_versions_and_machine(project: Project, p
         "torch 2.9.9",
         "24.5",
         "timm_oak, img_size 128",
+        "What that licence demands",
+        "keep <this> copy",
     ):
         assert word
         assert word in text

@@ -38,6 +38,7 @@ TRAINED: dict[str, Any] = {
     "versions": {"florafauna": "0.1.0", "torch": "2.9.9"},
     "sha256": SHA256,
 }
+PHOTOS = {"n": 400, "sha256": SHA256}
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +99,41 @@ def test_the_front_matter_is_that_of_the_hub(info: dict[str, Any]) -> None:
         (None, {"license": "unknown"}),
         ("CC-BY-NC-4.0", {"license": "cc-by-nc-4.0"}),
         ("on request: ask us", {"license": "other", "license_name": "on request: ask us"}),
+        ("dinov3-license", {"license": "other", "license_name": "dinov3-license"}),
     ],
 )
 def test_the_licence_is_that_of_the_weights(info: dict[str, Any], licence: str | None, expected: dict) -> None:
     info["weights"]["licence"] = licence
     assert expected.items() <= front(model_card(info)).items()
+
+
+@pytest.mark.parametrize(
+    ("licence", "words"),
+    [
+        ("dinov3-license", "only be passed on under that licence, with a copy of it"),
+        ("CC-BY-NC-4.0", "neither they nor this bundle, which is made of them, may be used commercially"),
+        ("CC BY-SA 4.0", "only be passed on under that licence"),
+        ("apache-2.0", None),
+        ("MIT", None),
+        (None, None),
+    ],
+)
+def test_the_card_says_what_the_licence_of_the_weights_demands_of_a_bundle(
+    licence: str | None, words: str | None
+) -> None:
+    trained = TRAINED | {"weights": TRAINED["weights"] | {"licence": licence}}
+    info = bundle_info(trained, score(made(), PARAMS), TAXA, {"val": PHOTOS, "test": PHOTOS}, PARAMS)
+    found = [row for row in table(model_card(info), "| | |") if row[0] == "What it demands"]
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0][1]
+
+
+def test_the_repository_and_commit_that_training_started_from_are_named(info: dict[str, Any]) -> None:
+    info["weights"] |= {"name": "w.safetensors", "repository": "imageomics/bioclip-2", "revision": "0123abcd"}
+    card = model_card(info)
+    assert front(card)["base_model"] == "imageomics/bioclip-2"
+    (row,) = [row for row in table(card, "| | |") if row[0] == "Training started from"]
+    assert row[1] == "w.safetensors of https://huggingface.co/imageomics/bioclip-2, commit 0123abcd"
 
 
 def test_it_has_the_sections_of_a_model_card(info: dict[str, Any]) -> None:

@@ -140,6 +140,7 @@ def _write_model(root: Path, predictions: Predictions, number: int) -> None:
             "format": 2,
             "architecture": {"name": f"timm_{name}", "img_size": 128},
             "weights": {"source": "file", "name": f"{name}.safetensors", "sha256": "ab" * 32, "licence": None},
+            "licence_demands": None if number else "keep <this> copy",
             "best_epoch": 2,
             "params": {"rate": 0.125 / (1 + number), "trainable": "all"},
             "versions": {"torch": "2.9.9", "timm": "1.0.99"},

@@ -57,6 +57,7 @@ def _front(info: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         **_licence(info["weights"].get("licence")),
+        **({"base_model": info["weights"]["repository"]} if "repository" in info["weights"] else {}),
         "library_name": "timm",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "timm", "florafauna", "biology"],
@@ -69,7 +70,7 @@ def _licence(licence: str | None) -> dict[str, str]:
     """The licence of the initial weights; one without an identifier on the hub is named in words."""
     if not licence:
         return {"license": "unknown"}
-    if IDENTIFIER.fullmatch(licence.lower()):
+    if IDENTIFIER.fullmatch(licence.lower()) and not licence.lower().endswith("-license"):  # as dinov3-license
         return {"license": licence.lower()}
     return {"license": "other", "license_name": licence}
 
@@ -105,7 +106,12 @@ def _origin(weights: dict[str, Any]) -> str:
     """Where the initial weights come from."""
     if weights["source"] == "none":
         return "random weights"
-    return f"{weights.get('name', 'weights')} " + ("of timm's hub" if weights["source"] == "hub" else "(a file)")
+    name = weights.get("name", "weights")
+    if weights["source"] != "hub":
+        return f"{name} (a file)"
+    if "repository" not in weights:
+        return f"{name} of timm's hub"
+    return f"{name} of https://huggingface.co/{weights['repository']}, commit {weights['revision']}"
 
 
 def _cell(text: str) -> str:
