@@ -18,6 +18,7 @@ NAMES = (
     "noop",
     "beside",
     "gpu",
+    "presets",
     "predict",
     "real_photos",
     "faults",
