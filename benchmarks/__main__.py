@@ -21,6 +21,7 @@ NAMES = (
     "noop",
     "beside",
     "gpu",
+    "presets",
     "predict",
     "real_photos",
     "bursts",

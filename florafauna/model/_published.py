@@ -101,5 +101,6 @@ def _licence(card: Path) -> str | None:
     except yaml.YAMLError:
         return None
     found = told.get("license") if isinstance(told, dict) else None
-    named = told.get("license_name") if found == "other" else None
-    return str(named or found) if found else None
+    if found == "other":
+        found = told.get("license_name", found)
+    return " and ".join(map(str, found)) if isinstance(found, list) else str(found) if found else None

@@ -119,8 +119,8 @@ def test_a_full_disk_is_not_taken_for_a_network_that_is_down(tmp_path: Path) -> 
         ({"hub": "moths/named", "source": "file"}, "hub and revision name what is fetched from the hub"),
         ({"file": "data/weights/w.safetensors", "revision": COMMIT}, "hub and revision name what is fetched"),
         ({"source": "hub", "repo": "moths/named"}, "did you mean 'hub'?"),
-        ({"source": "hub", "file": "w.safetensors"}, "give one of source: hub, source: none, a file under"),
-        ({"source": "file"}, "give one of source: hub, source: none, a file under"),
+        ({"source": "hub", "file": "w.safetensors"}, "give either source: hub, source: none, a file under"),
+        ({"source": "file"}, "give either source: hub, source: none, a file under"),
     ],
 )
 def test_contradictory_weights_are_refused(weights: dict[str, Any], words: str) -> None:

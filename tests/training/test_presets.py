@@ -10,7 +10,7 @@ import torch
 from helpers.tiny import CPU, LABELS, SIDE, Place
 
 from florafauna.commands.params import load_params
-from florafauna.model.network import create
+from florafauna.model.network import at_size, create
 from florafauna.model.settings import Architecture, ModelParams
 from florafauna.photos.sources import open_source
 from florafauna.pixels.store import PixelStore
@@ -41,14 +41,15 @@ def two(place: Place, tmp_path_factory: pytest.TempPathFactory) -> PixelStore:
 
 def with_small_photos(model_params: ModelParams) -> ModelParams:
     """64 pixels where the architecture takes them without another window or another stage; it saves a minute."""
-    name = model_params.architecture.name
-    if name.startswith(("swin", "maxvit")):
+    architecture = model_params.architecture
+    if architecture.name.startswith(("swin", "maxvit")):
         return model_params
-    size = {"train_size": 64, "test_size": 64}
-    if name.startswith("vit"):
-        architecture = {"name": name, **model_params.architecture.arguments, "img_size": 64}
-        return model_params.model_copy(update=size | {"architecture": Architecture.model_validate(architecture)})
-    return model_params.model_copy(update=size)
+    if model_params.optimizer == "lbfgs":  # test_logistic.py solves; the frozen blocks need not be 24 here
+        model_params = model_params.model_copy(update={"optimizer": "adamw"})
+        if "_large_" in architecture.name:
+            architecture = Architecture.model_validate(architecture.model_dump() | {"depth": 2})
+    small = at_size(architecture, {}, 64, 64)
+    return model_params.model_copy(update={"train_size": 64, "test_size": 64, "architecture": small})
 
 
 @pytest.mark.parametrize("model_params", MODELS)
