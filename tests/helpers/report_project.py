@@ -11,6 +11,7 @@ from PIL import Image
 
 from florafauna.base.files import sha256_file, write_atomic, write_json
 from florafauna.compare.compare import compare
+from florafauna.folds.out_of_fold import OutOfFold, read_out_of_fold, write_nothing, write_out_of_fold
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._write import build_store
 from florafauna.scores.predictions import Predictions, write_predictions
@@ -62,8 +63,12 @@ def make_project(
     each: int = 8,
     git: bool = False,
     taxa: dict[str, dict[str, str]] | None = None,
+    folds: bool = False,
 ) -> Project:
-    """`each` test photos and half as many validation photos of each class; `taxa` names those of classes by rank."""
+    """`each` test photos and half as many validation photos of each class; `taxa` names those of classes by rank.
+
+    With `folds` all photos are cross-validated, by group and by site, and one test label was corrected on advice.
+    """
     labels = sorted(labels)
     generator = np.random.default_rng(7)
     photos = _draw(root / "photos", labels, each, generator)
@@ -79,8 +84,10 @@ def make_project(
         logits[planted, targets[planted]] -= 9
         logits[planted, (targets[planted] + 1) % len(labels)] += 12
         ancestors = tuple((taxa or {}).get(label, {}) for label in labels)
-        _write_model(root, Predictions(name, labels, order, logits.astype(np.float32), ancestors), number)
-    _write_data(root, labels, each)
+        predictions = Predictions(name, labels, order, logits.astype(np.float32), ancestors)
+        _write_folds(root / f"predictions/folds/{name}", predictions if folds else None)
+        _write_model(root, predictions, number)
+    _write_data(root, labels, each, [str(test["path"].iat[5])] if folds else [])
     if git:
         for command in (["init", "--quiet"], ["-c", "user.name=a", "-c", "user.email=a@b.c", *COMMIT]):
             subprocess.run(["git", "-C", str(root), *command], check=True, capture_output=True)
@@ -120,11 +127,24 @@ def _draw(folder: Path, labels: list[str], each: int, generator: np.random.Gener
     return pd.DataFrame(rows, columns=columns).sort_values(["split", "path"], ignore_index=True)
 
 
+def _write_folds(folder: Path, predictions: Predictions | None) -> None:
+    """The model's own logits for out-of-fold ones; a third of the answers at a new site are another's."""
+    if predictions is None:
+        write_nothing(folder)
+        return
+    photos = predictions.photos.drop(columns=["sha256", "width", "height"])
+    count = len(photos)
+    photos = photos.assign(site=[("brook", "moor", "<b>wood</b>")[row % 3] for row in range(count)], fold=0, fold_by=0)
+    elsewhere = np.where(np.arange(count)[:, None] % 3 == 0, np.roll(predictions.logits, 1, axis=1), predictions.logits)
+    facts = {"folds": 5, "by": "site", "final": "split", "runs": [], "runs_by": []}
+    write_out_of_fold(folder, OutOfFold(photos, predictions.labels, predictions.logits, elsewhere, facts))
+
+
 def _write_model(root: Path, predictions: Predictions, number: int) -> None:
     name = predictions.model
     write_predictions(root / f"predictions/{name}/logits.parquet", predictions)
     model = {"parameters": 10 ** (5 + number), "trainable_parameters": 6_930, "best_epoch": 2, "megabytes": 1.437}
-    scores = score(predictions, EVALUATE)
+    scores = score(predictions, EVALUATE, read_out_of_fold(root / f"predictions/folds/{name}"))
     write_json(root / f"metrics/details/{name}.json", scores.details | {"model": model})
     write_json(root / f"predictions/{name}/per_class.json", scores.per_class)
     history = pd.DataFrame({"epoch": [1, 2, 3], "step": [9, 18, 27], "lr": [1e-3, 5e-4, 1e-5]}).assign(
@@ -153,7 +173,7 @@ def _write_model(root: Path, predictions: Predictions, number: int) -> None:
     write_json(root / f"predictions/{name}/timing.json", {"photos_per_second": 400.5 + number} | machine)
 
 
-def _write_data(root: Path, labels: list[str], each: int) -> None:
+def _write_data(root: Path, labels: list[str], each: int, advised: list[str]) -> None:
     count = {
         "input": 2 * each + 1,
         "used": 2 * each,
@@ -182,6 +202,7 @@ def _write_data(root: Path, labels: list[str], each: int) -> None:
             ],
             "extension_is_not_the_format": ["really_a_png.jpg"],
         },
+        "corrected": {"by_a_person": 2, "on_a_models_advice": advised},
         "waivers": {labels[1]: ["train"]},
         "leaks": [],
         "crossing": {"groups": 0, "duplicates": 0, "contents": 0},
