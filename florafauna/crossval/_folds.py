@@ -69,7 +69,7 @@ def out_of_fold(job: CrossValidation) -> OutOfFold:
         joined = keys.groupby(components([keys, site])).transform("min")
         photos["fold_by"] = _draw(whole, joined, job.how.folds)
         logits_by, facts_by = _all_folds(job, whole, photos["fold_by"].to_numpy(), keys, job.how.by, used)
-    by_first(lambda: [file.unlink() for file in set(scratch.glob("*.npz")) - used])  # of other photos, params or code
+    by_first(lambda: _drop(set(scratch.glob("*.npz")) - used))  # of other photos, params or code
     if job.how.final == "all":
         _train_on_all(job, whole, photos, facts)
     asked = job.how.model_dump(mode="json")
@@ -98,6 +98,11 @@ def _manifest(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `dvc repro split`.") from None
+
+
+def _drop(files: set[Path]) -> None:
+    for file in files:
+        file.unlink()
 
 
 def _draw(whole: PixelStore, keys: pd.Series, folds: int) -> np.ndarray:

@@ -9,18 +9,16 @@ from scipy.stats import t as student
 from florafauna.base.metrics import weighted_f1
 from florafauna.folds.out_of_fold import OutOfFold
 from florafauna.scores.bootstrap import (
-    SCORES,
     Resampling,
     Truth,
     group_counts,
     resample_weights,
     score_intervals,
-    scores_of,
+    weighted_f1_of,
 )
 from florafauna.scores.predictions import PHOTO, Predictions
 
 Tree = dict[str, Any]
-_WEIGHTED_F1 = SCORES.index("weighted_f1")
 
 
 def out_of_fold_predictions(model: str, found: OutOfFold) -> Predictions:
@@ -64,10 +62,10 @@ def _gap(seen: np.ndarray, new: np.ndarray, truth: Truth, how: Resampling) -> Tr
     Both are scored on the same resamples of sites; their variance is that of the difference.
     """
     one, other = (group_counts(truth, predicted) for predicted in (seen, new))
-    points = [scores_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[_WEIGHTED_F1, 0] for each in (one, other)]
+    points = [weighted_f1_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[0] for each in (one, other)]
     resampled = np.concatenate(
         [
-            scores_of(one @ weights.T)[_WEIGHTED_F1] - scores_of(other @ weights.T)[_WEIGHTED_F1]
+            weighted_f1_of(one @ weights.T) - weighted_f1_of(other @ weights.T)
             for weights in resample_weights(truth, how)
         ]
     )
