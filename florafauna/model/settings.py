@@ -130,7 +130,8 @@ class Weights(Strict):
             )
         if (self.file is not None) != (self.source == "file") and self.hub is None:
             raise ValueError(
-                "give source: hub, source: none, a file under data/weights/, or hub: OWNER/NAME with a file in it"
+                "give either source: hub, source: none, a file under data/weights/, or hub: OWNER/NAME with a file in "
+                "it"
             )
         if self.file is not None:
             self._safe(self.file)
