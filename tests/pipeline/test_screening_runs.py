@@ -1,4 +1,4 @@
-"""The screening is a pipeline of its own: it runs when asked for, and a backbone that is added computes itself alone."""
+"""The screening is a pipeline of its own: it runs when asked for, and computes the features of a new backbone alone."""
 
 import shutil
 
