@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from helpers.reading import Element, read
 from helpers.tiny import ARCHITECTURES, LABELS, TRAIN, VAL, Place
 from PIL import Image
@@ -168,6 +169,11 @@ def test_backbones_are_written_as_models_are() -> None:
     assert found.backbones["b-2"].weights == Weights(source="none")
     assert (found.folds, found.backbones["a"].size) == (5, None)
     assert screen_of({}, "params.yaml").backbones == {}
+
+
+def test_the_example_of_the_docs_is_valid(repository: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(screen:.*?)```", (repository / "docs/dvc.md").read_text(), re.DOTALL)
+    assert set(screen_of(yaml.safe_load(example), "docs").backbones) == {"mobilenet", "dinov3_s"}
 
 
 @pytest.mark.parametrize(
