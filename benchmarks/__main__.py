@@ -24,6 +24,7 @@ NAMES = (
     "presets",
     "predict",
     "real_photos",
+    "screening",
     "bursts",
     "folds",
     "wrong_labels",

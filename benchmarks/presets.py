@@ -19,7 +19,7 @@ from florafauna.commands.params import load_params
 from florafauna.model.network import at_size, create
 from florafauna.model.settings import Architecture, ModelParams
 from florafauna.pixels.centre import PREDICTION_BATCH
-from florafauna.training._trainable import count_parameters, data_config, freeze, set_training_modes
+from florafauna.training.trainable import count_parameters, data_config, freeze, set_training_modes
 
 
 class Measured(NamedTuple):

@@ -20,8 +20,8 @@ from benchmarks.shared import copy_photos, require_shared, weights
 from benchmarks.timing import Pairs, median_seconds
 from florafauna.base.metrics import weighted_f1
 from florafauna.commands.params import parse_params
-from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.compare._verdict import ModelPair
+from florafauna.compare.paired import Candidate, Question, compare_all
 from florafauna.scores.bootstrap import Truth, score_intervals
 from florafauna.scores.predictions import read_predictions
 from florafauna.scores.settings import EvaluateParams

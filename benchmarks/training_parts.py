@@ -12,8 +12,8 @@ from florafauna.model.weights import load_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.training._feeds import Feed, Photos
 from florafauna.training._loss import loss_of
-from florafauna.training._trainable import build, data_config, freeze, parameter_groups
 from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob
+from florafauna.training.trainable import build, data_config, freeze, parameter_groups
 
 
 def job(params: ModelParams, store: Path, initial: Path, scratch: Path) -> TrainingJob:

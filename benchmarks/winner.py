@@ -14,9 +14,9 @@ from scipy.stats import norm
 
 from benchmarks.results import Section
 from benchmarks.timing import Pairs, median_seconds
-from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.compare._power import POWER, Collection
 from florafauna.compare._verdict import BETTER, SAME, ModelPair
+from florafauna.compare.paired import Candidate, Question, compare_all
 from florafauna.scores.bootstrap import Resampling, Truth, counted_classes, score_intervals
 
 RUNS, RESAMPLES, CLASSES = 1000, 200, 4
@@ -182,7 +182,7 @@ def of_time() -> tuple[str, ...]:
 SCRIPT = """
 import time
 import numpy as np
-from florafauna.compare._paired import {imported}
+from florafauna.compare.paired import {imported}
 from florafauna.scores.bootstrap import Truth, score_intervals
 rng = np.random.default_rng(0)
 targets = rng.integers(0, 20, 2000)

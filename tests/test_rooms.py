@@ -10,6 +10,10 @@ from helpers.closure import import_closure, imported_files
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "florafauna"
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+SCREENING = {
+    f"screen_{name}".removesuffix("_screen"): stage.get("do", stage)
+    for name, stage in yaml.safe_load((REPOSITORY / "screen/dvc.yaml").read_text(encoding="utf-8"))["stages"].items()
+}
 GUARD = "stages/__init__.py"  # says which Python lacks packages; computes nothing
 
 
@@ -17,27 +21,41 @@ def script(stage: str) -> Path:
     return REPOSITORY / "stages" / f"{'train' if stage.startswith('train_') else stage}.py"
 
 
+def deps(stage: str) -> list[str]:
+    found: list[str] = (STAGES | SCREENING)[stage]["deps"]
+    return found
+
+
 def rooms(stage: str) -> set[str]:
-    return {path for path in STAGES[stage]["deps"] if path.startswith("florafauna/")}
+    return {path for path in deps(stage) if path.startswith("florafauna/")}
 
 
 def closure(stage: str) -> set[str]:
     return import_closure(script(stage), REPOSITORY) - {GUARD, "florafauna/__init__.py"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGES | SCREENING)
 def test_a_script_imports_what_lies_in_the_folders_that_its_stage_depends_on(stage: str) -> None:
     declared = rooms(stage) | {script(stage).relative_to(REPOSITORY).as_posix()}
     outside = {file for file in closure(stage) if not {file, "/".join(file.split("/")[:2])} & declared}
     assert not outside
-    assert script(stage).relative_to(REPOSITORY).as_posix() in STAGES[stage]["deps"]
+    assert script(stage).relative_to(REPOSITORY).as_posix() in deps(stage)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGES | SCREENING)
 def test_a_stage_depends_on_no_folder_that_its_script_does_not_use(stage: str) -> None:
-    used = {"/".join(file.split("/")[:2]) for file in closure(stage)}
+    """A folder of the screening can be named by its files: what compares backbones must not make features stale."""
+    used = {"/".join(file.split("/")[:2]) for file in closure(stage)} | closure(stage)
     assert rooms(stage) <= used
-    assert 2 <= len(rooms(stage)) <= 8
+    assert 2 <= len({"/".join(path.split("/")[:2]) for path in rooms(stage)}) <= 8
+
+
+def test_no_stage_of_the_screening_reads_the_test_photos() -> None:
+    """Nor what was made of them; the folder data/processed would be one of both."""
+    allowed = {"data/processed/train", "data/processed/val", "data/weights", "screen/features"}
+    allowed |= {"screen/weights/${key}.safetensors"}
+    for stage in SCREENING:
+        assert {path for path in deps(stage) if not path.startswith(("florafauna/", "stages/"))} <= allowed
 
 
 @pytest.mark.parametrize("stage", ["split", "compare"])

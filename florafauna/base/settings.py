@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from florafauna.base.errors import UserError
 
 PARAMS = Path("params.yaml")
-SECTIONS = ("data", "boxes", "split", "image", "training", "models", "evaluate", "ci")
+SECTIONS = ("data", "boxes", "split", "image", "training", "models", "evaluate", "screen", "ci")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]

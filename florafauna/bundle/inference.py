@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from threading import Barrier
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.functional import linear
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from florafauna.base.errors import UserError
 from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig
 from florafauna.pixels.loading import normalise
@@ -43,14 +45,41 @@ class Ready:
 
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 (photos, classes), on the CPU, of uint8 (photos, 3, height, width)."""
+        return self._run(self.model, pixels)
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """float32 (photos, features), on the CPU: what the classifier is given. `UserError` as for `Headless`."""
+        return self._run(self._headless, pixels)
+
+    @cached_property
+    def _headless(self) -> "Headless":
+        return Headless(self.model)
+
+    def _run(self, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        score = partial(self._scored, model)
         if self._pool is None:
-            return self._scored(pixels)
+            return score(pixels)
         few = max(1, PIXELS // (pixels.shape[2] * pixels.shape[3]))
-        return torch.cat(list(self._pool.map(self._scored, pixels.split(few))))
+        return torch.cat(list(self._pool.map(score, pixels.split(few))))
 
     @torch.inference_mode()
-    def _scored(self, pixels: torch.Tensor) -> torch.Tensor:
-        return forward(self.model, pixels, self._data, self._compute)
+    def _scored(self, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        return forward(model, pixels, self._data, self._compute)
+
+
+class Headless(nn.Module):
+    """A timm model without its classifier; `UserError` for a model that timm cannot divide so."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        if not callable(getattr(model, "forward_head", None)):
+            raise UserError("this architecture's features cannot be told from its classifier; use another one.")
+        self.model: Any = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """What the classifier is given, (photos, features)."""
+        features: torch.Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+        return features.flatten(1)
 
 
 def forward(model: nn.Module, pixels: torch.Tensor, data: DataConfig, compute: Compute) -> torch.Tensor:

@@ -92,6 +92,21 @@ def _predict(options: argparse.Namespace) -> int:
     return predict(request, choose_bundle(options.bundle), options.workers)
 
 
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_embed)
+    parser.add_argument("photos", nargs="+", help="folders, files, globs, zip or tar archives, or a CSV of paths")
+    _add_bundle(parser, "models/NAME")
+    parser.add_argument("--out", type=Path, required=True, help="a .parquet file: columns path, embedding, error")
+    parser.add_argument("--workers", type=_positive, help="processes that decode (default: one per core)")
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from florafauna.predict.embed import embed
+    from florafauna.predict.request import choose_bundle
+
+    return embed(options.photos, options.out, choose_bundle(options.bundle), options.workers)
+
+
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_export)
     parser.add_argument("--onnx", action="store_true", required=True, help="the format: ONNX")
@@ -155,6 +170,7 @@ def _port(text: str) -> int:
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "check": ("what a run would do with labelled photos; trains nothing", _add_check),
     "predict": ("label new photos with a trained model", _add_predict),
+    "embed": ("the features before the classifier, to search, cluster or train on", _add_embed),
     "export": ("write a trained model as ONNX, for use without torch", _add_export),
     "serve": ("a local page: drop photos, see what they show", _add_serve),
 }
@@ -167,6 +183,9 @@ EXAMPLES = {
   florafauna predict 'new/**/*.jpg' more.zip --bundle models/vit --out labels.parquet
   florafauna predict cameras/ --out results.json --format megadetector
   florafauna predict Test.csv --out submission.csv --submission Image_ID,Label""",
+    "embed": """\
+  florafauna embed new/ --out features.parquet
+  florafauna embed 'new/**/*.jpg' more.zip --bundle models/vit --out features.parquet""",
     "export": """\
   florafauna export --onnx --out exported/
   florafauna export --onnx --bundle models/vit --out vit.onnx

@@ -10,7 +10,10 @@ from florafauna.model.settings import ModelParams, models_of
 from florafauna.photos.settings import BoxParams, DataParams
 from florafauna.preprocess.settings import ImageParams
 from florafauna.scores.settings import EvaluateParams
+from florafauna.screen.settings import ScreenParams, screen_of
 from florafauna.split.settings import SplitParams
+
+SIZES = ("train_size", "test_size")
 
 
 class Params(Strict):
@@ -22,6 +25,7 @@ class Params(Strict):
     image: ImageParams
     models: dict[str, ModelParams]
     evaluate: EvaluateParams
+    screen: ScreenParams
     ci: CiParams
 
 
@@ -40,13 +44,15 @@ def parse_params(tree: Any, origin: str = "params.yaml") -> Params:
         image=section_of(tree, "image", ImageParams, origin),
         models=models_of(tree, origin),
         evaluate=section_of(tree, "evaluate", EvaluateParams, origin),
+        screen=screen_of(tree, origin),
         ci=section_of(tree, "ci", CiParams, origin),
     )
-    for name, model in params.models.items():
-        for key, size in (("train_size", model.train_size), ("test_size", model.test_size)):
-            if size is not None and size > params.image.store_size:
-                raise UserError(
-                    f"{origin}: models.{name}.{key} ({size}) exceeds image.store_size ({params.image.store_size}): "
-                    "photos would be enlarged; raise image.store_size."
-                )
+    sizes = {f"models.{name}.{key}": getattr(model, key) for name, model in params.models.items() for key in SIZES}
+    sizes |= {f"screen.backbones.{name}.size": each.size for name, each in params.screen.backbones.items()}
+    for key, size in sizes.items():
+        if size is not None and size > params.image.store_size:
+            raise UserError(
+                f"{origin}: {key} ({size}) exceeds image.store_size ({params.image.store_size}): "
+                "photos would be enlarged; raise image.store_size."
+            )
     return params

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from florafauna.base.errors import UserError
 from florafauna.compare._classifiers import Model
-from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.compare._power import Collection
 from florafauna.compare._verdict import Comparison
+from florafauna.compare.paired import Candidate, Question, compare_all
 from florafauna.scores.bootstrap import Resampling
 from florafauna.scores.settings import EvaluateParams
 

@@ -15,11 +15,11 @@ from florafauna.compare._corrected import without_corrected
 from florafauna.compare._cost import together
 from florafauna.compare._ensemble import ensemble_logits
 from florafauna.compare._of_all import compare_on_all
-from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.compare._power import Collection
 from florafauna.compare._verdict import Comparison
-from florafauna.compare.report._figures import pareto
+from florafauna.compare.paired import Candidate, Question, compare_all
 from florafauna.compare.report._page import write_report
+from florafauna.compare.report.figures import pareto
 from florafauna.scores.bootstrap import Resampling
 from florafauna.scores.calibration import reliability, softmax
 from florafauna.scores.classification import rounded

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -340,33 +340,35 @@ def models_of(tree: dict[str, Any], origin: str) -> dict[str, ModelParams]:
 
 
 def _model(tree: dict[str, Any], name: str, origin: str) -> ModelParams:
-    _refuse_name(name, tree["models"], origin)
+    refuse_name(name, tree["models"], origin)
     shared = mapping(tree.get("training", {}), "training", origin)
     refuse_unknown(shared, set(ModelParams.model_fields) - set(IDENTITY), "training.", origin, ModelParams.synonyms)
-    own = _spell_out(mapping(tree["models"][name], f"models.{name}", origin))
+    own = spell_out(mapping(tree["models"][name], f"models.{name}", origin))
     return checked(_merge(shared, own), ModelParams, f"models.{name}", origin)
 
 
-def _refuse_name(name: Any, names: Iterable[Any], origin: str) -> None:
-    """`UserError` where files cannot have this name, or not beside those of other names."""
+def refuse_name(
+    name: Any, names: Iterable[Any], origin: str, kind: str = "model", taken: Mapping[str, str] = TAKEN
+) -> None:
+    """`UserError` where the files of a model, or of what `kind` says, cannot have this name, or not beside others."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(
-            f"{origin}: files are named after the model {name!r}; name it with letters a to z, digits, '_', '-' and "
+            f"{origin}: files are named after the {kind} {name!r}; name it with letters a to z, digits, '_', '-' and "
             "'.', of which the last two are not the first character and '.' is not the last."
         )
     small = name.lower()
-    why = TAKEN.get(small, "Windows has no files of that name" if DEVICES.fullmatch(small) else None)
+    why = taken.get(small, "Windows has no files of that name" if DEVICES.fullmatch(small) else None)
     if why is not None:
-        raise UserError(f"{origin}: {why}; give the model '{name}' another name.")
+        raise UserError(f"{origin}: {why}; give the {kind} '{name}' another name.")
     twin = next((other for other in names if other != name and str(other).lower() == small), None)
     if twin is not None:
         raise UserError(
-            f"{origin}: the models '{twin}' and '{name}' have the same files where case does not count, as on Windows "
+            f"{origin}: the {kind}s '{twin}' and '{name}' have the same files where case does not count, as on Windows "
             "and macOS; rename one of them."
         )
 
 
-def _spell_out(model: dict[str, Any]) -> dict[str, Any]:
+def spell_out(model: dict[str, Any]) -> dict[str, Any]:
     """Short forms: an architecture as its name alone; weights as hub, none or a path alone, or without their source."""
     model = dict(model)
     if isinstance(model.get("architecture"), str):

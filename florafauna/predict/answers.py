@@ -62,6 +62,11 @@ class Answers:
         """Whether there is a threshold, and so a promise of what the accepted photos' precision is."""
         return bool(np.isfinite(self.least).any())
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The options that rows depend on."""
+        return {"top": self.top}
+
     def rows(self, logits: np.ndarray) -> list[Row]:
         """One row per photo: top (class indices), confidences, whether the first is accepted (None: no promise), taxon.
 

@@ -1,10 +1,11 @@
 """Predicts any number of photos: decoded in parallel, scored in the batches of `predict_logits`, saved by batch."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.predict._inputs import Inputs, Photo, find_inputs
-from florafauna.predict._outputs import moment, write
+from florafauna.predict._outputs import Pairs, moment, write
 from florafauna.predict._part import Part, Row
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import WORTH_PROCESSES, DecodedPhoto, Decoder, Preprocessor, decode_all
@@ -41,33 +42,72 @@ def predict(request: PredictionRequest, folder: Path, workers: int | None = None
     >>> predict(request, Path("models/vit"))  # doctest: +SKIP
     0
     """
+    inputs = checked_inputs(request)
+    scorer = load_scorer(folder)
+    answers = Answers.of_bundle(scorer.info, request.top)
+
+    def write_answers(pairs: Pairs) -> None:
+        write(request, pairs, answers, str(scorer.info["name"]))
+
+    return answer_photos(request, inputs, scorer, answers, write_answers, workers)
+
+
+def checked_inputs(request: PredictionRequest) -> Inputs:
+    """The photos of the request; `UserError` where the result could not be written, or there is none."""
     inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
     _refuse_overwriting(request, inputs)
     if request.submission:
         _refuse_equal_ids(inputs)
-    scorer = load_scorer(folder)
-    answers = Answers.of_bundle(scorer.info, request.top)
+    return inputs
+
+
+class Answering(Protocol):
+    """What is made of a model's outputs."""
+
+    @property
+    def remark(self) -> str | None:
+        """What the user should know about the answers, if anything."""
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The options that rows depend on: under others an interrupted call is not resumed."""
+
+    def rows(self, logits: np.ndarray) -> list[Row]:
+        """One row per photo of float32 (photos, classes)."""
+
+
+def answer_photos(
+    request: PredictionRequest,
+    inputs: Inputs,
+    scorer: Scorer,
+    answers: Answering,
+    write: Callable[[Pairs], None],
+    workers: int | None,
+) -> int:
+    """Write what `answers` makes of the model's outputs, from where an interrupted call stopped; the exit code."""
     decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, scorer.resize), request.form == "camtrap-dp")
-    name, photos = str(scorer.info["name"]), inputs.photos
+    photos = inputs.photos
     with _open_part(request, inputs, scorer, answers, decoder) as part:
         if part.lost:
             _say(f"{part.path} {part.lost}: {len(photos) - part.done} of {len(photos)} photos are predicted again")
-        _say(f"{name}: {len(photos)} photos" + (f", {part.done} of them done before" if part.done else ""))
+        _say(
+            f"{scorer.info['name']}: {len(photos)} photos" + (f", {part.done} of them done before" if part.done else "")
+        )
         if answers.remark:
             _say(answers.remark)
         for scored in score_photos(scorer, decoder, photos[part.done :], workers):
             part.add(_rows(scored, answers))
-        return _finish(part, request, photos, answers, name)
+        return _finish(part, request, photos, write)
 
 
-def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], answers: Answers, model: str) -> int:
+def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], write: Callable[[Pairs], None]) -> int:
     """Write the result from the finished part, which is then removed; returns the exit code."""
     total, failed = len(photos), sum("error" in row for row in part.rows())
     try:
-        write(request, zip(photos, part.rows(), strict=True), answers, model)
+        write(zip(photos, part.rows(), strict=True))
     except OSError as error:
         why = error.strerror or error
-        raise UserError(f"{request.out} cannot be written: {why}; {part.path} holds the predictions.") from None
+        raise UserError(f"{request.out} cannot be written: {why}; {part.path} holds what was computed.") from None
     without_zone = _without_zone(request, part)
     part.remove()
     if failed == total:
@@ -110,7 +150,7 @@ def _batches(seen: Iterable[DecodedPhoto]) -> Iterator[list[DecodedPhoto]]:
         yield batch
 
 
-def _rows(scored: ScoredBatch, answers: Answers) -> list[Row]:
+def _rows(scored: ScoredBatch, answers: Answering) -> list[Row]:
     answered = iter(answers.rows(scored.logits) if len(scored.logits) else [])
     rows: list[Row] = []
     for seen in scored.seen:
@@ -120,13 +160,15 @@ def _rows(scored: ScoredBatch, answers: Answers) -> list[Row]:
     return rows
 
 
-def _open_part(request: PredictionRequest, inputs: Inputs, scorer: Scorer, answers: Answers, decoder: Decoder) -> Part:
+def _open_part(
+    request: PredictionRequest, inputs: Inputs, scorer: Scorer, answers: Answering, decoder: Decoder
+) -> Part:
     header = {
         "format": FORMAT,
         "bundle": fingerprint(scorer.info),
         "photos": inputs.fingerprint,
-        "top": answers.top,
         "times": decoder.times,
+        **answers.kept,
     }
 
     def is_stale(number: int, row: Row) -> bool:

@@ -29,7 +29,7 @@ def load_scorer(path: Path) -> Scorer:
 
     `UserError` if it is incomplete or changed, or if the package that runs it is not installed.
     """
-    if path.suffix.lower() == ".onnx" or (path / "model.onnx").is_file():
+    if is_exported(path):
         from florafauna.predict.with_onnx import OnnxScorer
 
         return OnnxScorer.load(path)
@@ -42,3 +42,8 @@ def load_scorer(path: Path) -> Scorer:
             f"{error.name} is not installed, and {path} needs it; install it, or use an exported bundle."
         ) from None
     return TorchScorer.load(path)
+
+
+def is_exported(path: Path) -> bool:
+    """Whether `florafauna export` wrote what is there."""
+    return path.suffix.lower() == ".onnx" or (path / "model.onnx").is_file()

@@ -43,3 +43,7 @@ class TorchScorer:
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """See `Scorer`."""
         return self.ready.logits(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """What the classifier is given, float32 (photos, features); `UserError` as for `Ready.features`."""
+        return self.ready.features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()

@@ -180,7 +180,7 @@ def score_intervals(
         freedom[[SCORES.index(name) for name in ("weighted_f1", "accuracy")]] = equal - 1
     low, high = _wilson(point, effective, _quantile(freedom, how.confidence))
     if of_seeds:
-        runs = np.stack([point, *(_points(truth, each) for each in of_seeds)])
+        runs = np.stack([point, *(points_of(truth, each) for each in of_seeds)])
         wider = _widened(high - low, freedom, runs.var(axis=0, ddof=1), len(runs) - 1, how.confidence)
         low, high = np.clip(point - wider * (point - low), 0, 1), np.clip(point + wider * (high - point), 0, 1)
     return {name: Interval(float(low[at]), float(high[at])) for at, name in enumerate(SCORES)}
@@ -258,7 +258,7 @@ def _counted(truth: Truth) -> npt.NDArray[np.bool_]:
     return counted_classes(np.bincount(truth.targets, minlength=truth.classes))
 
 
-def _points(truth: Truth, predictions: np.ndarray) -> Floats:
+def points_of(truth: Truth, predictions: np.ndarray) -> Floats:
     """The scores in `SCORES`, (4,)."""
     total = np.asarray(group_counts(truth, predictions).sum(axis=1)).reshape(-1, 1)
     return scores_of(total, _counted(truth))[:, 0]

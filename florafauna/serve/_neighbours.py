@@ -15,7 +15,7 @@ from florafauna.base.code import code_hash
 from florafauna.base.errors import UserError
 from florafauna.base.files import fingerprint, sweep
 from florafauna.pixels.centre import PREDICTION_BATCH
-from florafauna.pixels.loading import EvalView, batches, normalise
+from florafauna.pixels.loading import EvalView, batches
 from florafauna.pixels.store import PixelStore
 from florafauna.predict.with_torch import TorchScorer
 from florafauna.serve._nearest import Absent, Nearest, NeighboursState, jpeg
@@ -99,12 +99,7 @@ class Neighbours:
         except (UserError, NotRememberedError, OSError, RuntimeError) as error:
             self.state = NeighboursState("failed", why=f"The training photos cannot be compared: {error}.")
 
-    @torch.inference_mode()
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (photos, features) on the CPU, of uint8 (photos, 3, height, width)."""
-        data, compute = self._scorer.bundle.data, self._scorer.compute
-        model: Any = self._scorer.bundle.model
-        with self._model, compute.autocast():
-            normal = normalise(images.to(compute.device), data.mean, data.std)
-            pooled = model.forward_head(model.forward_features(normal), pre_logits=True)
-        return torch.nn.functional.normalize(pooled.float().flatten(1), dim=1).cpu()
+        with self._model:
+            return torch.nn.functional.normalize(self._scorer.ready.features(images), dim=1)

@@ -27,10 +27,10 @@ from florafauna.pixels.store import PixelStore
 from florafauna.training._compiling import compiled
 from florafauna.training._epochs import Epochs, epoch_order
 from florafauna.training._parallel import Forward, distributed
-from florafauna.training._trainable import set_training_modes
 from florafauna.training.augment._view import TrainView, random_erasing
 from florafauna.training.frozen._prefix import NoPrefixError, SplitModel, split
 from florafauna.training.frozen.features import Features, NotRememberedError, remember, reserve, values_of
+from florafauna.training.trainable import set_training_modes
 
 # What remembered features are made by: folders, so that a module that is moved or added is not forgotten.
 MAKERS = (
@@ -39,7 +39,7 @@ MAKERS = (
     "florafauna.model",
     "florafauna.training.augment",
     "florafauna.training.frozen",
-    "florafauna.training._trainable",
+    "florafauna.training.trainable",
     __name__,
 )
 

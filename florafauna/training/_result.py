@@ -14,7 +14,7 @@ from florafauna.model.compute import hardware, peak_memory
 from florafauna.model.weights import InitialWeights
 from florafauna.training._feeds import Photos
 from florafauna.training._resume import State
-from florafauna.training._trainable import count_parameters
+from florafauna.training.trainable import count_parameters
 
 
 def describe(

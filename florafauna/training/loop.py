@@ -46,7 +46,10 @@ from florafauna.training._resume import (
     save_state,
 )
 from florafauna.training._schedule import rate_at, should_stop
-from florafauna.training._trainable import (
+from florafauna.training._wise import average_with_start
+from florafauna.training.frozen._probe import put_head, solve_head
+from florafauna.training.frozen.logistic import L2, Optimum
+from florafauna.training.trainable import (
     build,
     data_config,
     format_policy,
@@ -57,9 +60,6 @@ from florafauna.training._trainable import (
     start_head,
     trains_only_the_head,
 )
-from florafauna.training._wise import average_with_start
-from florafauna.training.frozen._logistic import L2, Optimum
-from florafauna.training.frozen._probe import put_head, solve_head
 
 SECONDS_BETWEEN_SAVES = 300.0
 STEPS_BETWEEN_CHECKS = 50  # that the loss is finite: reading it makes the GPU wait

@@ -8,8 +8,9 @@ import torch
 from helpers.tiny import CPU
 from torch import nn
 
+from florafauna.base.errors import UserError
 from florafauna.bundle.inference import PIXELS, Ready, fold_batch_norms, forward
-from florafauna.model.network import DataConfig
+from florafauna.model.network import DataConfig, classifier_paths
 
 DATA = DataConfig((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic", 0.9, 64, 64)
 
@@ -75,3 +76,24 @@ def test_logits_do_not_depend_on_the_number_of_cores() -> None:
     assert torch.equal(*found)
     with torch.inference_mode():
         torch.testing.assert_close(found[0], forward(model, pixels, DATA, CPU), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "test_byobnet", "test_convnext", "test_vit"])
+def test_features_are_what_the_classifier_is_given(name: str) -> None:
+    size = {"img_size": 64} if name == "test_vit" else {}
+    model = with_statistics(timm.create_model(name, num_classes=5, **size))
+    pixels = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    given: list[torch.Tensor] = []
+    (classifier,) = classifier_paths(model)
+    hook = model.get_submodule(classifier).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    with torch.inference_mode():
+        forward(model, pixels, DATA, CPU)
+    hook.remove()
+    expected = given[0].flatten(1)
+    found = Ready(model, DATA, CPU).features(pixels)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_model_whose_features_cannot_be_told_apart_is_refused() -> None:
+    with pytest.raises(UserError, match="features cannot be told from its classifier"):
+        Ready(with_statistics(Twice()), DATA, CPU).features(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))

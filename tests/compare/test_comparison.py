@@ -12,10 +12,10 @@ from scipy.stats import binom, binomtest, norm
 
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import weighted_f1
-from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.compare._power import Collection, more_photos, smallest_difference
 from florafauna.compare._tests import equivalence_p, exact_p, holm
 from florafauna.compare._verdict import BETTER, SAME, UNDECIDED, Comparison, ModelPair
+from florafauna.compare.paired import Candidate, Question, compare_all
 from florafauna.scores.bootstrap import Resampling, Truth, resample_weights
 
 CLASSES = 4

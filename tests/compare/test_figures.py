@@ -6,8 +6,8 @@ from cleanlab.filter import find_label_issues
 from hypothesis import given
 from hypothesis import strategies as st
 
-from florafauna.compare.report._figures import HEIGHT, WIDTH, around, pareto, place_labels, x_axis, y_axis
 from florafauna.compare.report._wrong_labels import suspected
+from florafauna.compare.report.figures import HEIGHT, WIDTH, around, pareto, place_labels, x_axis, y_axis
 from florafauna.scores.calibration import softmax
 from florafauna.scores.predictions import Predictions
 

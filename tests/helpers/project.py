@@ -140,6 +140,7 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callab
 def small_params() -> dict[str, Any]:
     """The sample's params, cut down to what shows the flow: small photos, one epoch."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    del params["screen"]
     params["data"] |= {"root": "photos", "labels": "photos/labels.csv", "max_unreadable": 0.2}
     params["image"]["store_size"] = 64
     params["training"] |= {"epochs": 1, "warmup_epochs": 0, "train_size": 64, "batch_size": 16, "patience": 5}

@@ -26,8 +26,8 @@ from florafauna.scores.settings import EvaluateParams
 from florafauna.training import loop as training
 from florafauna.training._feeds import Feed, Photos
 from florafauna.training._loss import loss_of
-from florafauna.training._trainable import build, data_config, freeze, parameter_groups
 from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob
+from florafauna.training.trainable import build, data_config, freeze, parameter_groups
 
 LABELS = ["fern", "moss", "newt"]
 TRAIN, VAL = 30, 18

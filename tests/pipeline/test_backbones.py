@@ -15,7 +15,7 @@ from florafauna.pixels.loading import EvalView, batches, normalise
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess.preprocess import preprocess
 from florafauna.split.dataset import prepare
-from florafauna.training._trainable import data_config
+from florafauna.training.trainable import data_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODELS = ("efficientnet", "convnext", "vit")

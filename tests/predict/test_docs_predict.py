@@ -44,13 +44,15 @@ def test_all_commands_one_after_the_other(project: Path) -> None:
             _parser().parse_args(arguments)
             continue
         assert main(arguments) == 0, line
-        if arguments[0] == "predict":
+        if arguments[0] in ("predict", "embed"):
             Path(arguments[arguments.index("--out") + 1]).stat()
     assert len(pd.read_parquet("labels.parquet")) == 4
     assert list(pd.read_csv("submission.csv")) == ["Image_ID", "Label"]
     assert pd.read_csv("labels.csv")["path"].tolist() == ["new/a.jpg", "new/b.jpg", "new/deep/c.jpg"]
-    (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    exec(compile(program, "docs/predict.md", "exec"), {})
+    programs = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(compile(program, "docs/predict.md", "exec"), {})
 
 
 def test_the_examples_of_the_help_can_be_parsed() -> None:

@@ -180,27 +180,31 @@ def test_a_decoder_that_crashes_costs_one_photo(photos: Path, tmp_path: Path) ->
 
 
 @needs_posix
-@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize(
+    ("command", "name", "torn"),
+    [("predict", "o.csv", False), ("predict", "o.csv", True), ("embed", "o.parquet", False)],
+)
 def test_killed_and_restarted_no_row_is_lost_or_doubled(
-    run: Run, bundle: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], torn: bool
+    bundle: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str, name: str, torn: bool
 ) -> None:
-    out, last = tmp_path / "o.csv", sorted(path.name for path in photos.iterdir())[80]
-    command = [sys.executable, str(Path(__file__).parent / "die.py"), last]
-    command += ["predict", str(photos), "--bundle", str(bundle), "--out", str(out), "--workers", "1"]
-    ended = subprocess.run(command, env=ENVIRONMENT, check=False)
+    out, last = tmp_path / name, sorted(path.name for path in photos.iterdir())[80]
+    arguments = [command, str(photos), "--bundle", str(bundle), "--workers", "1", "--out"]
+    dying = [sys.executable, str(Path(__file__).parent / "die.py"), last, *arguments, str(out)]
+    ended = subprocess.run(dying, env=ENVIRONMENT, check=False)
     assert ended.returncode == -signal.SIGKILL
-    part = tmp_path / "o.csv.part"
+    part = out.with_name(f"{name}.part")
     assert not out.exists()
     assert part.exists()
     if torn:
         with part.open("ab") as file:
             file.write(b"0123456789abcdef")
-    assert run(photos, "--out", out) == 0
+    assert main([*arguments, str(out)]) == 0
     assert "64 of them done before" in capfd.readouterr().err
     assert not part.exists()
-    assert run(photos, "--out", tmp_path / "whole.csv") == 0
-    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert len(pd.read_csv(out)) == PHOTOS
+    whole = out.with_stem("whole")
+    assert main([*arguments, str(whole)]) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert len(pd.read_csv(out) if out.suffix == ".csv" else pd.read_parquet(out)) == PHOTOS
 
 
 @pytest.mark.parametrize("changed", ["photos", "model", "top"])

@@ -18,8 +18,8 @@ from florafauna.model.compute import Compute, choose
 from florafauna.model.settings import ModelParams
 from florafauna.training._feeds import PixelFeed, choose_feed
 from florafauna.training._resume import State
-from florafauna.training._trainable import parameter_groups
 from florafauna.training.loop import Parts, train_epoch
+from florafauna.training.trainable import parameter_groups
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="`make test-gpu` runs it where there is a GPU")
 STRONG: dict[str, Any] = {"rand_augment": "rand-m9-n3-mstd0.5-inc1", "color_jitter": 0.2, "vertical_flip": 0.5}

@@ -14,7 +14,7 @@ from florafauna.bundle.bundle import load_bundle
 from florafauna.model.network import at_size
 from florafauna.model.settings import Architecture
 from florafauna.predict.export import export_onnx
-from florafauna.training._trainable import build
+from florafauna.training.trainable import build
 
 VIT = {"depth": 2, "embed_dim": 24, "num_heads": 2}
 CONVNEXT = {"depths": [1, 1, 1, 1], "dims": [8, 8, 8, 8]}

@@ -14,7 +14,7 @@ from torch import nn
 from florafauna.base.errors import UserError
 from florafauna.model.network import create
 from florafauna.model.settings import Architecture
-from florafauna.training._trainable import (
+from florafauna.training.trainable import (
     build,
     count_parameters,
     data_config,

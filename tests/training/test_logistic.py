@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import weighted_f1
 from florafauna.training._loss import Loss
-from florafauna.training.frozen import _logistic
-from florafauna.training.frozen._logistic import Samples, solve
+from florafauna.training.frozen import logistic
+from florafauna.training.frozen.logistic import Samples, solve
 
 CPU = torch.device("cpu")
 CLASSES, WIDTH = 3, 8
@@ -53,9 +53,9 @@ def test_the_optimum_is_that_of_scikit_learn(views: int) -> None:
 def test_the_l2_with_the_best_validation_score_is_chosen() -> None:
     train, val = samples(1, 30, noise=2.5), samples(2, 60, noise=2.5)
     optimum = solve(train, val, CLASSES)
-    alone = {l2: solve(train, val, CLASSES, l2s=[l2]).weighted_f1 for l2 in _logistic.L2}
+    alone = {l2: solve(train, val, CLASSES, l2s=[l2]).weighted_f1 for l2 in logistic.L2}
     assert len(set(alone.values())) > 1, "else nothing is chosen"
-    tried = _logistic.L2[: _logistic.L2.index(optimum.l2) + 1 + _logistic.PATIENCE]
+    tried = logistic.L2[: logistic.L2.index(optimum.l2) + 1 + logistic.PATIENCE]
     assert optimum.weighted_f1 >= max(alone[l2] for l2 in tried) - 1 / 60, "a warm start ends near the same point"
 
 
@@ -128,7 +128,7 @@ def test_features_that_do_not_fit_into_memory_are_converted_again_in_every_step(
 def test_chunks_of_any_size_give_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     train, val = samples(1, 60, views=2), samples(2, 40)
     whole = solve(train, val, CLASSES, l2s=[0.01])
-    monkeypatch.setattr(_logistic, "CHUNK", 7)
+    monkeypatch.setattr(logistic, "CHUNK", 7)
     assert [len(x) for x, _ in val] == [7, 7, 7, 7, 7, 5]
     torch.testing.assert_close(solve(train, val, CLASSES, l2s=[0.01]).weight, whole.weight, rtol=1e-2, atol=1e-3)
 

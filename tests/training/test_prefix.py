@@ -14,9 +14,9 @@ from florafauna.model.compute import Compute
 from florafauna.model.settings import ModelParams
 from florafauna.training._feeds import FeatureFeed, Feed, PixelFeed, choose_feed
 from florafauna.training._resume import State
-from florafauna.training._trainable import set_training_modes
 from florafauna.training.frozen._prefix import NoPrefixError, split
 from florafauna.training.loop import fit, train_epoch
+from florafauna.training.trainable import set_training_modes
 
 POLICIES = [
     ("test_efficientnet", "head"),

@@ -18,8 +18,8 @@ from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Photos, PixelFeed
 from florafauna.training._loss import Loss
 from florafauna.training._resume import State
-from florafauna.training._trainable import count_parameters, data_config, freeze, parameter_groups
 from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob, train_epoch
+from florafauna.training.trainable import count_parameters, data_config, freeze, parameter_groups
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 MODELS = [

@@ -25,10 +25,10 @@ from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Feed, PixelFeed, choose_feed
 from florafauna.training._loss import Loss
-from florafauna.training._trainable import start_head
-from florafauna.training.frozen._logistic import Samples, solve
 from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
+from florafauna.training.frozen.logistic import Samples, solve
 from florafauna.training.loop import TrainingJob, train, train_once
+from florafauna.training.trainable import start_head
 
 
 def fed(place: Place, folder: Path, model_params: ModelParams) -> tuple[Feed, nn.Module]:

@@ -16,8 +16,8 @@ from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
 from florafauna.training._averaging import moving_tensors
 from florafauna.training._resume import STATE, State, load_state, save_state
-from florafauna.training._trainable import parameter_groups
 from florafauna.training.loop import TrainingJob
+from florafauna.training.trainable import parameter_groups
 
 pytestmark = needs_posix
 

@@ -9,7 +9,7 @@ from helpers.tiny import Place, params
 
 from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.info import read_info
-from florafauna.compare._paired import Candidate, Question, compare_all
+from florafauna.compare.paired import Candidate, Question, compare_all
 from florafauna.scores.bootstrap import Truth
 from florafauna.scores.predictions import read_predictions
 

@@ -14,8 +14,8 @@ from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.bundle import load_trained, predict_logits
 from florafauna.pixels.store import PixelStore
 from florafauna.training._averaging import moving_tensors
-from florafauna.training._trainable import start_head
 from florafauna.training._wise import average_with_start
+from florafauna.training.trainable import start_head
 
 Tensors = dict[str, torch.Tensor]
 FINE_TUNING: dict[str, Any] = {"epochs": 3, "rate": 3e-3, "head_init": "normal"}

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from florafauna.compare._classifiers import Classifier, Model
-from florafauna.compare.report import _figures
-from florafauna.compare.report._figures import Line, Plot, x_axis, y_axis
+from florafauna.compare.report import figures
 from florafauna.compare.report._predicted import PredictedLabels
+from florafauna.compare.report.figures import Line, Plot, x_axis, y_axis
 from florafauna.scores.abstention import risk_coverage
 from florafauna.scores.calibration import Bin, reliability, softmax
 
@@ -17,29 +17,26 @@ MOST_POINTS = 200  # of a curve: more cannot be seen at this size
 
 def cost_plots(classifiers: Sequence[Classifier]) -> list[Plot]:
     """Weighted F1 against parameters, training time and photos per second, each with its Pareto front."""
-    return [
-        _cost_plot(classifiers, "Parameters", [float(each.cost.parameters) for each in classifiers]),
-        _cost_plot(classifiers, "Training time (s)", [each.cost.training_seconds for each in classifiers]),
-        _cost_plot(
-            classifiers,
-            "Photos predicted per second",
-            [each.cost.photos_per_second for each in classifiers],
-            more_is_better=True,
-        ),
-    ]
+    names, scores = [each.name for each in classifiers], [each.weighted_f1 for each in classifiers]
+    costs = {
+        "Parameters": [float(each.cost.parameters) for each in classifiers],
+        "Training time (s)": [each.cost.training_seconds for each in classifiers],
+        figures.SPEED: [each.cost.photos_per_second for each in classifiers],
+    }
+    return [figures.cost_plot(names, scores, "Test weighted F1", title, values) for title, values in costs.items()]
 
 
 def score_curves(models: Sequence[Model]) -> Plot:
     """Validation weighted F1 of all models after each epoch; the epoch of the checkpoint is marked."""
     longest = max(int(each.history["epoch"].max()) for each in models)
     scores = [float(score) for each in models for score in each.history["val_weighted_f1"]]
-    x, y = _epochs(longest), y_axis("Validation weighted F1", *_figures.around(scores, 0.05, 0.0))
+    x, y = _epochs(longest), y_axis("Validation weighted F1", *figures.around(scores, 0.05, 0.0))
     lines = []
     for number, each in enumerate(models):
         points = list(zip(each.history["epoch"], each.history["val_weighted_f1"], strict=True))
         best = max(points, key=lambda point: point[1])
         mark = (x(best[0]), y(best[1]), 4.0, f"{each.name}: best in epoch {best[0]}, {best[1]:.3f}")
-        lines.append(Line(number, each.name, _figures.path(x, y, _thin(points)), [mark]))
+        lines.append(Line(number, each.name, figures.path(x, y, _thin(points)), [mark]))
     best_of = "; ".join(
         f"{each.name} is best in epoch {int(each.history['epoch'].iloc[int(each.history['val_weighted_f1'].argmax())])}"
         f" of {int(each.history['epoch'].max())}"
@@ -53,9 +50,9 @@ def loss_curves(model: Model) -> Plot:
     history = model.history
     series = [("train", "train_loss"), ("validation", "val_loss")]
     values = [float(value) for _, column in series for value in history[column]]
-    x, y = _epochs(int(history["epoch"].max())), y_axis("Loss", *_figures.around(values, 0.05, 0.0))
+    x, y = _epochs(int(history["epoch"].max())), y_axis("Loss", *figures.around(values, 0.05, 0.0))
     lines = [
-        Line(number, name, _figures.path(x, y, _thin(list(zip(history["epoch"], history[column], strict=True)))), [])
+        Line(number, name, figures.path(x, y, _thin(list(zip(history["epoch"], history[column], strict=True)))), [])
         for number, (name, column) in enumerate(series)
     ]
     last = history.iloc[-1]
@@ -82,7 +79,7 @@ def reliability_plot(classifier: Classifier, bins: Sequence[Bin]) -> Plot:
         )
         for each in bins
     ]
-    gaps = " ".join(_figures.path(x, y, [(b.confidence, b.confidence), (b.confidence, b.accuracy)]) for b in bins)
+    gaps = " ".join(figures.path(x, y, [(b.confidence, b.confidence), (b.confidence, b.accuracy)]) for b in bins)
     error = classifier.details["calibration"]["ece"]
     summary = (
         f"Calibration error {error['after']:.3f}, {error['before']:.3f} before temperature scaling; a calibrated model "
@@ -110,38 +107,14 @@ def risk_plot(models: Sequence[PredictedLabels]) -> Plot:
         y_axis("Errors among them", 0, max(0.05, highest * 1.08)),
     )
     lines = [
-        Line(number, name, _figures.path(x, y, list(zip(curve.coverage[drawn], curve.risk[drawn], strict=True))), [])
+        Line(number, name, figures.path(x, y, list(zip(curve.coverage[drawn], curve.risk[drawn], strict=True))), [])
         for number, (name, curve) in enumerate(curves.items())
     ]
     areas = ", ".join(f"{name} {curve.aurc:.3f}" for name, curve in curves.items())
     return Plot("Risk against coverage", f"Area under the curve: {areas}.", x, y, lines, [])
 
 
-def _cost_plot(
-    classifiers: Sequence[Classifier], title: str, values: list[float], more_is_better: bool = False
-) -> Plot:
-    values = [max(value, 1e-3) for value in values]  # a logarithm needs positive values
-    scores = [each.weighted_f1 for each in classifiers]
-    x = x_axis(title, *_figures.log_around(values), log=True)
-    y = y_axis("Test weighted F1", *_figures.around(scores, 0.05, 0.0))
-    front = _figures.pareto([-value if more_is_better else value for value in values], scores)
-    line = Line(0, "Pareto front", _figures.path(x, y, [(values[at], scores[at]) for at in front]), [], quiet=True)
-    marks = [
-        Line(
-            0 if at in front else -1,
-            each.name,
-            "",
-            [(x(values[at]), y(scores[at]), 5.0, f"{each.name}: {values[at]:g}, weighted F1 {scores[at]:.3f}")],
-        )
-        for at, each in enumerate(classifiers)
-    ]
-    places = [(x(value), y(score)) for value, score in zip(values, scores, strict=True)]
-    labels = _figures.place_labels(places, [_figures.brief(each.name) for each in classifiers])
-    names = ", ".join(classifiers[at].name for at in front)
-    return Plot(f"Score against {title[0].lower()}{title[1:]}", f"Pareto front: {names}.", x, y, [line, *marks], labels)
-
-
-def _epochs(last: int) -> _figures.Axis:
+def _epochs(last: int) -> figures.Axis:
     return x_axis("Epoch", 1, max(2, last))
 
 

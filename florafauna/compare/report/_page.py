@@ -1,7 +1,5 @@
 """The page: gathers what each section shows, and renders it."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from florafauna.base.files import write_atomic
 from florafauna.compare._classifiers import Classifier, Findings
-from florafauna.compare.report import _curves, _data_facts, _figures, _mistakes, _thumbnails, _wrong_labels
+from florafauna.compare.report import _curves, _data_facts, _mistakes, _thumbnails, _wrong_labels, figures
 from florafauna.compare.report._predicted import PredictedLabels, predicted_labels
 from florafauna.compare.report._provenance import provenance
 from florafauna.compare.report._thumbnails import Album
+from florafauna.compare.report.environment import environment
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.bootstrap import ENOUGH
 from florafauna.scores.score import is_off
 
-ASSETS = Path(__file__).parent / "assets"
 MOST_CLASSES = 2000  # rows of a table by class
 ROWS_AT_FIRST = 40  # of a table by class, before all are requested
 MOST_SITES = 200  # rows of the table of sites
@@ -65,7 +61,7 @@ def render(findings: Findings, root: Path) -> str:
     enough = min(ENOUGH, max(row.n for row in rows))
     rare = sorted(row.label for row in rows if row.n < enough)
     return (
-        _environment()
+        environment()
         .get_template("index.html.j2")
         .render(
             models=models,
@@ -125,7 +121,6 @@ def render(findings: Findings, root: Path) -> str:
             },
             is_off=is_off,
             rule=_wrong_labels.RULE + (_wrong_labels.OF_ALL if findings.of_all else _wrong_labels.OF_SOME),
-            frame=_figures,
         )
     )
 
@@ -149,33 +144,9 @@ def _missed(test: PredictedLabels) -> npt.NDArray[np.int64]:
     return np.bincount(test.targets[~test.correct], minlength=len(test.labels))
 
 
-def _forest(classifiers: Sequence[Classifier]) -> dict[str, Any]:
-    """The forest plot: score and interval of each classifier, and ticks, in percent of the plot's width."""
-    bounds = [each.details["test"][key] for each in classifiers for key in ("weighted_f1_low", "weighted_f1_high")]
-    low, high = _figures.around(bounds, 0.1)
-    axis = _figures.Axis("Weighted F1", max(0.0, low), min(1.0, high), 2, 98)
-    rows = []
+def _forest(classifiers: Sequence[Classifier]) -> figures.Forest:
+    found = []
     for each in classifiers:
-        test = each.details["test"]
-        rows.append({name: axis(test[f"weighted_f1{name}"]) for name in ("", "_low", "_high")})
-    return {"rows": rows, "ticks": axis.ticks}
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("florafauna.compare.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (ASSETS / "report.js").read_text(encoding="utf-8")
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
-    environment.filters["sure"] = _figures.sure
-    environment.globals |= {
-        # the project's own files, the only text that is not escaped
-        "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
-        "script": Markup(script),
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    }
-    return environment
+        value, low, high = (each.details["test"][f"weighted_f1{bound}"] for bound in ("", "_low", "_high"))
+        found.append(figures.Estimate(each.name, value, low, high, ["details", each.name, "test"]))
+    return figures.forest(found)

@@ -19,9 +19,9 @@ from florafauna.model.network import classifier_paths
 from florafauna.model.ranks import by_first
 from florafauna.training._feeds import Batch, FeatureFeed, Feed, PixelFeed, cache_key
 from florafauna.training._loss import Loss
-from florafauna.training.frozen import _logistic
-from florafauna.training.frozen._logistic import L2, PLAIN, Optimum, Samples
+from florafauna.training.frozen import logistic
 from florafauna.training.frozen.features import Features, NotRememberedError, hold, remember
+from florafauna.training.frozen.logistic import L2, PLAIN, Optimum, Samples
 
 
 class NotLinearError(UserError):
@@ -50,7 +50,7 @@ def solve_head(
     classifier, photos = linear_classifier(model), feed.photos
     train, val = classifier_features(feed, model, weights_sha256, cache)
     return by_first(
-        lambda: _logistic.solve(
+        lambda: logistic.solve(
             Samples([_matrix(features) for features in train], photos.train.targets, photos.compute.device),
             Samples([_matrix(val)], photos.val.targets, photos.compute.device),
             len(photos.train.labels),

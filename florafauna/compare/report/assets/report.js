@@ -96,6 +96,35 @@
     });
   }
 
+  // Printing shows what is collapsed on the screen.
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = all("details:not([open])");
+    closed.forEach((each) => (each.open = true));
+  });
+  window.addEventListener("afterprint", () => closed.forEach((each) => (each.open = false)));
+
+  // The navigation shows the current section.
+  const links = new Map(all("nav.sections a").map((link) => [link.hash.slice(1), link]));
+  const visible = new Set();
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) entry.isIntersecting ? visible.add(entry.target.id) : visible.delete(entry.target.id);
+      const here = [...links.keys()].find((id) => visible.has(id));
+      for (const [id, link] of links) {
+        if (id === here) {
+          link.setAttribute("aria-current", "true");
+          const list = link.closest("ul"); // on a phone the list itself scrolls
+          list.scrollLeft = link.offsetLeft - (list.clientWidth - link.offsetWidth) / 2;
+        } else link.removeAttribute("aria-current");
+      }
+    },
+    { rootMargin: "-15% 0px -60% 0px" },
+  );
+  for (const id of links.keys()) observer.observe(byId(id));
+
+  if (!byId("matrix")) return; // the screening has none
+
   // The confusion matrix.
   const models = new Map(Object.entries(embedded.models).map(([name, cells]) => [name, tally(cells)]));
   let model = byId("matrix-model").value;
@@ -326,31 +355,4 @@
       byId("corrections-status").textContent = `${count(rows.length, "row")} saved`;
     });
   }
-
-  // Printing shows what is collapsed on the screen.
-  let closed = [];
-  window.addEventListener("beforeprint", () => {
-    closed = all("details:not([open])");
-    closed.forEach((each) => (each.open = true));
-  });
-  window.addEventListener("afterprint", () => closed.forEach((each) => (each.open = false)));
-
-  // The navigation shows the current section.
-  const links = new Map(all("nav.sections a").map((link) => [link.hash.slice(1), link]));
-  const visible = new Set();
-  const observer = new IntersectionObserver(
-    (entries) => {
-      for (const entry of entries) entry.isIntersecting ? visible.add(entry.target.id) : visible.delete(entry.target.id);
-      const here = [...links.keys()].find((id) => visible.has(id));
-      for (const [id, link] of links) {
-        if (id === here) {
-          link.setAttribute("aria-current", "true");
-          const list = link.closest("ul"); // on a phone the list itself scrolls
-          list.scrollLeft = link.offsetLeft - (list.clientWidth - link.offsetWidth) / 2;
-        } else link.removeAttribute("aria-current");
-      }
-    },
-    { rootMargin: "-15% 0px -60% 0px" },
-  );
-  for (const id of links.keys()) observer.observe(byId(id));
 })();

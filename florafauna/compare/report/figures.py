@@ -8,6 +8,7 @@ WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 14, 42  # room for the axes
 LETTER = 6.3  # mean width of a letter of a label
 LONGEST_NAME = 22  # letters of a model's name in a figure
+SPEED = "Photos predicted per second"  # of which more is better, other than of costs
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -66,6 +67,32 @@ class Plot:
     diagonal: bool = False
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its interval; `source` says where in the metrics it is, so that a test can compare the two."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    source: list[str]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A forest plot: estimates with the positions of value, low and high, and ticks, in percent of the width."""
+
+    rows: list[tuple[Estimate, tuple[float, float, float]]]
+    ticks: list[tuple[float, str]]
+
+
+def forest(estimates: Sequence[Estimate]) -> Forest:
+    """The forest plot of scores between 0 and 1."""
+    low, high = around([bound for each in estimates for bound in (each.low, each.high)], 0.1)
+    axis = Axis("", max(0.0, low), min(1.0, high), 2, 98)
+    return Forest([(each, (axis(each.value), axis(each.low), axis(each.high))) for each in estimates], axis.ticks)
+
+
 def x_axis(title: str, low: float, high: float, log: bool = False) -> Axis:
     """An axis along the lower edge."""
     return Axis(title, low, high, LEFT, WIDTH - RIGHT, log)
@@ -109,6 +136,22 @@ def pareto(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
         if not beaten:
             front.append(at)
     return sorted(front, key=lambda at: (costs[at], scores[at]))
+
+
+def cost_plot(names: Sequence[str], scores: Sequence[float], score: str, title: str, values: Sequence[float]) -> Plot:
+    """Scores against what they cost on a logarithmic axis, with the Pareto front."""
+    values = [max(value, 1e-3) for value in values]  # a logarithm needs positive values
+    x, y = x_axis(title, *log_around(values), log=True), y_axis(score, *around(scores, 0.05, 0.0))
+    front = pareto([-value if title == SPEED else value for value in values], scores)
+    line = Line(0, "Pareto front", path(x, y, [(values[at], scores[at]) for at in front]), [], quiet=True)
+    places = [(x(value), y(each)) for value, each in zip(values, scores, strict=True)]
+    marks = [
+        Line(0 if at in front else -1, name, "", [(*places[at], 5.0, f"{name}: {values[at]:g}, {scores[at]:.3f}")])
+        for at, name in enumerate(names)
+    ]
+    labels = place_labels(places, [brief(name) for name in names])
+    summary = f"Pareto front: {', '.join(names[at] for at in front)}."
+    return Plot(f"Score against {title[0].lower()}{title[1:]}", summary, x, y, [line, *marks], labels)
 
 
 def place_labels(points: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[Label]:

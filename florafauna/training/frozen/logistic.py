@@ -36,18 +36,21 @@ class Samples:
     """The features of some photos in one view or several, (photos, features) each, and the photos' class indices.
 
     Iterating gives chunks on `device`, view by view. Features can be of any float type, and mapped from a file.
+    `rows` are the photos' rows in the views, where these hold others, too.
     """
 
     views: Sequence[torch.Tensor]
     targets: np.ndarray
     device: torch.device
+    rows: np.ndarray | None = None
 
     def __iter__(self) -> Iterator[Chunk]:
         """In float32."""
         for features in self.views:
             for start in range(0, len(self.targets), CHUNK):
-                rows = slice(start, start + CHUNK)
-                yield features[rows].to(self.device).float(), torch.from_numpy(self.targets[rows]).to(self.device)
+                photos = slice(start, start + CHUNK)
+                chosen = features[photos if self.rows is None else torch.from_numpy(self.rows[photos])]
+                yield chosen.to(self.device).float(), torch.from_numpy(self.targets[photos]).to(self.device)
 
     @property
     def width(self) -> int:
@@ -56,7 +59,8 @@ class Samples:
 
     def kept(self, limit: int) -> Iterable[Chunk]:
         """The chunks, converted only once if that takes no more than `limit` bytes."""
-        free = self.device.type == "cpu" and self.views[0].dtype == torch.float32  # nothing is copied
+        in_place = self.rows is None and self.views[0].dtype == torch.float32
+        free = in_place and self.device.type == "cpu"  # nothing is copied
         converted = len(self.targets) * len(self.views) * self.width * 4
         return list(self) if free or converted <= limit else self
 
