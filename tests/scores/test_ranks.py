@@ -149,6 +149,17 @@ def test_a_roll_up_says_what_it_answers_on_the_photos_it_was_chosen_on() -> None
     assert f"of {found.accepted} answered photos are correct" in found.sentence
 
 
+def test_copies_of_photos_promise_nothing_more() -> None:
+    given_probabilities, targets = (np.repeat(each, 20, axis=0) for each in drawn(4, 20))
+    groups = np.repeat(np.arange(20), 20)
+    alone, together = (
+        choose_roll_up(given_probabilities, targets, known, BIRDS, RANKS[:3], 0.9) for known in (None, groups)
+    )
+    assert alone.threshold is not None
+    assert together.threshold is None
+    assert "400 validation photos (in groups, worth 20)" in together.sentence
+
+
 def test_a_precision_that_cannot_be_shown_gives_no_threshold_and_no_answer() -> None:
     given_probabilities, targets = drawn(4, 20)
     few = choose_roll_up(given_probabilities, np.full(20, 3), None, BIRDS, RANKS, 0.95)

@@ -119,6 +119,19 @@ def test_photos_get_the_labels_of_predict(
     assert {row["accepted"] for row in expected.values()} == {True, False}
 
 
+def test_where_nothing_is_promised_the_page_calls_no_photo_sure_or_unsure(
+    page: "playwright.Page", photos: Path
+) -> None:
+    def without_promise(route: "playwright.Route") -> None:
+        found = route.fetch()
+        route.fulfill(response=found, json=found.json() | {"accepted": None})
+
+    page.route("**/photo?*", without_promise)
+    (card,) = cards(page, sorted(photos.iterdir())[0]).all()
+    assert card.locator("h2").inner_text() == card.locator(".labels li > span:first-child").first.inner_text()
+    assert not card.locator(".badge").count()
+
+
 def test_the_nearest_training_photos_are_of_the_predicted_class(
     page: "playwright.Page", server: Server, place: Place
 ) -> None:
