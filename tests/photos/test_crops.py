@@ -55,6 +55,16 @@ def test_a_crop_is_a_part_of_the_photo_that_holds_the_box(
         assert crop.width == crop.height
 
 
+@given(st.tuples(*[st.floats()] * 4), SIDES, SIDES, st.booleans())
+def test_no_four_numbers_crash(box: tuple[float, float, float, float], width: int, height: int, relative: bool) -> None:
+    try:
+        placed = place(box, width, height, relative)
+    except BoxError:
+        return
+    assert 0 <= placed.left < placed.left + placed.width <= width
+    assert 0 <= placed.top < placed.top + placed.height <= height
+
+
 @pytest.mark.parametrize(
     "box",
     [
