@@ -51,6 +51,5 @@ def box_texts(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.S
     given = (parts[0] != "") & (parts[1] != "") & (parts[2] != "") & (parts[3] != "")
     numbers = pd.concat([pd.to_numeric(part, errors="coerce") for part in parts], axis=1)[given].to_numpy(float)
     relative = not (numbers[:, 2:] > 1).mean() >= 0.5 if len(numbers) else True
-    texts = pd.Series("", index=table.index, dtype=str)
-    texts[given] = [box_text(row, relative) for row in numbers.tolist()]
-    return texts
+    texts = iter([box_text(row, relative) for row in numbers.tolist()])
+    return pd.Series([next(texts) if there else "" for there in given], index=table.index, dtype=str)
