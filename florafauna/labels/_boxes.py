@@ -17,6 +17,7 @@ COLUMNS = (
     ("bbox1", "bbox2", "bbox3", "bbox4"),
 )
 NOTHING = ",,,"
+MOST = 10**9  # pixels of a side
 
 
 def text_of(box: Any, size: tuple[Any, Any] | None = None) -> str:
@@ -24,12 +25,16 @@ def text_of(box: Any, size: tuple[Any, Any] | None = None) -> str:
 
     What is no box is kept as text: it is refused by name where it is used.
     """
-    values = list(box) if isinstance(box, list | tuple) else [box]
-    if len(values) != 4 or not all(type(value) in (int, float) for value in values):
+    given = box if isinstance(box, list | tuple) else ()
+    if len(given) != 4 or not all(type(value) in (int, float) for value in given):
+        return NOTHING
+    try:
+        values = [float(value) for value in given]
+    except OverflowError:
         return NOTHING
     if size is None:
         return box_text(values)
-    if not all(type(side) in (int, float) and side > 0 for side in size):
+    if not all(type(side) in (int, float) and 0 < side < MOST for side in size):
         return box_text(values, relative=False)
     return box_text([value / side for value, side in zip(values, (*size, *size), strict=True)])
 
@@ -46,6 +51,5 @@ def box_texts(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.S
     given = (parts[0] != "") & (parts[1] != "") & (parts[2] != "") & (parts[3] != "")
     numbers = pd.concat([pd.to_numeric(part, errors="coerce") for part in parts], axis=1)[given].to_numpy(float)
     relative = not (numbers[:, 2:] > 1).mean() >= 0.5 if len(numbers) else True
-    texts = pd.Series("", index=table.index, dtype=str)
-    texts[given] = [box_text(row, relative) for row in numbers.tolist()]
-    return texts
+    texts = iter([box_text(row, relative) for row in numbers.tolist()])
+    return pd.Series([next(texts) if there else "" for there in given], index=table.index, dtype=str)

@@ -17,6 +17,7 @@ from florafauna.labels.tabular import read_table
 from florafauna.photos.crops import parse_boxes
 from florafauna.photos.sources import FolderSource
 
+MOST = 10**9  # entries of a file
 SPECIES = ("label", "species", "prediction")
 
 
@@ -97,4 +98,5 @@ def _of_table(files: LabelFiles, path: str, photos: list[str]) -> pd.DataFrame:
 
 
 def _numbers(texts: pd.Series) -> pd.Series:
-    return pd.to_numeric(texts, errors="coerce").fillna(-1).astype(np.int64)
+    numbers = pd.to_numeric(texts, errors="coerce")
+    return numbers.where(numbers.between(0, MOST), -1).astype(np.int64)

@@ -112,7 +112,7 @@ def place(
 def _clipped(start: float, length: float, end: int) -> tuple[int, int]:
     """Where a stretch begins and ends in whole pixels, at least one of those within the photo that it touches."""
     first, last = max(start, 0.0), min(start + length, float(end))
-    if first >= last:
+    if not first < last:  # as for what overflows to NaN
         return 0, 0
     low = min(round(first), end - 1)
     return low, max(round(last), low + 1)

@@ -46,7 +46,9 @@ def test_megadetector(tmp_path: Path, version: str | None) -> None:
     assert table[["image", "detection"]].to_numpy().tolist() == [[1, 0], [1, 1]]
 
 
-@pytest.mark.parametrize("bad", [None, [0.1, 0.2, 0.3], "0.1", [0.1, "b", 0.3, 0.4], [0.1, float("nan"), 0.3, 0.4]])
+@pytest.mark.parametrize(
+    "bad", [None, [0.1, 0.2, 0.3], "0.1", {"x": 1}, [0.1, "b", 0.3, 0.4], [0, float("nan"), 1, 1], [10**400, 0, 1, 1]]
+)
 def test_a_detection_without_a_box_keeps_its_number(tmp_path: Path, bad: object) -> None:
     good = {"category": "1", "conf": 0.9, "bbox": [0, 0, 0.5, 0.5]}
     document = megadetector("1.4", {"category": "1", "conf": 0.9, "bbox": bad}, good)

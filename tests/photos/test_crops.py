@@ -55,6 +55,16 @@ def test_a_crop_is_a_part_of_the_photo_that_holds_the_box(
         assert crop.width == crop.height
 
 
+@given(st.tuples(*[st.floats()] * 4), SIDES, SIDES, st.booleans())
+def test_no_four_numbers_crash(box: tuple[float, float, float, float], width: int, height: int, relative: bool) -> None:
+    try:
+        placed = place(box, width, height, relative)
+    except BoxError:
+        return
+    assert 0 <= placed.left < placed.left + placed.width <= width
+    assert 0 <= placed.top < placed.top + placed.height <= height
+
+
 @pytest.mark.parametrize(
     "box",
     [
@@ -116,6 +126,17 @@ def test_a_crop_is_that_of_the_upright_original(orientation: int, crop: Rectangl
     assert np.abs(pixels - expected).mean() < 2
     if crop.width < 120:
         assert np.array_equal(pixels, expected), "a small box is cut out of the full picture"
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [3, 6, 7])
+def test_a_crop_is_upright_in_every_format(form: str, orientation: int) -> None:
+    upright, crop, exif = photograph(200, 160), Rectangle(37, 21, 101, 80), Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    upright.transpose(TURN_BACK[orientation]).save(buffer, form, exif=exif, lossless=True)
+    expected = upright.crop((37, 21, 138, 101)).resize((76, 60), Image.Resampling.BICUBIC)
+    assert np.array_equal(decode(buffer.getvalue(), 60, resize, crop), np.asarray(expected))
 
 
 def test_of_a_very_long_box_the_middle_is_kept() -> None:

@@ -44,7 +44,8 @@ class MegaDetector:
     def boxes(self, files: LabelFiles) -> pd.DataFrame:
         """A row a detection, in the order of the file, with BOXES; `label` is its surest class."""
         document = _document(files, "images", self.name)
-        version = str((document.get("info") or {}).get("format_version", "1.0"))
+        info = document.get("info")
+        version = str(info.get("format_version", "1.0")) if isinstance(info, dict) else "1.0"
         if not version.startswith("1"):
             raise UserError(f"{files.origin} has MegaDetector's format {version}; 1.0 to 1.6 are read.")
         found = _names(document, "detection_categories") or DETECTORS_NUMBERS
@@ -156,7 +157,7 @@ def _seen(entry: dict[str, Any], found: dict[str, str], classes: dict[str, str])
 
 
 def _confidence(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 0.0
 
 
 def _names(document: dict[str, Any], part: str) -> dict[str, str]:
