@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,11 @@ def _scored(job: CrossValidation, fold: Fold) -> tuple[Scored, Path, bool]:
     found = _train(job, fold, folder)
     by_first(lambda: _remember(file, wanted, found))
     return found, file, False
+
+
+def _drop(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink()
 
 
 def _params(job: CrossValidation) -> ModelParams:
