@@ -27,6 +27,7 @@ NAMES = (
     "bursts",
     "folds",
     "wrong_labels",
+    "sites",
     "faults",
     "promises",
     "calibration",
