@@ -28,6 +28,7 @@ NAMES = (
     "bursts",
     "folds",
     "wrong_labels",
+    "sites",
     "faults",
     "promises",
     "calibration",

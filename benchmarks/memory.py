@@ -21,6 +21,7 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("split",),
     ("preprocess",),
     *(("train", name) for name in MODELS),
+    *(("folds", name) for name in MODELS),
     *(("evaluate", name) for name in MODELS),
     ("compare", *MODELS),
 )

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,8 @@ def _photos(job: CrossValidation, stores: list[PixelStore], whole: PixelStore) -
             raise UserError(f"evaluate.by: {job.manifest} has no column '{job.how.by}'; run `dvc repro split`.")
         of_file = manifest.drop_duplicates("path").set_index("path")[job.how.by]  # several rows where boxes are shown
         site = photos["path"].map(lambda name: split_name(name)[0]).map(of_file).fillna("")
-        if not (site != "").any():
-            raise UserError(f"evaluate.by: no photo has a value in the column '{job.how.by}'; name another one.")
+        if site[site != ""].nunique() < 2:
+            raise UserError(f"evaluate.by: the column '{job.how.by}' needs two values at least; name another one.")
     return photos.assign(split=photos["path"].map(split), site=site)[COLUMNS]
 
 
@@ -157,6 +157,11 @@ def _scored(job: CrossValidation, fold: Fold) -> tuple[Scored, Path, bool]:
     found = _train(job, fold, folder)
     by_first(lambda: _remember(file, wanted, found))
     return found, file, False
+
+
+def _drop(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink()
 
 
 def _params(job: CrossValidation) -> ModelParams:

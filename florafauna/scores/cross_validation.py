@@ -62,17 +62,13 @@ def _gap(seen: np.ndarray, new: np.ndarray, truth: Truth, how: Resampling) -> Tr
     Both are scored on the same resamples of sites; their variance is that of the difference.
     """
     one, other = (group_counts(truth, predicted) for predicted in (seen, new))
-    points = [weighted_f1_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[0] for each in (one, other)]
-    resampled = np.concatenate(
-        [
-            weighted_f1_of(one @ weights.T) - weighted_f1_of(other @ weights.T)
-            for weights in resample_weights(truth, how)
-        ]
-    )
-    sites, gap = one.shape[1], float(points[0] - points[1])
+    points = [float(weighted_f1_of(np.asarray(each.sum(axis=1)).reshape(-1, 1))[0]) for each in (one, other)]
+    drawn = resample_weights(truth, how)
+    resampled = np.concatenate([weighted_f1_of(one @ each.T) - weighted_f1_of(other @ each.T) for each in drawn])
+    sites, gap = one.shape[1], points[0] - points[1]
     freedom = max(sites - 1, 1)
     half = float(student.ppf((1 + how.confidence) / 2, freedom) * np.sqrt(resampled.var() * sites / freedom))
-    return {"seen_weighted_f1": float(points[0]), "gap": gap, "gap_low": gap - half, "gap_high": gap + half}
+    return {"seen_weighted_f1": points[0], "gap": gap, "gap_low": gap - half, "gap_high": gap + half}
 
 
 def expectation(by: str, figures: Tree) -> str:
