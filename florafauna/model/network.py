@@ -75,7 +75,7 @@ def at_size(architecture: Architecture, overlay: dict[str, Any], train: int | No
     `UserError` where the architecture cannot do the latter.
     """
     config, own = timm.get_pretrained_cfg(architecture.name), architecture.arguments
-    if not getattr(config, "fixed_input_size", False) or {"dynamic_img_size", "strict_img_size"} & own.keys():
+    if config is None or not config.fixed_input_size or {"dynamic_img_size", "strict_img_size"} & own.keys():
         return architecture
     native = own.get("img_size") or (overlay.get("input_size") or config.input_size)[-1]
     train = train or native
