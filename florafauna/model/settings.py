@@ -130,8 +130,7 @@ class Weights(Strict):
             )
         if (self.file is not None) != (self.source == "file") and self.hub is None:
             raise ValueError(
-                "give either source: hub, source: none, a file under data/weights/, or hub: OWNER/NAME with a file in "
-                "it"
+                "give either source: hub, source: none, a file under data/weights/, or hub: OWNER/NAME and its file"
             )
         if self.file is not None:
             self._safe(self.file)

@@ -120,7 +120,7 @@ def _own_tag(architecture: Architecture) -> Any:
     if name not in timm.list_pretrained(f"{name.partition('.')[0]}.*"):
         raise UserError(
             f"weights: hub needs a full timm tag, which '{name}' is not; {known_tags(name)}; weights: {{hub: "
-            "OWNER/NAME}} takes any other repository."
+            "OWNER/NAME} takes any other repository."
         )
     return timm.get_pretrained_cfg(name)
 
@@ -135,13 +135,13 @@ def _find(architecture: Architecture, weights: Weights) -> tuple[Path, dict[str,
     if weights.hub is not None:
         name = weights.file or HUB_FILE
         keep_at = f"data/weights/{PurePosixPath(weights.hub).name}/{PurePosixPath(name).name}"
-        repository, inside, also = weights.hub, name, BESIDE
-    else:
-        name, repository = architecture.name, getattr(_own_tag(architecture), "hf_hub_id", None)
-        inside, also, keep_at = HUB_FILE, (), f"data/weights/{name}.safetensors"
+        file, commit = fetch(weights.hub, name, weights.revision, BESIDE, keep_at)
+        return file, {"name": name, "repository": weights.hub, "revision": commit}
+    name = architecture.name
+    repository: str | None = getattr(_own_tag(architecture), "hf_hub_id", None)
     if not repository:
         raise UserError(f"the weights of {name} are not on the hub as safetensors; choose another tag or give a file.")
-    file, commit = fetch(repository, inside, weights.revision, also, keep_at)
+    file, commit = fetch(repository, HUB_FILE, weights.revision, (), f"data/weights/{name}.safetensors")
     return file, {"name": name, "repository": repository, "revision": commit}
 
 
