@@ -40,8 +40,8 @@ Notebooks' way (benchmarks/notebook_way.py): three processes one after another, 
 ImageFolder), decoding the originals and running the whole model in every epoch; {workers} DataLoader workers for
 the three models, the fastest of those tried here.
 florafauna: `dvc repro` of a project that holds nothing yet: audit, split, pixel store, weights, training ({views}
-cycled views where layers are frozen), evaluation with intervals, comparison, report. "Everything else" is all of it but
-the training loops and frozen prefixes: mostly fifteen stages that each start Python and DVC, and import torch where they
+cycled views where layers are frozen), evaluation with intervals, comparison, report. "Everything else" is all but
+the training loops and frozen prefixes: fifteen stages that each start Python and DVC, and import torch where they
 need it.
 Only the frozen prefix saves work by itself; of the model that is trained in all layers, which is the smallest of the
 three, every epoch is computed both ways; decoding, memory format and the use of freed memory make the difference.

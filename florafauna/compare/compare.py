@@ -50,7 +50,7 @@ def compare(names: list[str], params: EvaluateParams, root: Path = Path()) -> No
     corrected = without_corrected(data, classifiers, params)
     details, costs = comparison_details(classifiers, comparison), costs_of(classifiers)
     if of_all is not None:
-        details["cv"] = {"verdict": of_all.verdict, "n": len(models[0].cross_validated.photos)}
+        details["cv"] = {"verdict": of_all.headline, "n": len(models[0].cross_validated.photos)}
     if corrected is not None:
         details["corrected"] = rounded(corrected)
     best = rounded(details["models"][comparison.best]["weighted_f1"], METRIC_DIGITS)

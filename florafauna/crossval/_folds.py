@@ -100,11 +100,6 @@ def _manifest(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is missing; run `dvc repro split`.") from None
 
 
-def _drop(files: set[Path]) -> None:
-    for file in files:
-        file.unlink()
-
-
 def _draw(whole: PixelStore, keys: pd.Series, folds: int) -> np.ndarray:
     return grouped_folds(whole.targets, keys.tolist(), folds, SEED)
 

@@ -68,15 +68,20 @@ def _gap(seen: np.ndarray, new: np.ndarray, truth: Truth, how: Resampling) -> Tr
     sites, gap = one.shape[1], points[0] - points[1]
     freedom = max(sites - 1, 1)
     half = float(student.ppf((1 + how.confidence) / 2, freedom) * np.sqrt(resampled.var() * sites / freedom))
-    return {"seen_weighted_f1": points[0], "gap": gap, "gap_low": gap - half, "gap_high": gap + half}
+    return {
+        "seen_weighted_f1": points[0],
+        "gap": gap,
+        "gap_low": max(-1.0, gap - half),
+        "gap_high": min(1.0, gap + half),
+    }
 
 
 def expectation(by: str, figures: Tree) -> str:
     """The headline: what a site that no photo was trained on would give.
 
     >>> figures = {"weighted_f1": 0.62, "weighted_f1_low": 0.55, "weighted_f1_high": 0.69, "seen_weighted_f1": 0.83}
-    >>> expectation("location", figures | {"sites": 12, "gap": 0.21, "gap_low": 0.1, "gap_high": 0.32})
-    'on a new location expect a weighted F1 of 0.620 (0.550 to 0.690, over 12), 0.210 (0.100 to 0.320) below known ones'
+    >>> expectation("site", figures | {"sites": 12, "gap": 0.21, "gap_low": 0.1, "gap_high": 0.32})
+    'on a new site expect a weighted F1 of 0.620 (0.550 to 0.690; 12 left out), 0.210 (0.100 to 0.320) below known ones'
     """
     low, high = figures["weighted_f1_low"], figures["weighted_f1_high"]
     gap, word = figures["gap"], "below"
@@ -84,6 +89,6 @@ def expectation(by: str, figures: Tree) -> str:
     if gap < 0:
         gap, word, bounds = -gap, "above", (-bounds[1], -bounds[0])
     return (
-        f"on a new {by} expect a weighted F1 of {figures['weighted_f1']:.3f} ({low:.3f} to {high:.3f}, over "
-        f"{figures['sites']}), {gap:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f}) {word} known ones"
+        f"on a new {by} expect a weighted F1 of {figures['weighted_f1']:.3f} ({low:.3f} to {high:.3f}; "
+        f"{figures['sites']} left out), {gap:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f}) {word} known ones"
     )
