@@ -67,6 +67,7 @@ def params(views: int) -> ModelParams:
         "architecture": {"name": MODEL, **TENSORFLOW},
         "weights": {"source": "file", "file": f"data/weights/{MODEL}.safetensors", **CONFIG},
         "trainable": "head",
+        "head_init": "random",  # as the notebooks have it
         "optimizer": "adamw",
         "rate": 5e-3,
         "epochs": EPOCHS,

@@ -25,7 +25,12 @@ LARGEST, RATIO = 100, 100
 SEEDS = range(5)
 STRATEGIES: dict[str, dict[str, Any]] = {
     "head only, solved": {"trainable": "head", "optimizer": "lbfgs", "views": 2},
-    "last stage and head": {"trainable": ["blocks.6", "conv_head", "bn2", "head"], "views": 2, "epochs": 8},
+    "last stage and head": {
+        "trainable": ["blocks.6", "conv_head", "bn2", "head"],
+        "views": 2,
+        "epochs": 8,
+        "head_init": "zero",
+    },
 }
 WAYS: dict[str, dict[str, Any]] = {
     "cross-entropy": {},

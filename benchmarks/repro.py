@@ -94,6 +94,7 @@ def params(photos: Path) -> dict[str, Any]:
     tree = real_params()
     tree["data"] = {"root": str(photos), "labels": str(photos)}
     tree["training"] |= {"epochs": EPOCHS, "batch_size": BATCH, "patience": EPOCHS}
+    tree["training"]["head_init"] = "random"  # as the notebooks have it
     strong = {"rand_augment": POLICY}
     tree["models"] = {
         "efficientnet": model(

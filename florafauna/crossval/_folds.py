@@ -216,7 +216,7 @@ def _train_on_all(job: CrossValidation, whole: PixelStore, photos: pd.DataFrame,
     epochs = round(float(np.mean([run["best_epoch"] for run in runs])))
     l2s = [run["l2"] for run in runs]
     l2 = None if None in l2s else float(10 ** np.mean(np.log10(l2s)))
-    shares = [run["wise"] for run in runs]  # of the start in the mean that `wise` takes
+    shares = [run["wise"] for run in runs]  # of the fine-tuned weights
     params = _params(job) if None in shares else _params(job).model_copy(update={"wise": float(np.mean(shares))})
     folder, out = job.scratch / "folds" / job.name, job.out / FINAL
     everything = _select([whole], np.ones(len(whole), dtype=bool), folder / "all")

@@ -243,7 +243,6 @@ def test_the_params_of_an_unknown_model_are_refused_with_the_known_names(tmp_pat
         ({"views": 16}, "would never be used"),
         ({"optimizer": "lbfgs"}, "lbfgs solves the head alone; set trainable: head"),
         ({"optimizer": "lbfgs", "trainable": "head", "augment": {"cutmix": 1.0}}, "cannot mix photos"),
-        ({"optimizer": "lbfgs", "trainable": "head", "head_init": "probe"}, "remove one of the two"),
         ({"optimizer": "lbfgs", "trainable": "head", "wise": "auto"}, "mean with the start"),
         ({"loss": "logit_adjusted", "class_weighting": "balanced"}, "both make up for rare classes"),
         ({"wise": 1.5}, "must be auto, a number from 0"),
@@ -284,6 +283,7 @@ def test_a_split_leaves_photos_to_train_on() -> None:
         {"optimizer": "lbfgs", "trainable": "head", "views": 30},  # which has no epochs to cycle them over
         {"optimizer": "lbfgs", "trainable": ["head"], "rate": 1e-5, "schedule": "constant"},  # shared with others
         {"head_init": "probe", "trainable": "all", "wise": "auto"},
+        {"optimizer": "lbfgs", "trainable": "head", "head_init": "probe"},  # the default
         {"optimizer": "lbfgs", "trainable": "head", "loss": "logit_adjusted", "wise": None},
         {"wise": 0},
         {"trainable": ["blocks.5", "norm", "head"]},

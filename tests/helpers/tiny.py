@@ -60,9 +60,10 @@ def draw_photos(folder: Path, count: int, first_seed: int) -> pd.DataFrame:
 
 
 def params(architecture: str = "test_efficientnet", **values: Any) -> ModelParams:
-    """A short training without any augmentation but for what is asked for."""
+    """A short training without any augmentation but for what is asked for, nor a linear probe ahead of it."""
     short: dict[str, Any] = {
         "trainable": "all",
+        "head_init": "zero",
         "epochs": 2,
         "batch_size": 6,
         "train_size": 32,

@@ -30,7 +30,7 @@ class NotLinearError(UserError):
     def __init__(self) -> None:
         super().__init__(
             "this architecture's logits are not those of one linear layer, so that optimizer: lbfgs and head_init: "
-            "probe cannot solve for it; use adamw and random, or another architecture."
+            "probe cannot solve for it; use adamw and head_init: zero, or another architecture."
         )
 
 
