@@ -136,7 +136,10 @@ def screened_by_script(task: Task, files: list[Path], photos: Photos, folds: lis
     model.load_state_dict(load_file(task.weights))
     config = timm.data.resolve_model_data_config(model) | {"input_size": (3, SIZE, SIZE)}
     loader = DataLoader(
-        Originals(files, timm.data.create_transform(**config, is_training=False)), BATCH, num_workers=WORKERS
+        Originals(files, timm.data.create_transform(**config, is_training=False)),
+        BATCH,
+        num_workers=WORKERS,
+        multiprocessing_context="fork",
     )
     with torch.inference_mode():
         x = torch.cat([model(images) for images in loader]).numpy().astype(np.float64)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from florafauna.folds.draw import grouped_folds
 from florafauna.scores.bootstrap import Truth
-from florafauna.screen._folds import stratified_folds
 from florafauna.training.frozen import logistic
 from florafauna.training.frozen.logistic import Samples
 
@@ -16,16 +16,16 @@ SOLVED, NEAREST_MEAN = "solved head", "nearest class mean"
 
 @dataclass(frozen=True)
 class Photos:
-    """The training and validation photos: class indices and group numbers, int64 (photos,), and the classes' names."""
+    """The training and validation photos: class indices, int64 (photos,), names of groups, and the classes' names."""
 
     targets: np.ndarray
-    groups: np.ndarray
+    groups: list[str]
     labels: list[str]
 
     @property
     def truth(self) -> Truth:
         """What predictions are scored against."""
-        return Truth(self.targets, len(self.labels), self.groups)
+        return Truth(self.targets, len(self.labels), np.array(self.groups))
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ Head = Callable[[torch.Tensor, Photos, Fold, torch.device], np.ndarray]  # class
 
 def rounds(photos: Photos, count: int, seed: int) -> list[Fold]:
     """So many rounds, in which each photo is scored once; the shares are those of training, validation and test."""
-    fold = stratified_folds(photos.targets, photos.groups, count, seed)
+    fold = grouped_folds(photos.targets, photos.groups, count, seed)
     return [
         Fold(
             np.flatnonzero((fold != number) & (fold != (number + 1) % count)),

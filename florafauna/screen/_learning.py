@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 from florafauna.base.progress import track
 from florafauna.compare.paired import holm
+from florafauna.folds.draw import grouped_folds
 from florafauna.scores.bootstrap import (
     SCORES,
     Floats,
@@ -19,7 +20,6 @@ from florafauna.scores.bootstrap import (
     resample_weights,
     weighted_f1_of,
 )
-from florafauna.screen._folds import stratified_folds
 from florafauna.screen._heads import Photos, rounds, solved_among
 from florafauna.training.frozen import logistic
 
@@ -76,7 +76,8 @@ def learning_curve(
     fitted = np.zeros(len(SHARES))
     for draw in track(range(draws), "learning curve", draws):
         for fold in rounds(photos, folds, seed + draw):
-            part = stratified_folds(photos.targets[fold.fit], photos.groups[fold.fit], PARTS, seed + draw)
+            groups = [photos.groups[row] for row in fold.fit]
+            part = grouped_folds(photos.targets[fold.fit], groups, PARTS, seed + draw)
             l2s: Sequence[float] = logistic.L2
             for at, share in reversed(list(enumerate(SHARES))):
                 some = replace(fold, fit=fold.fit[part < share * PARTS])
@@ -140,4 +141,4 @@ def _sentence(name: str, gain: Gain, classes: list[Gain], labels: list[str], lev
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    return f"{100 * share:+.1f}".replace("-0.0", "0.0")

@@ -31,7 +31,7 @@ def write_report(path: Path, findings: Findings) -> None:
         .render(
             found=findings,
             scored=lambda row: rounded(scored(row)),
-            groups=len(np.unique(findings.photos.groups)),
+            groups=len(set(findings.photos.groups)),
             forest=figures.forest([_estimate(scored(row), row.backbone) for row in rows]),
             cost_plots=[figures.cost_plot(names, f1s, "Weighted F1", title, values) for title, values in costs.items()],
             hardware=sorted({row.about["hardware"] for row in rows}),

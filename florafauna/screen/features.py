@@ -13,7 +13,7 @@ from florafauna.base.files import atomic_path, write_json
 from florafauna.base.progress import track
 from florafauna.bundle.inference import Ready
 from florafauna.model.compute import for_inference, hardware, memory_advice, peak_memory
-from florafauna.model.network import try_out
+from florafauna.model.network import at_size, try_out
 from florafauna.model.weights import load_initial_weights
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.loading import EvalView, batches
@@ -41,8 +41,10 @@ def write_features(job: FeaturesJob) -> None:
     """
     initial, compute = load_initial_weights(job.initial), for_inference(job.params.precision)
     stores = [PixelStore(folder) for folder in job.stores]
-    model = build(job.params.as_model, initial.tensors, initial.overlay, len(stores[0].labels))
-    data = data_config(model, job.params.as_model)
+    sized = at_size(job.params.architecture, initial.overlay, job.params.size, job.params.size)
+    params = job.params.as_model.model_copy(update={"architecture": sized})
+    model = build(params, initial.tensors, initial.overlay, len(stores[0].labels))
+    data = data_config(model, params)
     try_out(model, data.test_size, job.params.architecture.name)
     for store in stores:
         store.verify()

@@ -22,7 +22,7 @@ from florafauna.scores.score import METRIC_DIGITS
 from florafauna.scores.settings import EvaluateParams
 from florafauna.screen._findings import SCORES, Findings, Row, headline, scored, title
 from florafauna.screen._heads import HEADS, SOLVED, Photos, cross_validated, rounds
-from florafauna.screen._learning import SHARES, gains, learning_curve
+from florafauna.screen._learning import PARTS, SHARES, gains, learning_curve
 from florafauna.screen._page import write_report
 from florafauna.screen._saved import BackboneFeatures, read_features
 from florafauna.screen.settings import ScreenParams
@@ -64,16 +64,17 @@ def screen(job: ScreenJob) -> None:
 def photos_of(stores: list[PixelStore]) -> Photos:
     """The photos of all stores, one after the other; a photo without a group is one by itself."""
     table = pd.concat([store.table("path", "target", "group") for store in stores], ignore_index=True)
-    names = table["group"].where(table["group"] != "", table["path"])
-    return Photos(table["target"].to_numpy(np.int64), pd.factorize(names, sort=True)[0], stores[0].labels)
+    groups = table["group"].where(table["group"] != "", table["path"])
+    return Photos(table["target"].to_numpy(np.int64), groups.tolist(), stores[0].labels)
 
 
 def compare_backbones(
     backbones: list[BackboneFeatures], photos: Photos, params: ScreenParams, evaluate: EvaluateParams
 ) -> Findings:
     """Score every backbone's heads on the same folds, and draw the learning curve of the best solved head."""
-    if params.folds > len(np.unique(photos.groups)):
-        raise UserError(f"there are fewer groups of photos than screen.folds ({params.folds}); lower it.")
+    groups, needed = len(set(photos.groups)), params.folds * PARTS
+    if groups < needed:
+        raise UserError(f"there are {groups} groups of photos; a screening in {params.folds} folds needs {needed}.")
     device = choose("fp32").device
     folds = rounds(photos, params.folds, params.seed)
     predicted: dict[tuple[str, str], np.ndarray] = {}
@@ -147,7 +148,7 @@ def details(findings: Findings) -> dict[str, Any]:
         "best": findings.best,
         "verdict": findings.headline,
         "n": len(findings.photos.targets),
-        "groups": len(np.unique(findings.photos.groups)),
+        "groups": len(set(findings.photos.groups)),
         "folds": findings.params.folds,
         "backbones": backbones,
         "learning_curve": {"sentence": findings.gains.sentence, "shares": shares, "gain_of_all_over_half": gain},

@@ -101,7 +101,7 @@ def test_the_metrics_are_few_and_the_details_have_every_backbone(done: Path) -> 
     text = (done / "details.json").read_text()
     assert "per_second" not in text, "what differs from run to run is not in git"
     shares = details["learning_curve"]["shares"]
-    assert [shares[share]["photos"] for share in ("0.5", "1.0")] == pytest.approx([8, 16], abs=0.5)
+    assert [shares[share]["photos"] for share in ("0.5", "1.0")] == pytest.approx([8, 16], abs=1)
 
 
 def test_tables_have_a_row_for_each_head_and_each_class(done: Path) -> None:
