@@ -126,6 +126,19 @@ def _embed(options: argparse.Namespace) -> int:
     return embed(options.photos, options.out, choose_bundle(options.bundle), options.workers)
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_compare)
+    parser.add_argument("first", type=Path, help="a folder such as predictions/vit, or a copy of one")
+    parser.add_argument("second", type=Path, help="another one, which may be of crops of the same photos")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from florafauna.compare.by_photo import compare_by_photo
+
+    print(compare_by_photo(options.first, options.second))
+    return 0
+
+
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_export)
     parser.add_argument("--onnx", action="store_true", required=True, help="the format: ONNX")
@@ -190,6 +203,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "check": ("what a run would do with labelled photos; trains nothing", _add_check),
     "predict": ("label new photos with a trained model", _add_predict),
     "embed": ("the features before the classifier, to search, cluster or train on", _add_embed),
+    "compare": ("which of two predictions of the same test photos is better, whole photos or crops", _add_compare),
     "export": ("write a trained model as ONNX, for use without torch", _add_export),
     "serve": ("a local page: drop photos, see what they show", _add_serve),
 }
@@ -206,6 +220,8 @@ EXAMPLES = {
     "embed": """\
   florafauna embed new/ --out features.parquet
   florafauna embed 'new/**/*.jpg' more.zip --bundle models/vit --out features.parquet""",
+    "compare": """\
+  florafauna compare whole/vit predictions/vit""",
     "export": """\
   florafauna export --onnx --out exported/
   florafauna export --onnx --bundle models/vit --out vit.onnx

@@ -69,10 +69,25 @@ class Preprocessor:
         data = info["data"]
         return cls(int(info["store_size"]), data["test_size"], data["crop_pct"], data["interpolation"], resize)
 
-    def __call__(self, data: bytes, crop: Rectangle | None = None) -> np.ndarray:
+    def __call__(
+        self, data: bytes, crop: Rectangle | None = None, decoded: dict[tuple[int, int], Image.Image] | None = None
+    ) -> np.ndarray:
         """uint8 (size, size, 3) of the whole photo or a `crop` of it; raises whatever a decoder raises."""
-        stored = decode(data, self.store_size, self.resize, crop)
+        stored = decode(data, self.store_size, self.resize, crop, decoded)
         return np.ascontiguousarray(centre(stored, self.size, self.crop_pct, self.interpolation, self.resize))
+
+
+@dataclass
+class _Opened:
+    """The photo of the last box, since most have several: what was read and decoded of it."""
+
+    photo: tuple[int, str] = (-1, "")
+    stamp: tuple[int, ...] | None = None
+    data: bytes = b""
+    decoded: dict[tuple[int, int], Image.Image] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _Opened().__dict__  # other processes open photos for themselves
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,7 @@ class Decoder:
     preprocessor: Preprocessor
     times: bool = False
     boxes: BoxParams = field(default_factory=BoxParams)
+    _opened: _Opened = field(default_factory=_Opened, repr=False, compare=False)
 
     def stamp(self, photo: Photo) -> tuple[int, ...] | None:
         """Size and modification time, which reveal a changed file; None if the file cannot be accessed, or need not."""
@@ -103,7 +119,7 @@ class Decoder:
         source, stamp, data = self.sources[photo.source], self.stamp(photo), b""
         try:
             refused = refuse_name(photo.path) or refuse_size((stamp or source.stat(photo.path))[0])
-            data = b"" if refused else source.read(photo.path)
+            data = b"" if refused else self._read(source, photo, stamp)
         except Exception as error:  # as above
             refused = unreadable(error)
         if photo.known:
@@ -112,8 +128,17 @@ class Decoder:
             seen = _refused(refused)
         else:
             crop = partial(self._crop, photo.box) if photo.box else None
-            seen = decode_bytes(data, self.preprocessor, self.times, crop)
+            seen = decode_bytes(data, self.preprocessor, self.times, crop, self._opened.decoded)
         return replace(seen, stamp=stamp)
+
+    def _read(self, source: Source, photo: Photo, stamp: tuple[int, ...] | None) -> bytes:
+        if photo.box is None:
+            return source.read(photo.path)
+        opened, name = self._opened, (photo.source, photo.path)
+        if (opened.photo, opened.stamp) != (name, stamp) or stamp is None:
+            opened.data, opened.decoded = source.read(photo.path), {}
+            opened.photo, opened.stamp = name, stamp
+        return opened.data
 
     def _is_read(self, photo: Photo) -> bool:
         in_pixels = photo.box is not None and not photo.box.relative
@@ -131,12 +156,19 @@ class Decoder:
 
 
 def decode_bytes(
-    data: bytes, preprocessor: Preprocessor, times: bool = False, crop: Callable[[int, int], Rectangle] | None = None
+    data: bytes,
+    preprocessor: Preprocessor,
+    times: bool = False,
+    crop: Callable[[int, int], Rectangle] | None = None,
+    decoded: dict[tuple[int, int], Image.Image] | None = None,
 ) -> DecodedPhoto:
-    """The view of a file's bytes, or of the `crop` for its upright width and height; never raises for their content."""
+    """The view of a file's bytes, or of the `crop` for its upright width and height; never raises for their content.
+
+    `decoded` is what was decoded of the same file for other crops, see `photos.crops.cut`.
+    """
     try:
         taken, size = _inspect(data, times)
-        return DecodedPhoto(preprocessor(data, crop(*size) if crop else None), taken=taken, size=size)
+        return DecodedPhoto(preprocessor(data, crop(*size) if crop else None, decoded), taken=taken, size=size)
     except BoxError as error:
         return DecodedPhoto(None, f"{error.reason}: {error}", taken, size)
     except Exception as error:  # Pillow's plugins raise all kinds of errors

@@ -139,11 +139,7 @@ def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], wri
         return 1
     if without_zone:
         _say(f"{without_zone} photos have no time or no time zone, which Camtrap DP requires; use --timezone for zones")
-    joined = f" in {len(events.answers)} events" if events is not None else ""
-    _say(
-        f"{request.out}: {total - failed} {request.rows}{joined}"
-        + (f", {failed} that cannot be read" if failed else "")
-    )
+    _say(f"{request.out}: {total - failed} {request.rows}" + (f", {failed} that cannot be read" if failed else ""))
     return 0
 
 

@@ -12,6 +12,7 @@ from helpers.tiny import CPU
 from megadetector.postprocessing.validate_batch_results import validate_batch_results
 from PIL import Image
 from predict.conftest import Run
+from predict.test_predict import calibrated, with_info
 
 from florafauna.bundle.bundle import load_bundle
 from florafauna.bundle.info import read_info, write_info
@@ -171,11 +172,14 @@ def test_an_event_has_the_mean_of_the_log_probabilities_of_its_boxes(
     run: Run, bundle: Path, camera: Path, tmp_path: Path
 ) -> None:
     """Of three photos, each 10 s after the last, one shows nothing; what the detector saw counts where no animal is."""
-    rows = events_of(run, camera, tmp_path / "out.csv", "folder,15")
+    sure = with_info(bundle, tmp_path / "sure", calibration=calibrated(2.0, 0.1))
+    arguments = ["--bundle", str(sure), "--out", str(tmp_path / "out.csv"), "--events", "folder,15"]
+    assert main(["predict", str(camera), *arguments]) == 0
+    rows = pd.read_csv(tmp_path / "out.csv").assign(photo=lambda rows: rows["path"].str[-5])
     camera_folder = (tmp_path / "camera").name
     assert rows.groupby("event", sort=False)["photo"].agg("".join).tolist() == ["0012", "3", "t", "44"]
     assert rows["event"].iat[0] == f"{camera_folder}/2026-07-01T06:00:00"
-    answers = Answers.of_bundle(read_info(bundle), 1)
+    answers = Answers.of_bundle(read_info(sure), 1)
     logits = [
         crop_logits(bundle, tmp_path / "camera/0.jpg", (0.1, 0.1, 0.6, 0.7)),
         crop_logits(bundle, tmp_path / "camera/1.jpg", (0.5, 0, 0.5, 0.9)),
@@ -183,9 +187,8 @@ def test_an_event_has_the_mean_of_the_log_probabilities_of_its_boxes(
     shares = np.log([softmax(each, answers.temperature)[0] for each in logits]).mean(axis=0)
     expected = np.exp(shares) / np.exp(shares).sum()
     assert rows["event_confidence"].iat[0] == pytest.approx(expected.max(), abs=1e-5)
-    assert rows["event_accepted"].iat[0] == (expected.max() >= answers.least[expected.argmax()])
-    shown = answers.labels[int(expected.argmax())] if rows["event_accepted"].iat[0] else "unknown"
-    assert rows["event_label"].iat[0] == shown
+    assert rows["event_accepted"].iat[0] is True
+    assert rows["event_label"].iat[0] == answers.labels[int(expected.argmax())]
     assert rows["event_label"].tolist()[4] == "vehicle"
     assert events_of(run, camera, tmp_path / "out.csv", "folder,5")["event"].nunique() == 6
     assert events_of(run, camera, tmp_path / "out.csv", "folder,3600")["event"].nunique() == 2
