@@ -8,12 +8,13 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import weighted_f1
-from florafauna.compare._paired import compare_all
+from florafauna.compare._paired import Candidate, Question, compare_all
 from florafauna.photos.crops import split_name
 from florafauna.scores.bootstrap import Truth
 from florafauna.scores.calibration import fit_temperature
 from florafauna.scores.events import by_event
 from florafauna.scores.predictions import LOGITS, Predictions, read_predictions
+from florafauna.scores.settings import EvaluateParams
 
 
 def compare_by_photo(first: Path, second: Path) -> str:
@@ -38,11 +39,10 @@ def compare_by_photo(first: Path, second: Path) -> str:
     targets, *answers = (classes.get_indexer(both[name]) for name in ("label", "answer", "answer_other"))
     truth = Truth(targets, len(classes), pd.factorize(both["group"], sort=True)[0])
     models = {str(first): answers[0], str(second): answers[1]}
-    found = compare_all(models, truth)
+    candidates = {name: Candidate(each) for name, each in models.items()}
+    (pair,) = compare_all(candidates, truth, Question(EvaluateParams().margin)).pairs
     scores = {name: weighted_f1(targets, each) for name, each in models.items()}
-    best = found.pairs[0].first
-    least = next(name for name in models if name != best)
-    return f"{found.verdict}; weighted F1 {scores[best]:.3f} and {scores[least]:.3f} on {len(both)} photos"
+    return f"{pair.sentence}; weighted F1 {scores[pair.first]:.3f} and {scores[pair.second]:.3f} on {len(both)} photos"
 
 
 def _answers(folder: Path) -> pd.DataFrame:

@@ -24,7 +24,14 @@ __all__ = ["one_thread"]  # a fixture
 TEXT = (REPOSITORY / "docs/camera-traps.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.strip().splitlines()]
 (PARAMS,) = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
-STAGES = ("split", "preprocess", "weights efficientnet", "train efficientnet", "evaluate efficientnet")
+STAGES = (
+    "split",
+    "preprocess",
+    "weights efficientnet",
+    "train efficientnet",
+    "folds efficientnet",
+    "evaluate efficientnet",
+)
 
 
 def set_params(**changes: dict[str, object]) -> None:
