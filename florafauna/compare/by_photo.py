@@ -28,7 +28,7 @@ def compare_by_photo(first: Path, second: Path) -> str:
     if first.resolve() == second.resolve():
         raise UserError(f"{first} and {second} are the same predictions; name two folders such as predictions/vit.")
     one, other = (_answers(folder) for folder in (first, second))
-    both = one.join(other, rsuffix="_other", how="inner")
+    both = one.merge(other, left_index=True, right_index=True, suffixes=("", "_other"))
     both = both[both["label"] == both["label_other"]].sort_index()
     if both.empty:
         raise UserError(

@@ -40,8 +40,8 @@ def find_detected(file: Path, root: Path, params: BoxParams) -> Inputs:
 def _photos_and_boxes(found: Detections, results: Results | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """path, error and sequence of every photo, and the boxes, of which `image` is the row of the photo."""
     if results is None:
-        image, paths = pd.factorize(found.table["path"])
-        photos = pd.DataFrame({"path": paths, "error": "", "sequence": ""}, dtype=str)
+        image = pd.factorize(found.table["path"])[0]
+        photos = found.table.drop_duplicates("path").assign(error="")[["path", "error", "sequence"]]
         return photos, found.table.assign(image=image).sort_values("image", kind="stable")
     photos = pd.DataFrame(
         (

@@ -76,7 +76,8 @@ def table_row(photo: Photo, row: Row, result: Result) -> dict[str, Any]:
     Where validation could promise nothing, `accepted` is empty and `label` the likeliest class.
     """
     labels, place = result.answers.labels, PurePosixPath(photo.name)
-    values: dict[str, Any] = {"path": photo.name, "File": place.name, "RelativePath": place.parent.as_posix()}
+    folder = "" if place.parent == PurePosixPath() else place.parent.as_posix()
+    values: dict[str, Any] = {"path": photo.name, "File": place.name, "RelativePath": folder}
     values |= {"label": label_of(row, result.answers), "accepted": row.get("accepted"), "error": row.get("error")}
     for at, (target, confidence) in enumerate(zip(row.get("top", ()), row.get("confidences", ()), strict=True), 1):
         values[f"label_{at}"], values[f"confidence_{at}"] = labels[target], confidence

@@ -64,7 +64,7 @@ def test_the_page_from_the_detector_s_file_to_timelapse(
     shutil.copytree(REPOSITORY / "data/weights", "data/weights")
     for name in ("params.yaml", "data/corrections.csv"):
         shutil.copy(REPOSITORY / name, name)
-    set_params(**PARAMS)
+    set_params(**PARAMS, training={"epochs": 4}, evaluate={"resamples": 300})  # faster than the page
     for line in COMMANDS:
         if line.startswith("dvc repro") and Path("whole").is_dir():
             covered = json.loads(Path("metrics/details/efficientnet.json").read_text())["covered"]

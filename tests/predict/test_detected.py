@@ -209,6 +209,15 @@ def test_events_by_sequence_in_every_format(run: Run, camera: Path, tmp_path: Pa
         rows["event_label"].iat[0 if number < 3 else -1] for number in range(6)
     ]
     assert not validate_batch_results(str(tmp_path / "out.json"))["validation_results"]["errors"]
+    names = [f"camera/{number}.jpg" for number in range(4)]
+    table = pd.DataFrame({"path": names, "seq_id": list("aabb")})
+    table.to_csv(tmp_path / "photos.csv", index=False)
+    assert events_of(run, tmp_path / "photos.csv", tmp_path / "o.csv", "sequence")["event"].tolist() == list("aabb")
+    boxed = table.assign(bbox_x=0.1, bbox_y=0.1, bbox_width=0.5, bbox_height=0.5)
+    boxed.to_csv(tmp_path / "boxed.csv", index=False)
+    given = ["--photos", tmp_path, "--out", tmp_path / "o.csv", "--events", "sequence"]
+    assert run(tmp_path / "boxed.csv", *given) == 0
+    assert pd.read_csv(tmp_path / "o.csv")["event"].tolist() == list("aabb")
     assert run(camera, "--out", tmp_path / "o.csv", "--format", "camtrap-dp", "--events", "sequence") == 0
     observations = pd.read_csv(tmp_path / "o.csv")
     assert observations["observationID"].is_unique
