@@ -23,6 +23,7 @@ NAMES = (
     "gpu",
     "presets",
     "predict",
+    "boxes",
     "real_photos",
     "screening",
     "bursts",

@@ -75,10 +75,10 @@ def _stages(root: Path, count: int) -> dict[tuple[str, ...], tuple[int, float]]:
     for stage, *names in STAGES:
         began = time.monotonic()
         process = start(root / "project", stage, *names)
-        peak = _peak(process)
+        highest = peak(process)
         finish(root / "project", stage, process)
-        found[(stage, *names)] = peak, time.monotonic() - began
-        print(f"memory: {count:,} photos, {stage} {' '.join(names)}: {peak / 1e6:.0f} MB", flush=True)
+        found[(stage, *names)] = highest, time.monotonic() - began
+        print(f"memory: {count:,} photos, {stage} {' '.join(names)}: {highest / 1e6:.0f} MB", flush=True)
     return found
 
 
@@ -107,12 +107,13 @@ def _imports(stage: str) -> int:
     return size
 
 
-def _peak(process: "subprocess.Popen[str]") -> int:
-    peak = 0
+def peak(process: "subprocess.Popen[str]") -> int:
+    """The highest sum of the memory of a process and all that it starts, in bytes, until it ends."""
+    highest = 0
     while process.poll() is None:
-        peak = max(peak, sum(_memory(pid) for pid in _tree(process.pid)))
+        highest = max(highest, sum(_memory(pid) for pid in _tree(process.pid)))
         time.sleep(SECONDS_BETWEEN_SAMPLES)
-    return peak
+    return highest
 
 
 def _tree(pid: int) -> list[int]:

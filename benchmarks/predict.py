@@ -55,7 +55,7 @@ def _compared(what: str, photos: Path, folder: Path, root: Path) -> tuple[str, .
     bundle = load_bundle(folder)
     compute = choose(bundle.info["precision"])
     model = bundle.model.to(compute.device)
-    transform = create_transform(**_timm_data(bundle))
+    transform = create_transform(**timm_data(bundle))
 
     @torch.inference_mode()
     def theirs() -> None:
@@ -71,32 +71,33 @@ def _compared(what: str, photos: Path, folder: Path, root: Path) -> tuple[str, .
     return what, per_second(len(files), timed.theirs), per_second(len(files), timed.ours), timed.ratio
 
 
-def make_bundle(folder: Path, precision: str) -> Path:
-    """The timm model as a bundle, with the shared weights where they are there."""
-    model = timm.create_model(MODEL, pretrained=False, num_classes=CLASSES)
-    if WEIGHTS.is_file():
+def make_bundle(folder: Path, precision: str, name: str = MODEL) -> Path:
+    """A timm model as a bundle, MODEL with the shared weights where they are there."""
+    model = timm.create_model(name, pretrained=False, num_classes=CLASSES)
+    if name == MODEL and WEIGHTS.is_file():
         model.load_state_dict(load_file(WEIGHTS), strict=False)  # they are without a head
     data = resolve_data_config({}, model=model)
     size = data["input_size"][-1]
-    names = ("mean", "std", "interpolation", "crop_pct")
+    kept = ("mean", "std", "interpolation", "crop_pct")
     info = {
-        "name": MODEL,
-        "architecture": {"name": MODEL},
+        "name": name,
+        "architecture": {"name": name},
         "overlay": {},
         "labels": [f"class{number:04d}" for number in range(CLASSES)],
-        "data": {name: data[name] for name in names} | {"train_size": size, "test_size": size},
+        "data": {key: data[key] for key in kept} | {"train_size": size, "test_size": size},
         "store_size": STORE_SIZE,
         "precision": precision,
         **{key: {} for key in ("weights", "photos", "params", "versions")},
     }
     save_trained(folder, model, info)
-    thresholds = {"precision": 0.95, "global": 0.0, "per_class": {}, "roll_up": None}
+    thresholds = {"precision": 0.95, "global": 0.0, "per_class": {}, "roll_up": None, "sentence": "All are accepted."}
     calibration = {"temperature": 1.0, "thresholds": thresholds}
     write_info(folder, read_training(folder) | {"calibration": calibration, "taxonomy": {}, "scores": {}})
     return folder
 
 
-def _timm_data(bundle: Bundle) -> dict[str, Any]:
+def timm_data(bundle: Bundle) -> dict[str, Any]:
+    """What timm's `create_transform` is told of a bundle."""
     data = bundle.data
     return {
         "input_size": (3, data.test_size, data.test_size),

@@ -4,6 +4,12 @@ import pyarrow as pa
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 ABOVE_SPECIES = RANKS[:-1]
+# What labels of camera-trap photos without an animal are called
+NO_ANIMAL = {
+    "blank": ("blank", "empty", "no animal", "nothing", "misfire"),
+    "human": ("human", "humans", "person", "people", "homo sapiens"),
+    "vehicle": ("vehicle", "car", "truck", "motorcycle"),
+}
 AGREEING = 0.9  # share of a class's photos that must name the same taxon: a corrected label keeps its old ranks
 
 

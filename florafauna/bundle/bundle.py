@@ -3,6 +3,7 @@
 Training leaves `models/trained/M/`, evaluation makes the bundle `models/M/` of it: the same weights, described fully.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig, create
 from florafauna.model.settings import Architecture
 from florafauna.pixels.centre import PREDICTION_BATCH
-from florafauna.pixels.loading import EvalView, batches
+from florafauna.pixels.loading import AlteredView, EvalView, View, batches
 from florafauna.pixels.store import PixelStore
 
 
@@ -95,16 +96,20 @@ def predict_logits(
     workers: int = 0,
     as_trained: bool = False,
     rows: range | None = None,
+    altered: Callable[[np.ndarray, str], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Logits, float32 (photos, classes), of all photos of a store in its order, or of some rows.
 
     `as_trained` asks for the model as it is and for whole batches, as training validates, in place of `Ready`.
+    `altered` changes the stored pixels of a photo, given its name, before it is seen.
     """
     if list(store.labels) != bundle.labels:
         raise UserError(f"the photos in {store.folder} have other classes than the model; run `dvc repro`.")
     store.verify()
     data = bundle.data
-    view = EvalView(data.test_size, data.crop_pct, data.interpolation)
+    view: View = EvalView(data.test_size, data.crop_pct, data.interpolation)
+    if altered is not None:
+        view = AlteredView(view, altered)
     rows = rows if rows is not None else range(len(store))
     drawn = batches(store, view, rows, PREDICTION_BATCH, workers=workers)
     none = torch.empty(0, len(bundle.labels))

@@ -7,7 +7,7 @@ from pathlib import Path
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.base.version import own_version
 
-FORMATS = ("csv", "parquet", "jsonl", "megadetector", "camtrap-dp")
+FORMATS = ("csv", "parquet", "jsonl", "megadetector", "timelapse", "camtrap-dp")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,13 +61,30 @@ def _check(options: argparse.Namespace) -> int:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_predict)
-    parser.add_argument("photos", nargs="+", help="folders, files, globs, zip or tar archives, or a CSV of paths")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="PHOTOS",
+        help="folders, files, globs, zip or tar archives, a CSV of paths, or a detector's results",
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="ROOT",
+        help="folder of the photos of a detector's results (default: beside them)",
+    )
     _add_bundle(parser, "models/NAME, or what `export` wrote")
-    parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet or .jsonl")
+    parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .jsonl or .json")
     parser.add_argument("--format", choices=FORMATS, help="default: by the extension of OUT")
     parser.add_argument("--top", type=_positive, default=5, metavar="K", help="labels per photo (default: 5)")
     parser.add_argument("--submission", type=_names, metavar="ID,LABEL", help="write these two columns and no others")
     parser.add_argument("--submission-label", choices=("index", "name"), default="index", help="default: index")
+    parser.add_argument(
+        "--events",
+        metavar="HOW",
+        help="one answer for photos that belong together, too: `sequence`, or `folder,60` for those of one folder that "
+        "follow each other within 60 s by EXIF",
+    )
     parser.add_argument("--timezone", metavar="ZONE", help="for EXIF times without one, in camtrap-dp: Europe/Berlin")
     parser.add_argument(
         "--verbatim", action="store_true", help="CSV for programs: no ' before text that starts like a formula"
@@ -80,7 +97,7 @@ def _predict(options: argparse.Namespace) -> int:
     from florafauna.predict.run import predict
 
     request = PredictionRequest.checked(
-        options.photos,
+        options.inputs,
         options.out,
         options.format,
         options.top,
@@ -88,6 +105,8 @@ def _predict(options: argparse.Namespace) -> int:
         options.submission_label,
         options.timezone,
         options.verbatim,
+        options.photos,
+        options.events,
     )
     return predict(request, choose_bundle(options.bundle), options.workers)
 
@@ -105,6 +124,19 @@ def _embed(options: argparse.Namespace) -> int:
     from florafauna.predict.request import choose_bundle
 
     return embed(options.photos, options.out, choose_bundle(options.bundle), options.workers)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_compare)
+    parser.add_argument("first", type=Path, help="a folder such as predictions/vit, or a copy of one")
+    parser.add_argument("second", type=Path, help="another one, which may be of crops of the same photos")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from florafauna.compare.by_photo import compare_by_photo
+
+    print(compare_by_photo(options.first, options.second))
+    return 0
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +203,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "check": ("what a run would do with labelled photos; trains nothing", _add_check),
     "predict": ("label new photos with a trained model", _add_predict),
     "embed": ("the features before the classifier, to search, cluster or train on", _add_embed),
+    "compare": ("which of two predictions of the same test photos is better, whole photos or crops", _add_compare),
     "export": ("write a trained model as ONNX, for use without torch", _add_export),
     "serve": ("a local page: drop photos, see what they show", _add_serve),
 }
@@ -181,11 +214,14 @@ EXAMPLES = {
     "predict": """\
   florafauna predict new/ --out labels.csv
   florafauna predict 'new/**/*.jpg' more.zip --bundle models/vit --out labels.parquet
-  florafauna predict cameras/ --out results.json --format megadetector
+  florafauna predict cameras/ --out results.json
+  florafauna predict detected.json --photos cameras/ --out classified.json --events folder,60
   florafauna predict Test.csv --out submission.csv --submission Image_ID,Label""",
     "embed": """\
   florafauna embed new/ --out features.parquet
   florafauna embed 'new/**/*.jpg' more.zip --bundle models/vit --out features.parquet""",
+    "compare": """\
+  florafauna compare whole/vit predictions/vit""",
     "export": """\
   florafauna export --onnx --out exported/
   florafauna export --onnx --bundle models/vit --out vit.onnx

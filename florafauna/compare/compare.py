@@ -94,7 +94,7 @@ def of_the_same_photos(models: Sequence[Model]) -> list[Model]:
 def ensemble(models: Sequence[Model], params: EvaluateParams) -> Classifier:
     """All models as one: the mean of their probabilities, each at its own temperature, scored like a model."""
     logits = ensemble_logits([each.predictions.logits for each in models], [each.temperature for each in models])
-    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits, of_seeds=())
+    predictions = replace(models[0].predictions, model=ENSEMBLE, logits=logits, of_seeds=(), covered=None)
     scores, cost = score(predictions, params), together([each.cost for each in models])
     about = {"members": sorted(each.name for each in models)} | {key: rounded(getattr(cost, key)) for key in SIZES}
     return Classifier(ENSEMBLE, predictions, scores.details | {"model": about}, scores.per_class, cost)

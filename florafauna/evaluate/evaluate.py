@@ -12,6 +12,7 @@ import pandas as pd
 from florafauna.base.files import write_json
 from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
 from florafauna.bundle.info import WEIGHTS, read_training
+from florafauna.evaluate._cover import Cover
 from florafauna.evaluate.finish import bundle_info, write_bundle
 from florafauna.folds.out_of_fold import FINAL, OutOfFold, read_out_of_fold
 from florafauna.model.compute import Compute, for_inference, hardware
@@ -19,7 +20,7 @@ from florafauna.model.ranks import by_all, part, rank
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.cross_validation import out_of_fold_predictions
-from florafauna.scores.predictions import LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
+from florafauna.scores.predictions import ALSO, LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
 from florafauna.scores.score import Scores, score
 from florafauna.scores.settings import EvaluateParams
 
@@ -55,12 +56,13 @@ def evaluate(job: EvaluationJob) -> None:
     start = time.monotonic()
     logits = _logits(job.name, trained, stores.values(), compute)
     seconds = time.monotonic() - start
-    photos = pd.concat([_photos(store, split) for split, store in stores.items()], ignore_index=True)
+    photos = pd.concat([_photos(store, split) for split, store in stores.items()], ignore_index=True).fillna("")
     ancestors = tuple(stores["test"].ancestors)
     of_seeds = tuple(_logits(job.name, load_trained(run), stores.values(), compute) for run in _further_seeds(job))
+    covered = _without_animals(job.name, trained, stores, compute)
     if rank():
         return  # the first process goes on
-    predictions = Predictions(job.name, trained.labels, photos, logits, ancestors, of_seeds)
+    predictions = Predictions(job.name, trained.labels, photos, logits, ancestors, of_seeds, covered)
     write_predictions(job.predictions / LOGITS, predictions)
     speed = {"photos_per_second": round(len(photos) / seconds, 1)}
     write_json(job.predictions / TIMING, speed | {"device": compute.device.type, "hardware": hardware()})
@@ -95,7 +97,7 @@ def all_scores(predictions: Predictions, found: OutOfFold | None, params: Evalua
     test, all_photos = predictions.part("test"), out_of_fold_predictions(predictions.model, found)
     photos = pd.concat([all_photos.photos.assign(split="val"), test.photos], ignore_index=True)
     logits = np.concatenate([all_photos.logits, test.logits])
-    chosen = replace(predictions, photos=photos, logits=logits, of_seeds=())
+    chosen = replace(predictions, photos=photos, logits=logits, of_seeds=(), covered=None)
     return replace(scores, calibration=score(chosen, params).calibration)
 
 
@@ -116,10 +118,23 @@ def _logits(name: str, trained: Bundle, stores: Iterable[PixelStore], compute: C
 
 
 def _photos(store: PixelStore, split: str) -> pd.DataFrame:
-    return store.table(*(column for column in PHOTO if column != "split")).assign(split=split)[PHOTO]
+    also = [name for name in ALSO if name in store.columns]
+    photos = store.table(*(column for column in PHOTO if column != "split"), *also).assign(split=split)
+    return photos[[*PHOTO, *also]]
 
 
-def _predict(name: str, trained: Bundle, store: PixelStore, compute: Compute) -> np.ndarray:
-    print(f"{name}: {len(store)} photos of {store.folder}", flush=True)
-    rows = part(len(store), PREDICTION_BATCH)
-    return np.concatenate(by_all(lambda: predict_logits(trained, store, compute, compute.default_workers, rows=rows)))
+def _predict(name: str, trained: Bundle, store: PixelStore, compute: Compute, cover: Cover | None = None) -> np.ndarray:
+    print(f"{name}: {len(store)} photos of {store.folder}{', animals covered' if cover else ''}", flush=True)
+    rows, workers = part(len(store), PREDICTION_BATCH), compute.default_workers
+    return np.concatenate(by_all(lambda: predict_logits(trained, store, compute, workers, rows=rows, altered=cover)))
+
+
+def _without_animals(name: str, trained: Bundle, stores: dict[str, PixelStore], compute: Compute) -> np.ndarray | None:
+    """`Predictions.covered` of whole photos with boxes."""
+    cover = Cover.of(stores["test"])
+    if cover is None:
+        return None
+    logits = _predict(name, trained, stores["test"], compute, cover)
+    logits[[not cover.boxes.get(path) for path in stores["test"].names]] = np.nan
+    of_val = np.full((len(stores["val"]), logits.shape[1]), np.nan, dtype=np.float32)
+    return np.concatenate([logits if split == "test" else of_val for split in stores])

@@ -9,7 +9,7 @@ import pandas as pd
 from florafauna.base.errors import UserError
 from florafauna.labels._boxes import BOXES
 from florafauna.labels._readers import READERS
-from florafauna.labels.columns import DETECTED, DETECTORS_NUMBERS, boxes_of, named, standard_paths
+from florafauna.labels.columns import DETECTED, DETECTORS_NUMBERS, SYNONYMS, boxes_of, named, standard_paths
 from florafauna.labels.formats._machines import MegaDetector, SpeciesNet
 from florafauna.labels.formats._table import the_table
 from florafauna.labels.labels import LabelFiles, Reader
@@ -28,7 +28,8 @@ class Detections:
     Columns: `path` as the file gives it; `x`, `y`, `width`, `height` (float64, from the top left of the upright photo,
     NaN for what is no box), of which `relative` says whether they are shares of its sides or pixels; `category`
     (animal, person, vehicle or another of the detector's words, "" where a person drew the box); `confidence` (float64,
-    NaN where none is given); `label` (its species, "" where it has none); `frame` (int64, -1 in a photo: of a video);
+    NaN where none is given); `label` (its species, "" where it has none); `sequence` of the photo ("" where the format
+    names none); `frame` (int64, -1 in a photo: of a video);
     `image` and `detection` (int64, numbers of the entry and of the box in it; -1 but for MegaDetector and SpeciesNet).
     """
 
@@ -68,13 +69,14 @@ def detections_of(files: LabelFiles, photos: list[str]) -> Detections:
         category=texts["_category"],
         confidence=pd.to_numeric(texts["_confidence"], errors="coerce").astype(np.float64),
         label=texts["label"],
+        sequence=texts["sequence"] if "sequence" in texts.columns else "",
         **{name: _numbers(texts[name]) for name in ("frame", "image", "detection")},
     )
     return Detections(table, reader.name, files.origin)
 
 
 def _texts(reader: Reader, files: LabelFiles, photos: list[str]) -> pd.DataFrame | None:
-    """BOXES, all text; None where the format or the file has none."""
+    """BOXES and perhaps the sequence, all text; None where the format or the file has none."""
     if isinstance(reader, MegaDetector | SpeciesNet):
         return reader.boxes(files)
     table = the_table(files) if reader.name in ("table", "timelapse") else None
@@ -86,7 +88,9 @@ def _texts(reader: Reader, files: LabelFiles, photos: list[str]) -> pd.DataFrame
     words = rows["label"].str.lower().replace(DETECTORS_NUMBERS)
     no_species = words.isin(DETECTED)
     category = rows["_category"].mask(no_species & (rows["_category"] == ""), words)
-    return rows.assign(_category=category, label=rows["label"].mask(no_species, ""))[list(BOXES)]
+    return rows.assign(_category=category, label=rows["label"].mask(no_species, ""))[
+        [*BOXES, *rows.columns.intersection(["sequence"])]
+    ]
 
 
 def _of_table(files: LabelFiles, path: str, photos: list[str]) -> pd.DataFrame:
@@ -94,6 +98,8 @@ def _of_table(files: LabelFiles, path: str, photos: list[str]) -> pd.DataFrame:
     table = read_table(files, path)
     rows = pd.DataFrame({"path": standard_paths(table, files.describe(path), photos)}).assign(**boxes_of(table))
     label = next(iter(named((*SPECIES, "category"), list(table.columns))), None)
+    sequence = next(iter(named(SYNONYMS["sequence"], list(table.columns))), None)
+    rows = rows if sequence is None else rows.assign(sequence=table[sequence])
     return rows.assign(label=table[label] if label is not None else "")
 
 

@@ -2,13 +2,8 @@
 
 import pandas as pd
 
-from florafauna.base.taxonomy import RANKS
+from florafauna.base.taxonomy import NO_ANIMAL, RANKS
 
-NO_ANIMAL = {
-    "blank": ("blank", "empty", "no animal", "nothing", "misfire"),
-    "human": ("human", "humans", "person", "people", "homo sapiens"),
-    "vehicle": ("vehicle", "car", "truck", "motorcycle"),
-}
 NOT_IDENTIFIED = ("unknown", "unidentified", "unidentifiable", "unclassified", "no cv result", "cv needed", "cv failed")
 # What a missing label is written as. In a table these are classes like any other; they are reported as suspects.
 NO_LABEL = (*NOT_IDENTIFIED, "na", "n/a", "nan", "none", "null", "nil", "?", "??", "-", "unlabeled", "unlabelled",

@@ -136,19 +136,27 @@ def _within(centre: float, length: float, end: int) -> tuple[int, int]:
     return min(max(round(centre - whole / 2), 0), end - whole), whole
 
 
-def cut(image: Image.Image, crop: Rectangle, side: int) -> tuple[Image.Image, tuple[float, float, float, float]]:
+def cut(
+    image: Image.Image, crop: Rectangle, side: int, decoded: dict[tuple[int, int], Image.Image] | None = None
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
     """The upright RGB cut of an opened, not yet loaded picture, and the crop's (left, top, right, bottom) in it.
 
     A JPEG is decoded at the smallest of libjpeg's scales at which the crop's shorter side keeps `side` pixels: a small
     box at full resolution. The crop then begins and ends within pixels of the cut; else it is the whole of it.
+    `decoded` holds what was decoded of the same photo for other crops, by size.
     """
     scale = side / min(crop.width, crop.height)
     width = image.width
     drafted = image.draft(None, (math.ceil(width * scale), math.ceil(image.height * scale)))
     reduced = width / drafted[1][2] if drafted else 1.0
-    picture = to_rgb(image)
-    turn = TURNS.get(orientation(image))  # asked for last: a TIFF is turned by Pillow when it is loaded
-    picture = picture if turn is None else picture.transpose(turn)
+    scaled = image.size
+    picture = decoded.get(scaled) if decoded is not None else None
+    if picture is None:
+        picture = to_rgb(image)
+        turn = TURNS.get(orientation(image))  # asked for last: a TIFF is turned by Pillow when it is loaded
+        picture = picture if turn is None else picture.transpose(turn)
+        if decoded is not None:
+            decoded[scaled] = picture
     left, top = crop.left / reduced, crop.top / reduced
     right, bottom = (crop.left + crop.width) / reduced, (crop.top + crop.height) / reduced
     first, above = math.floor(left), math.floor(top)

@@ -1,6 +1,6 @@
 """Batches of stored photos: how a photo is seen (a view), and the processes that draw views of many photos."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -39,6 +39,23 @@ class EvalView:
         """uint8 (3, size, size), in channels_last, of a uint8 (height, width, 3) photo."""
         pixels = centre(photo, self.size, self.crop_pct, self.interpolation, resize)
         return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class AlteredView:
+    """A view of photos that are changed first: `alter` is given stored pixels and the photo's name."""
+
+    view: View
+    alter: Callable[[np.ndarray, str], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """See `View`."""
+        return self.view.size
+
+    def __call__(self, photo: np.ndarray, epoch: int = 0, name: str = "") -> torch.Tensor:
+        """See `View`."""
+        return self.view(self.alter(photo, name), epoch, name)
 
 
 @dataclass(frozen=True)

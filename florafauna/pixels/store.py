@@ -28,6 +28,7 @@ from florafauna.base.files import sha256_file
 from florafauna.base.texts import AT_ONCE, Texts
 
 MAPPED = 256  # shards at a time: each takes a file descriptor, of which a process may have 1024
+PHOTOS = "photos.parquet"  # of a test store of crops: small pictures of the photos that they are of
 CACHE = Path(".dvc/cache/files/md5")  # where DVC keeps its objects, each named by the MD5 of what it held
 
 
@@ -84,6 +85,12 @@ class PixelStore:
         """
         with pq.ParquetFile(self.folder / "index.parquet", pre_buffer=False) as file:
             return file.read(list(columns) or None, use_threads=False).to_pandas()
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of the columns of `table`."""
+        names: list[str] = pq.read_schema(self.folder / "index.parquet").names
+        return names
 
     def verify(self) -> None:
         """Hold all files against their checksums, the first time; `UserError` names one that the disk has changed."""

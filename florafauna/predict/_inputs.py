@@ -3,30 +3,49 @@
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
 from florafauna.base.errors import UserError
-from florafauna.base.files import fingerprint
 from florafauna.labels.columns import SYNONYMS, named
 from florafauna.labels.found import find_photos
 from florafauna.labels.labels import LabelFiles
 from florafauna.labels.tabular import is_table, read_table
 from florafauna.photos.archives import ARCHIVE
+from florafauna.photos.crops import box_text, name_of
 from florafauna.photos.kinds import EXTENSIONS, printable
+from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
 from florafauna.photos.sources import FolderSource, Source, open_source
 
 PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
 
 
+class Box(NamedTuple):
+    """A part of an upright photo: its place in shares of the sides (`relative`) or in pixels, and what drew it.
+
+    `confidence` is NaN and `category` "" where that was a person; `detection` is its number among those of the photo.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    confidence: float
+    relative: bool = True
+    category: str = ""
+    detection: int = -1
+
+
 class Photo(NamedTuple):
-    """One row of the result.
+    """One row of the result: a photo, or a box of it.
 
     `name` is the path shown, `id` its identifier in a competition (as in the table, else the file's name), `path` its
-    place in source number `source`, `error` why it cannot be read.
+    place in source number `source`, `error` why it cannot be read. `known` is what it shows where no model has to say
+    so: person, vehicle, blank. `entry` is the number of the photo in a detector's file.
     """
 
     name: str
@@ -34,19 +53,36 @@ class Photo(NamedTuple):
     source: int
     path: str
     error: str = ""
+    box: Box | None = None
+    known: str = ""
+    sequence: str = ""
+    entry: int = -1
+
+    @property
+    def shown(self) -> str:
+        """The name, with the box where it is of one."""
+        return name_of(self.name, "" if self.box is None else box_text(self.box[:4], self.box.relative))
 
 
 @dataclass
 class Inputs:
-    """The photos in the given order, each path once, and the sources that they are read from."""
+    """The rows in the given order, and the sources that their photos are read from.
 
-    photos: list[Photo] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    `results` is the detector's file that they are of, if it is in MegaDetector's format; `boxes` how boxes are cut.
+    """
+
+    photos: Sequence[Photo]
+    sources: list[Source]
+    results: Path | None = None
+    boxes: BoxParams = WHOLE_PHOTOS
 
     @property
     def fingerprint(self) -> str:
-        """Identifies this list of photos."""
-        return fingerprint([[photo.name, photo.error] for photo in self.photos])
+        """Identifies the rows."""
+        digest = sha256()
+        for photo in self.photos:
+            digest.update(repr(photo).encode())
+        return digest.hexdigest()
 
 
 def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Inputs:
@@ -56,17 +92,16 @@ def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Input
     folder if the first is found there, else to the working directory. A listed file that is missing becomes a row with
     an error. `UserError` for an argument that names nothing.
     """
-    inputs, seen = Inputs(), set[str]()
+    photos: dict[str, Photo] = {}
+    sources: list[Source] = []
     folders: dict[str, int] = {}
     for argument in arguments:
         for path in _expanded(argument):
-            for photo in _below(path, inputs.sources, folders, id_column):
-                if photo.name not in seen:
-                    seen.add(photo.name)
-                    inputs.photos.append(photo)
-    if not inputs.photos:
+            for photo in _below(path, sources, folders, id_column):
+                photos.setdefault(photo.name, photo)
+    if not photos:
         raise UserError(f"there is no photo in {', '.join(arguments)}.")
-    return inputs
+    return Inputs([*photos.values()], sources)
 
 
 def _expanded(argument: str) -> list[Path]:
@@ -97,8 +132,8 @@ def _below(path: Path, sources: list[Source], folders: dict[str, int], id_column
         sources.append(source)
         yield from _of_source(source, len(sources) - 1, path.as_posix())
     elif is_table(path.name):
-        for name, listed in _listed(path, id_column):
-            yield _single(name, name, listed, sources, folders)
+        for name, listed, sequence in _listed(path, id_column):
+            yield _single(name, name, listed, sources, folders)._replace(sequence=sequence)
     else:
         yield _single(path.as_posix(), path.name, path, sources, folders)
 
@@ -127,20 +162,23 @@ def _single(name: str, identifier: str, path: Path, sources: list[Source], folde
     return Photo(printable(name), printable(identifier), folders[folder], path.name)
 
 
-def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path]]:
+def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path, str]]:
+    """Path as given, file and sequence (or "") of each line."""
     source = FolderSource(table.parent)
     files = LabelFiles.open(table, table.parent, source)
     rows = read_table(files, table.name)
     names = [*SYNONYMS["path"], *([id_column] if id_column else [])]
     column = next(iter(named(names, list(rows.columns))), None)
+    sequence = next(iter(named(SYNONYMS["sequence"], list(rows.columns))), None)
     paths = [path for path in rows[column] if path] if column else _without_heading(table, rows)
     if paths is None:
         raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")
     if not paths:
         raise UserError(f"{table} lists no photo in its column '{column}'.")
     base = table.parent if _file(table.parent, paths[0]).exists() or not _file(Path(), paths[0]).exists() else Path()
-    for path in paths:
-        yield path, _file(base, path)
+    sequences = rows.loc[rows[column] != "", sequence] if column and sequence else [""] * len(paths)
+    for path, of_sequence in zip(paths, sequences, strict=True):
+        yield path, _file(base, path), of_sequence
 
 
 def _without_heading(table: Path, rows: pd.DataFrame) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from itertools import islice
@@ -13,130 +13,151 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from florafauna.base.files import atomic_path, sha256_bytes
-from florafauna.labels.taxonomy import NO_ANIMAL
+from florafauna.base.taxonomy import NO_ANIMAL
+from florafauna.predict._events import Events
 from florafauna.predict._inputs import Photo
+from florafauna.predict._megadetector import write_megadetector
 from florafauna.predict._part import Row
-from florafauna.predict.answers import Answers
-from florafauna.predict.request import PredictionRequest
+from florafauna.predict._result import Pairs, Result, label_of, number_of, shares_of
 
-UNKNOWN = "unknown"
 BLOCK = 4096  # rows in a Parquet row group
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # spreadsheets take text that begins so for a formula
-WHOLE_PHOTO = [0, 0, 1, 1]
-MEGADETECTOR_VERSION = "1.4"
+CAMTRAP_BBOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 # https://camtrap-dp.tdwg.org/data, 1.0
 OBSERVATION = ("observationID", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel",
                "observationType", "cameraSetupType", "scientificName", "count", "lifeStage", "sex", "behavior",
                "individualID", "individualPositionRadius", "individualPositionAngle", "individualSpeed", "bboxX",
                "bboxY", "bboxWidth", "bboxHeight", "classificationMethod", "classifiedBy", "classificationTimestamp",
                "classificationProbability", "observationTags", "observationComments")  # fmt: skip
-Pairs = Iterable[tuple[Photo, Row]]
+BBOX = ("bbox_x", "bbox_y", "bbox_width", "bbox_height")
+EVENT = ("event", "event_label", "event_accepted", "event_confidence")
+Columns = list[tuple[str, pa.DataType]]
 
 
-def write(request: PredictionRequest, pairs: Pairs, answers: Answers, model: str) -> None:
+def write(pairs: Pairs, result: Result) -> None:
     """Write `request.out`; `pairs` are all photos with their rows, in order, and are iterated over once."""
-    with atomic_path(request.out) as temporary:
-        WRITERS[request.form](temporary, pairs, answers, request, model)
+    if result.events is not None:
+        pairs = _with_events(pairs, result.events)
+    with atomic_path(result.request.out) as temporary:
+        WRITERS[result.request.form](temporary, pairs, result)
 
 
-def table_columns(answers: Answers) -> list[tuple[str, pa.DataType]]:
-    """Names and types of the columns in csv, parquet and jsonl."""
+def _with_events(pairs: Pairs, events: Events) -> Iterator[tuple[Photo, Row]]:
+    for (photo, row), number in zip(pairs, events.of_rows, strict=True):
+        yield photo, row | {"event": events.answers[number]}
+
+
+def table_columns(result: Result) -> Columns:
+    """Names and types of the columns in csv, parquet, jsonl and timelapse."""
+    answers, text, number, truth = result.answers, pa.string(), pa.float64(), pa.bool_()
+    path = [("RelativePath", text), ("File", text)] if result.request.form == "timelapse" else [("path", text)]
+    boxes = [*((name, number) for name in BBOX), ("detection", text), ("detection_confidence", number)]
     ranked = [
         column
-        for number in range(1, answers.top + 1)
-        for column in ((f"label_{number}", pa.string()), (f"confidence_{number}", pa.float64()))
+        for place in range(1, answers.top + 1)
+        for column in ((f"label_{place}", text), (f"confidence_{place}", number))
     ]
-    taxon = [("taxon", pa.string()), ("taxon_rank", pa.string()), ("taxon_confidence", pa.float64())]
+    taxon = [("taxon", text), ("taxon_rank", text), ("taxon_confidence", number)]
     return [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("accepted", pa.bool_()),
+        *path,
+        *(boxes if result.request.root is not None else []),
+        ("label", text),
+        ("accepted", truth),
         *ranked,
         *(taxon if answers.ancestors is not None else []),
-        ("error", pa.string()),
+        *(zip(EVENT, (text, text, truth, number), strict=True) if result.events is not None else []),
+        ("error", text),
     ]
 
 
-def table_row(photo: Photo, row: Row, answers: Answers) -> dict[str, Any]:
+def table_row(photo: Photo, row: Row, result: Result) -> dict[str, Any]:
     """A row by column, None where empty; `label` is "unknown" if the photo is not accepted.
 
     Where validation could promise nothing, `accepted` is empty and `label` the likeliest class.
     """
-    result: dict[str, Any] = {name: None for name, _ in table_columns(answers)}
-    result["path"], result["error"] = photo.name, row.get("error")
-    if "top" in row:
-        result["label"] = answers.labels[row["top"][0]] if row["accepted"] is not False else UNKNOWN
-        result["accepted"] = row["accepted"]
-        for number, (target, confidence) in enumerate(zip(row["top"], row["confidences"], strict=True), start=1):
-            result[f"label_{number}"], result[f"confidence_{number}"] = answers.labels[target], confidence
-        if "taxon" in row:
-            result["taxon_rank"], result["taxon"], result["taxon_confidence"] = row["taxon"]
-    return result
+    labels, place = result.answers.labels, PurePosixPath(photo.name)
+    folder = "" if place.parent == PurePosixPath() else place.parent.as_posix()
+    values: dict[str, Any] = {"path": photo.name, "File": place.name, "RelativePath": folder}
+    values |= {"label": label_of(row, result.answers), "accepted": row.get("accepted"), "error": row.get("error")}
+    for at, (target, confidence) in enumerate(zip(row.get("top", ()), row.get("confidences", ()), strict=True), 1):
+        values[f"label_{at}"], values[f"confidence_{at}"] = labels[target], confidence
+    if "taxon" in row:
+        values["taxon_rank"], values["taxon"], values["taxon_confidence"] = row["taxon"]
+    if photo.box is not None:
+        values |= zip(BBOX, shares_of(photo.box, row), strict=True)
+        values |= {"detection": photo.box.category, "detection_confidence": number_of(photo.box.confidence)}
+    if "event" in row:
+        event = row["event"]
+        confidence = event["confidences"][0] if "top" in event else None
+        shown = (event["id"], label_of(event, result.answers), event.get("accepted"), confidence)
+        values |= zip(EVENT, shown, strict=True)
+    return {name: values.get(name) for name, _ in table_columns(result)}
 
 
-def _csv(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
-    columns = [name for name, _ in table_columns(answers)]
-    with _rows(path, columns, request.verbatim) as add:
+def _csv(path: Path, pairs: Pairs, result: Result) -> None:
+    with _rows(path, [name for name, _ in table_columns(result)], result.request.verbatim) as add:
         for photo, row in pairs:
-            values = table_row(photo, row, answers)
-            accepted = values["accepted"]
-            add([*(values | {"accepted": None if accepted is None else str(accepted).lower()}).values()])
+            values = table_row(photo, row, result).values()
+            add([str(value).lower() if isinstance(value, bool) else value for value in values])
 
 
-def _jsonl(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
+def _jsonl(path: Path, pairs: Pairs, result: Result) -> None:
     with _text(path) as file:
         for photo, row in pairs:
-            file.write(json.dumps(table_row(photo, row, answers), ensure_ascii=False) + "\n")
+            file.write(json.dumps(table_row(photo, row, result), ensure_ascii=False) + "\n")
 
 
-def _parquet(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
-    schema = pa.schema(table_columns(answers))
-    rows = (table_row(photo, row, answers) for photo, row in pairs)
+def _parquet(path: Path, pairs: Pairs, result: Result) -> None:
+    schema = pa.schema(table_columns(result))
+    rows = (table_row(photo, row, result) for photo, row in pairs)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while block := list(islice(rows, BLOCK)):
             writer.write_table(pa.Table.from_pylist(block, schema))
 
 
-def _submission(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
-    with _rows(path, list(request.submission or ()), verbatim=True) as add:  # ids must match those of the competition
+def _submission(path: Path, pairs: Pairs, result: Result) -> None:
+    with _rows(
+        path, list(result.request.submission or ()), verbatim=True
+    ) as add:  # ids must match those of the competition
         for photo, row in pairs:
             best = row["top"][0] if "top" in row else None
-            add([photo.id, best if best is None or request.by_index else answers.labels[best]])
+            add([photo.id, best if best is None or result.request.by_index else result.answers.labels[best]])
 
 
-def _megadetector(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
-    """MegaDetector's batch format: one detection, the whole photo, with the confidence of its first label."""
-    head = {
-        "info": {"format_version": MEGADETECTOR_VERSION, "classifier": f"florafauna {model}"},
-        "detection_categories": {"1": "whole photo"},
-        "classification_categories": {str(number): label for number, label in enumerate(answers.labels)},
-    }
+def _megadetector(path: Path, pairs: Pairs, result: Result) -> None:
     with _text(path) as file:
-        file.write(json.dumps(head, ensure_ascii=False, indent=1)[:-2] + ',\n "images": [')
-        for number, (photo, row) in enumerate(pairs):
-            file.write(("," if number else "") + "\n  " + json.dumps(_detected(photo, row), ensure_ascii=False))
-        file.write("\n ]\n}\n")
+        write_megadetector(file, pairs, result)
 
 
-def _detected(photo: Photo, row: Row) -> dict[str, Any]:
-    if "top" not in row:
-        return {"file": photo.name, "failure": row["error"], "detections": None}
-    classes = [[str(target), value] for target, value in zip(row["top"], row["confidences"], strict=True)]
-    found = {"category": "1", "conf": row["confidences"][0], "bbox": WHOLE_PHOTO, "classifications": classes}
-    return {"file": photo.name, "detections": [found]}
-
-
-def _camtrap(path: Path, pairs: Pairs, answers: Answers, request: PredictionRequest, model: str) -> None:
-    """observations.csv of Camtrap DP, one per photo: its folder is the deployment, its EXIF time that of the event."""
-    with _rows(path, list(OBSERVATION), request.verbatim) as add:
+def _camtrap(path: Path, pairs: Pairs, result: Result) -> None:
+    """observations.csv of Camtrap DP: one a photo or box, whose folder is the deployment, then one an event."""
+    zone, events = result.request.zone, result.events
+    with _rows(path, list(OBSERVATION), result.request.verbatim) as add:
         for photo, row in pairs:
-            values = _observed(photo, row, answers, model, moment(row, request.zone))
+            time = moment(row.get("taken"), zone)
+            event = {"eventID": row["event"]["id"]} if "event" in row else {}
+            values = _seen_in(photo, row) | event | {"eventStart": time, "eventEnd": time} | _observed(row, result)
+            add([values.get(name) for name in OBSERVATION])
+        for row in events.answers if events is not None else []:
+            start, end = (moment(row.get(name), zone) for name in ("start", "end"))
+            values = {
+                "observationID": _identifier(f"event {row['id']}"),
+                "deploymentID": row["folder"],
+                "eventID": row["id"],
+                "eventStart": start,
+                "eventEnd": end,
+                "observationLevel": "event",
+                **_observed(row, result),
+            }
             add([values.get(name) for name in OBSERVATION])
 
 
-def moment(row: Row, zone: tzinfo | None) -> str | None:
-    """The time of a photo as ISO 8601, without an offset if neither the photo nor `zone` gives one."""
-    taken = row.get("taken")
+def _identifier(name: str) -> str:
+    return sha256_bytes(name.encode())[:16]
+
+
+def moment(taken: str | None, zone: tzinfo | None) -> str | None:
+    """A time as ISO 8601, without an offset if neither the photo nor `zone` gives one."""
     if not taken:
         return None
     try:
@@ -146,24 +167,24 @@ def moment(row: Row, zone: tzinfo | None) -> str | None:
     return (time if time.tzinfo or zone is None else time.replace(tzinfo=zone)).isoformat()
 
 
-def _observed(photo: Photo, row: Row, answers: Answers, model: str, time: str | None) -> dict[str, Any]:
+def _seen_in(photo: Photo, row: Row) -> dict[str, Any]:
+    """The photo, and the place in it."""
+    place = {} if photo.box is None else dict(zip(CAMTRAP_BBOX, shares_of(photo.box, row), strict=True))
     folder = PurePosixPath(photo.name).parent.as_posix()
-    values: dict[str, Any] = {
-        "observationID": sha256_bytes(photo.name.encode())[:16],
-        "deploymentID": folder,
-        "mediaID": photo.name,
-        "eventStart": time,
-        "eventEnd": time,
-        "observationLevel": "media",
-        "classificationMethod": "machine",
-        "classifiedBy": f"florafauna {model}",
-    }
-    if "top" not in row:
+    values = {"observationID": _identifier(photo.shown), "deploymentID": folder, "mediaID": photo.name}
+    return values | {"observationLevel": "media"} | place
+
+
+def _observed(row: Row, result: Result) -> dict[str, Any]:
+    """What a photo, a box or an event shows."""
+    values: dict[str, Any] = {"classificationMethod": "machine", "classifiedBy": f"florafauna {result.model}"}
+    if "error" in row:
         return values | {"observationType": "unclassified", "observationComments": row["error"]}
-    label = answers.labels[row["top"][0]]
-    values["classificationProbability"] = row["confidences"][0]
-    if row["accepted"] is False:
-        return values | {"observationType": "unknown", "observationComments": f"perhaps {label}"}
+    label = row["known"] if "known" in row else result.answers.labels[row["top"][0]]
+    if "top" in row:
+        values["classificationProbability"] = row["confidences"][0]
+        if row["accepted"] is False:
+            return values | {"observationType": "unknown", "observationComments": f"perhaps {label}"}
     kind = next((kind for kind, names in NO_ANIMAL.items() if label.lower().strip() in names), None)
     return values | ({"observationType": kind} if kind else {"observationType": "animal", "scientificName": label})
 
@@ -187,8 +208,9 @@ def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-WRITERS: dict[str, Callable[[Path, Pairs, Answers, PredictionRequest, str], None]] = {
+WRITERS: dict[str, Callable[[Path, Pairs, Result], None]] = {
     "csv": _csv,
+    "timelapse": _csv,
     "jsonl": _jsonl,
     "parquet": _parquet,
     "submission": _submission,

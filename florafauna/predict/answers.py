@@ -3,6 +3,7 @@
 A photo is accepted, True or False, only where validation could promise the precision; else that is None.
 """
 
+import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from florafauna.scores.calibration import softmax
 from florafauna.scores.ranks import levels, roll_up
 
 DIGITS = 6
+STORED = "<f4"  # of logits in rows
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,10 @@ class Answers:
     ancestors: list[dict[str, str]] | None
     roll_up_threshold: float | None
     top: int
+    keep_logits: bool = False  # in the rows, for the answers of events
 
     @classmethod
-    def of_bundle(cls, info: dict[str, Any], top: int) -> "Answers":
+    def of_bundle(cls, info: dict[str, Any], top: int, keep_logits: bool = False) -> "Answers":
         """From the `calibration` (temperature, thresholds) and `taxonomy` (label → rank → name) of bundle.json.
 
         The global threshold applies to all classes but those that have one of their own; a class whose own is null is
@@ -50,6 +53,7 @@ class Answers:
             ancestors if len(ranks) > 1 else None,
             thresholds["roll_up"],
             min(top, len(labels)),
+            keep_logits,
         )
 
     @property
@@ -65,7 +69,7 @@ class Answers:
     @property
     def kept(self) -> dict[str, Any]:
         """The options that rows depend on."""
-        return {"top": self.top}
+        return {"top": self.top, "logits": self.keep_logits}
 
     def rows(self, logits: np.ndarray) -> list[Row]:
         """One row per photo: top (class indices), confidences, whether the first is accepted (None: no promise), taxon.
@@ -87,6 +91,7 @@ class Answers:
             rows.append(
                 {"top": best.tolist(), "confidences": confidences.round(DIGITS).tolist(), "accepted": accepted}
                 | ({"taxon": taxa[number]} if taxa[number] is not None else {})
+                | ({"logits": _packed(logits[number])} if self.keep_logits else {})
             )
         return rows
 
@@ -98,3 +103,12 @@ class Answers:
         return [
             None if each.taxon is None else [each.rank, each.taxon, round(each.probability, DIGITS)] for each in found
         ]
+
+
+def _packed(logits: np.ndarray) -> str:
+    return base64.b64encode(logits.astype(STORED).tobytes()).decode()
+
+
+def logits_of(row: Row) -> np.ndarray | None:
+    """The logits, float32 (classes,), that a row keeps; None if the model has not seen it."""
+    return np.frombuffer(base64.b64decode(row["logits"]), dtype=STORED) if "logits" in row else None

@@ -1,7 +1,7 @@
 """`florafauna embed`: the features before the classifier, computed, kept and resumed as predictions are."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path
 from florafauna.pixels.centre import Resize
-from florafauna.predict._outputs import BLOCK, Pairs
+from florafauna.predict._inputs import Photo
+from florafauna.predict._outputs import BLOCK
 from florafauna.predict._part import Row
+from florafauna.predict._result import Pairs
 from florafauna.predict.request import EXTENSIONS, PredictionRequest
 from florafauna.predict.run import answer_photos, checked_inputs
 from florafauna.predict.scorer import is_exported, load_scorer
@@ -36,9 +38,14 @@ def embed(photos: list[str], out: Path, folder: Path, workers: int | None = None
     request = PredictionRequest.checked(photos, out, "parquet", 0, None, "index")
     if is_exported(folder):
         raise UserError(f"{folder} was exported and gives labels alone; embed with the bundle it was exported from.")
-    inputs = checked_inputs(request)
+    inputs = checked_inputs(request) if request.root is None else None
     embedder = Embedder(load_scorer(folder))
-    return answer_photos(request, inputs, embedder, embedder, lambda pairs: embedder.write(out, pairs), workers)
+    inputs = inputs or checked_inputs(request, embedder.info)
+
+    def write(photos: Sequence[Photo], rows: Callable[[], Iterator[Row]]) -> None:
+        embedder.write(out, zip(photos, rows(), strict=True))
+
+    return answer_photos(request, inputs, embedder, embedder, write, workers)
 
 
 class Embedder:
@@ -77,7 +84,7 @@ class Embedder:
                     features[number] = np.frombuffer(b64decode(block[number][1]["embedding"]), dtype=FLOAT)
                 mask = pa.array(missing)
                 lists = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self.width, mask=mask)
-                paths, errors = zip(*((photo.name, row.get("error")) for photo, row in block), strict=True)
+                paths, errors = zip(*((photo.shown, row.get("error")) for photo, row in block), strict=True)
                 writer.write_table(pa.table([pa.array(paths), lists, pa.array(errors, pa.string())], schema=schema))
 
 

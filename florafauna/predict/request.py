@@ -1,19 +1,25 @@
 """The options of a prediction, checked before anything is loaded."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import read_json
 
-EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl",
+              ".json": "megadetector"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """Photos in, a file out; `form` is csv, parquet, jsonl, megadetector, camtrap-dp or submission."""
+    """Photos in, a file out; `form` is csv, parquet, jsonl, megadetector, timelapse, camtrap-dp or submission.
+
+    With `root`, `photos` is a detector's file, and the photos lie below `root`.
+    """
 
     photos: tuple[str, ...]
     out: Path
@@ -23,6 +29,8 @@ class PredictionRequest:
     by_index: bool
     zone: tzinfo | None = None  # for EXIF times without one, in Camtrap DP
     verbatim: bool = False  # text in CSV stays as it is, even if a spreadsheet would take it for a formula
+    root: Path | None = None
+    events: Literal["sequence"] | float | None = None  # how photos are joined: by their sequence, or within seconds
 
     @classmethod
     def checked(
@@ -35,6 +43,8 @@ class PredictionRequest:
         submission_label: str,
         zone: str | None = None,
         verbatim: bool = False,
+        root: Path | None = None,
+        events: str | None = None,
     ) -> "PredictionRequest":
         """The request; `UserError` for an unknown extension or conflicting options."""
         columns = None
@@ -50,11 +60,24 @@ class PredictionRequest:
             if form is None:
                 raise UserError(
                     f"--out {out}: no format is known for the extension '{out.suffix}'; "
-                    "use .csv, .parquet or .jsonl, or choose one with --format."
+                    "use .csv, .parquet, .jsonl or .json, or choose one with --format."
                 )
         if out.is_dir():
             raise UserError(f"--out {out} is a folder; name a file.")
-        return cls(tuple(photos), out, form, top, columns, submission_label == "index", _zone(zone, form), verbatim)
+        if root is None and len(photos) == 1 and photos[0].lower().endswith(".json") and not Path(photos[0]).is_dir():
+            root = Path(photos[0]).parent
+        if root is not None and len(photos) != 1:
+            raise UserError("--photos goes with one file of a detector's results; leave it out for photos.")
+        if submission is not None and (root is not None or events is not None):
+            raise UserError("--submission has one row a photo; leave out the boxes and --events.")
+        by_index = submission_label == "index"
+        how = _events(events)
+        return cls(tuple(photos), out, form, top, columns, by_index, _zone(zone, form), verbatim, root, how)
+
+    @property
+    def rows(self) -> str:
+        """What the rows of the result are."""
+        return "photos" if self.root is None else "photos and boxes"
 
     @property
     def part(self) -> Path:
@@ -71,6 +94,20 @@ def _zone(name: str | None, form: str | None) -> tzinfo | None:
         return datetime.strptime(name, "%z").tzinfo if name[:1] in "+-" else ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError):
         raise UserError(f"--timezone {name} is unknown; use one such as +02:00 or Europe/Berlin.") from None
+
+
+def _events(text: str | None) -> Literal["sequence"] | float | None:
+    if text is None:
+        return None
+    if text == "sequence":
+        return "sequence"
+    found = re.fullmatch(r"folder,(\d+(?:\.\d+)?)", text)
+    if found is None:
+        raise UserError(
+            f"--events {text} is unknown; use sequence, or folder,60 for photos of one folder that follow each other "
+            "within 60 seconds."
+        )
+    return float(found[1])
 
 
 def choose_bundle(name: str, root: Path = Path()) -> Path:

@@ -13,16 +13,20 @@ from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError, plain_line
 from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
+from florafauna.photos.settings import BoxParams
 from florafauna.pixels.centre import PREDICTION_BATCH
+from florafauna.predict._detected import find_detected
+from florafauna.predict._events import find_events
 from florafauna.predict._inputs import Inputs, Photo, find_inputs
-from florafauna.predict._outputs import Pairs, moment, write
+from florafauna.predict._outputs import moment, write
 from florafauna.predict._part import Part, Row
+from florafauna.predict._result import Result
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import WORTH_PROCESSES, DecodedPhoto, Decoder, Preprocessor, decode_all
 from florafauna.predict.request import PredictionRequest
 from florafauna.predict.scorer import Scorer, load_scorer
 
-FORMAT = 3  # of OUT.part
+FORMAT = 5  # of OUT.part
 
 
 @dataclass(frozen=True)
@@ -42,22 +46,37 @@ def predict(request: PredictionRequest, folder: Path, workers: int | None = None
     >>> predict(request, Path("models/vit"))  # doctest: +SKIP
     0
     """
-    inputs = checked_inputs(request)
+    inputs = checked_inputs(request) if request.root is None else None  # before the model, which takes time to load
     scorer = load_scorer(folder)
-    answers = Answers.of_bundle(scorer.info, request.top)
+    inputs = inputs or checked_inputs(request, scorer.info)
+    answers = Answers.of_bundle(scorer.info, request.top, keep_logits=request.events is not None)
 
-    def write_answers(pairs: Pairs) -> None:
-        write(request, pairs, answers, str(scorer.info["name"]))
+    def write_answers(photos: Sequence[Photo], rows: Callable[[], Iterator[Row]]) -> None:
+        events = None
+        if request.events is not None:
+            events = find_events(photos, rows, answers, None if request.events == "sequence" else request.events)
+            _say(f"{len(photos)} {request.rows} are {len(events.answers)} events")
+        result = Result(request, answers, str(scorer.info["name"]), scorer.info["taxonomy"], inputs.results, events)
+        write(zip(photos, rows(), strict=True), result)
 
     return answer_photos(request, inputs, scorer, answers, write_answers, workers)
 
 
-def checked_inputs(request: PredictionRequest) -> Inputs:
-    """The photos of the request; `UserError` where the result could not be written, or there is none."""
-    inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
+def checked_inputs(request: PredictionRequest, info: dict[str, Any] | None = None) -> Inputs:
+    """The photos of the request, or the boxes as `info`, bundle.json, says that they are cut.
+
+    `UserError` where the result could not be written, or there is none.
+    """
+    if request.root is None:
+        inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
+    else:
+        boxes = BoxParams.model_validate((info or {}).get("boxes", {}))
+        inputs = find_detected(Path(request.photos[0]), request.root, boxes)
     _refuse_overwriting(request, inputs)
     if request.submission:
         _refuse_equal_ids(inputs)
+    if request.events == "sequence" and not any(photo.sequence for photo in inputs.photos):
+        raise UserError(f"--events sequence: {', '.join(request.photos)} names no sequence; use --events folder,60.")
     return inputs
 
 
@@ -76,35 +95,40 @@ class Answering(Protocol):
         """One row per photo of float32 (photos, classes)."""
 
 
+Write = Callable[[Sequence[Photo], Callable[[], Iterator[Row]]], None]  # of photos and their rows, any number of times
+
+
 def answer_photos(
     request: PredictionRequest,
     inputs: Inputs,
     scorer: Scorer,
     answers: Answering,
-    write: Callable[[Pairs], None],
+    write: Write,
     workers: int | None,
 ) -> int:
     """Write what `answers` makes of the model's outputs, from where an interrupted call stopped; the exit code."""
-    decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, scorer.resize), request.form == "camtrap-dp")
-    photos = inputs.photos
+    times = request.form == "camtrap-dp" or request.events is not None
+    decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, scorer.resize), times, inputs.boxes)
+    name, photos, what = str(scorer.info["name"]), inputs.photos, request.rows
     with _open_part(request, inputs, scorer, answers, decoder) as part:
         if part.lost:
-            _say(f"{part.path} {part.lost}: {len(photos) - part.done} of {len(photos)} photos are predicted again")
-        _say(
-            f"{scorer.info['name']}: {len(photos)} photos" + (f", {part.done} of them done before" if part.done else "")
-        )
+            _say(f"{part.path} {part.lost}: {len(photos) - part.done} of {len(photos)} {what} are predicted again")
+        _say(f"{name}: {len(photos)} {what}" + (f", {part.done} of them done before" if part.done else ""))
+        if request.root is not None and inputs.boxes.use == "whole":
+            padding = f"{inputs.boxes.padding:.0%}"
+            _say(f"{name} was trained on whole photos and is shown boxes, cut with {padding} of their side around them")
         if answers.remark:
             _say(answers.remark)
-        for scored in score_photos(scorer, decoder, photos[part.done :], workers):
-            part.add(_rows(scored, answers))
+        for scored in score_photos(scorer, decoder, photos, workers, part.done):
+            part.add(_rows(scored, photos[part.done : part.done + len(scored.seen)], answers))
         return _finish(part, request, photos, write)
 
 
-def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], write: Callable[[Pairs], None]) -> int:
+def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], write: Write) -> int:
     """Write the result from the finished part, which is then removed; returns the exit code."""
     total, failed = len(photos), sum("error" in row for row in part.rows())
     try:
-        write(zip(photos, part.rows(), strict=True))
+        write(photos, part.rows)
     except OSError as error:
         why = error.strerror or error
         raise UserError(f"{request.out} cannot be written: {why}; {part.path} holds what was computed.") from None
@@ -115,21 +139,22 @@ def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], wri
         return 1
     if without_zone:
         _say(f"{without_zone} photos have no time or no time zone, which Camtrap DP requires; use --timezone for zones")
-    _say(f"{request.out}: {total - failed} photos" + (f", {failed} that cannot be read" if failed else ""))
+    _say(f"{request.out}: {total - failed} {request.rows}" + (f", {failed} that cannot be read" if failed else ""))
     return 0
 
 
 def score_photos(
-    scorer: Scorer, decoder: Decoder, photos: Sequence[Photo], workers: int | None = None
+    scorer: Scorer, decoder: Decoder, photos: Sequence[Photo], workers: int | None = None, start: int = 0
 ) -> Iterator[ScoredBatch]:
-    """Score the photos a batch at a time.
+    """Score the photos from number `start` on, a batch at a time.
 
     Batches are those of `predict_logits`: `PREDICTION_BATCH` readable photos, not counting unreadable ones. So the same
     photos in the same order have logits equal to the last bit, also if a call begins where a batch of another ended.
     """
     if workers is None:
-        workers = usable_cores() if len(photos) >= WORTH_PROCESSES else 1
-    for batch in _batches(track(decode_all(decoder, photos, workers), "predict", len(photos))):
+        workers = usable_cores() if len(photos) - start >= WORTH_PROCESSES else 1
+    seen = decode_all(decoder, photos, workers, start)
+    for batch in _batches(track(seen, "predict", len(photos) - start)):
         pixels = [seen.pixels for seen in batch if seen.pixels is not None]
         classes = len(scorer.info["labels"])
         yield ScoredBatch(
@@ -150,13 +175,17 @@ def _batches(seen: Iterable[DecodedPhoto]) -> Iterator[list[DecodedPhoto]]:
         yield batch
 
 
-def _rows(scored: ScoredBatch, answers: Answering) -> list[Row]:
+def _rows(scored: ScoredBatch, photos: Sequence[Photo], answers: Answering) -> list[Row]:
     answered = iter(answers.rows(scored.logits) if len(scored.logits) else [])
     rows: list[Row] = []
-    for seen in scored.seen:
-        row = {"error": seen.error} if seen.pixels is None else next(answered)
+    for photo, seen in zip(photos, scored.seen, strict=True):
+        if seen.pixels is not None:
+            row = next(answered)
+        else:
+            row = {"error": seen.error} if seen.error else {"known": photo.known}
         taken = {"taken": seen.taken} if seen.taken else {}
-        rows.append(row | taken | {"file": None if seen.stamp is None else list(seen.stamp)})
+        size = {"size": list(seen.size)} if seen.size and photo.box and not photo.box.relative else {}
+        rows.append(row | taken | size | {"file": None if seen.stamp is None else list(seen.stamp)})
     return rows
 
 
@@ -169,6 +198,7 @@ def _open_part(
         "photos": inputs.fingerprint,
         "times": decoder.times,
         **answers.kept,
+        "boxes": None if request.root is None else decoder.boxes.model_dump(),
     }
 
     def is_stale(number: int, row: Row) -> bool:
@@ -182,7 +212,7 @@ def _without_zone(request: PredictionRequest, part: Part) -> int:
     """How many observations are not valid Camtrap DP, because it requires a time with a zone."""
     if request.form != "camtrap-dp":
         return 0
-    moments = (moment(row, request.zone) for row in part.rows())
+    moments = (moment(row.get("taken"), request.zone) for row in part.rows())
     return sum(time is None or datetime.fromisoformat(time).tzinfo is None for time in moments)
 
 

@@ -25,19 +25,25 @@ def stored_size(width: int, height: int, store_size: int) -> tuple[int, int]:
     return (longer, store_size) if height > width else (store_size, longer)
 
 
-def decode(data: bytes, store_size: int, resize: Resize, crop: Rectangle | None = None) -> np.ndarray:
+def decode(
+    data: bytes,
+    store_size: int,
+    resize: Resize,
+    crop: Rectangle | None = None,
+    decoded: dict[tuple[int, int], Image.Image] | None = None,
+) -> np.ndarray:
     """uint8 RGB of shape (*`stored_size`, 3), upright; of the whole photo or of a `crop` of it.
 
     A JPEG is decoded at the smallest of libjpeg's scales (1, 1/2, 1/4, 1/8) that is no smaller than needed: the
     inverse DCT of a fraction of the coefficients replaces most of the reduction. Raises what Pillow raises for an
-    unreadable file; the audit has sorted those out before.
+    unreadable file; the audit has sorted those out before. `decoded` is for further crops of the same photo.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata and large photos, which the audit has judged
         with Image.open(io.BytesIO(data)) as image:
             if crop is not None:
                 height, width = stored_size(crop.width, crop.height, store_size)
-                picture, within = cut(image, _middle_of(crop), store_size)
+                picture, within = cut(image, _middle_of(crop), store_size, decoded)
                 # Pillow's, since a crop may begin within a pixel of a reduced picture
                 return np.array(picture.resize((width, height), Image.Resampling.BICUBIC, within))
             width, height = image.size

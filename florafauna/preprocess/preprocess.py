@@ -11,10 +11,11 @@ from pyarrow import csv
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLITS
 from florafauna.base.taxonomy import ABOVE_SPECIES, ancestors_of
-from florafauna.photos.crops import Rectangle, content_of, name_of
+from florafauna.photos.crops import Rectangle, content_of, name_of, split_name
 from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._kept import KeptPixels
+from florafauna.preprocess._photos import write_photos
 from florafauna.preprocess._write import COLUMNS, build_store
 from florafauna.preprocess.decode import decoder, stored_box
 
@@ -56,12 +57,16 @@ def preprocess(
             also = OF_TEST if split == "test" else OF_CROPS
             columns = [*STORED, *(name for name in also if name in photos.column_names)]
             rows = _named(photos.filter(pc.field("split") == split).select(columns).to_pandas(), store_size)
+            if split == "test" and "crop" in rows.columns:
+                rows = _in_events(rows)
             facts = {}
             if split == "test" and any(taxa.values()):
                 facts["ancestors"] = json.dumps([taxa[label] for label in labels])
             if split == "test" and {"crop", "boxes"} & set(rows.columns):
                 facts["boxes"] = boxes.model_dump_json()
             decoded += build_store(rows, labels, source, out / split, store_size, known, workers, facts)
+            if split == "test" and "crop" in rows.columns:
+                write_photos(out / split, rows["path"], source, workers)
             known.keep(out / split)
     print(f"preprocess: {len(photos)} photos, {decoded} decoded, {len(photos) - decoded} as before", flush=True)
     return decoded
@@ -77,6 +82,12 @@ def _named(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
     names = [name_of(path, box) for path, box in zip(rows["path"], rows["box"], strict=True)]
     contents = [content_of(sha256, crop) for sha256, crop in zip(rows["sha256"], rows["crop"], strict=True)]
     return rows.drop(columns="box").assign(path=names, sha256=contents)
+
+
+def _in_events(rows: pd.DataFrame) -> pd.DataFrame:
+    """Crops of one photo as a sequence where none is known, since they are answered together."""
+    files = pd.Series([split_name(name)[0] for name in rows["path"]], index=rows.index, dtype=str)
+    return rows.assign(sequence=rows["sequence"].where(rows["sequence"] != "", files) if "sequence" in rows else files)
 
 
 def _stored_boxes(texts: str, width: int, height: int, store_size: int) -> str:

@@ -16,14 +16,17 @@ from florafauna.scores.bootstrap import Truth
 
 LOGITS, PER_CLASS, TIMING = "logits.parquet", "per_class.json", "timing.json"  # files of predictions/M
 PHOTO = ["path", "split", "held_out", "group", "cluster", "label", "target"]
+ALSO = ["sequence", "location"]  # where they are known, "" for photos without
+COVERED = "logits_covered"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """`photos` has the columns PHOTO, sorted by split and path; `logits` is float32 (photos, classes).
+    """`photos` has the columns PHOTO and perhaps ALSO, by split and path; `logits` is float32 (photos, classes).
 
     `ancestors` are the taxa of each class by rank, in the order of `labels`; empty if none is known.
     `of_seeds` are the logits of the same model trained with further seeds; empty if it was trained once.
+    `covered` are the logits of photos whose animals are covered, NaN where nothing is; None if no photo has boxes.
     """
 
     model: str
@@ -32,6 +35,7 @@ class Predictions:
     logits: np.ndarray
     ancestors: tuple[dict[str, str], ...] = ()
     of_seeds: tuple[np.ndarray, ...] = ()
+    covered: np.ndarray | None = None
 
     @property
     def targets(self) -> np.ndarray:
@@ -57,12 +61,16 @@ class Predictions:
     def part(self, split: str, held_out: bool = False) -> "Predictions":
         """The photos of one split, without those of the second test set, or only those (`held_out`)."""
         chosen = (self.photos["split"] == split) & ((self.photos["held_out"] != "") == held_out)
-        rows = _slice_if_possible(np.flatnonzero(chosen))
+        return self.rows(_slice_if_possible(np.flatnonzero(chosen)))
+
+    def rows(self, rows: np.ndarray | slice) -> "Predictions":
+        """Some of the photos."""
         return replace(
             self,
             photos=self.photos.iloc[rows].reset_index(drop=True),
             logits=self.logits[rows],
             of_seeds=tuple(logits[rows] for logits in self.of_seeds),
+            covered=None if self.covered is None else self.covered[rows],
         )
 
 
@@ -75,15 +83,17 @@ def _slice_if_possible(rows: np.ndarray) -> np.ndarray | slice:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the file, whole or not at all; equal predictions give equal bytes. `UserError` if logits are not finite."""
     _refuse_not_finite(predictions, f"train {predictions.model} again, in precision fp32 or at a lower rate")
-    table = pa.Table.from_pandas(predictions.photos[PHOTO], preserve_index=False)
-    for number, logits in enumerate((predictions.logits, *predictions.of_seeds)):
+    columns = [*PHOTO, *(name for name in ALSO if name in predictions.photos)]
+    table = pa.Table.from_pandas(predictions.photos[columns], preserve_index=False)
+    runs = {_column(number): logits for number, logits in enumerate((predictions.logits, *predictions.of_seeds))}
+    for name, logits in (runs | ({} if predictions.covered is None else {COVERED: predictions.covered})).items():
         # Fixed-size lists need no offsets, which would overflow at 2³¹ logits.
-        table = table.append_column(_column(number), pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]))
+        table = table.append_column(name, pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]))
     metadata = {"model": predictions.model, "labels": json.dumps(predictions.labels)}
     table = table.replace_schema_metadata(metadata | {"ancestors": json.dumps(predictions.ancestors)})
     with atomic_path(path) as temporary:
         # Logits hardly ever repeat, so a dictionary would not help.
-        pq.write_table(table, temporary, AT_ONCE, compression="zstd", use_dictionary=PHOTO)
+        pq.write_table(table, temporary, AT_ONCE, compression="zstd", use_dictionary=columns)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -92,15 +102,19 @@ def read_predictions(path: Path) -> Predictions:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
             labels, ancestors = json.loads(metadata["labels"]), json.loads(metadata.get("ancestors", "[]"))
-            photos = file.read(PHOTO, use_threads=False).to_pandas()[PHOTO]
-            runs = [_column(number) for number in range(len(file.schema_arrow) - len(PHOTO))]
-            logits, *of_seeds = _read_logits(file, runs, (len(photos), len(labels)))
+            present = file.schema_arrow.names
+            columns = [*PHOTO, *(name for name in ALSO if name in present)]
+            photos = file.read(columns, use_threads=False).to_pandas()[columns]
+            runs = [_column(number) for number in range(len(present) - len(columns) - (COVERED in present))]
+            covered, shape = [COVERED] * (COVERED in present), (len(photos), len(labels))
+            logits, *of_seeds = _read_logits(file, [*runs, *covered], shape)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `dvc repro` or `dvc pull {path}`.") from None
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
         raise UserError(f"{path} has no predictions ({error}); run `dvc checkout {path}` or `dvc repro`.") from None
     pa.default_memory_pool().release_unused()  # else decoding keeps as much memory again as was read
-    predictions = Predictions(metadata["model"], labels, photos, logits, tuple(ancestors), tuple(of_seeds))
+    without_animals, taxa = of_seeds.pop() if covered else None, tuple(ancestors)
+    predictions = Predictions(metadata["model"], labels, photos, logits, taxa, tuple(of_seeds), without_animals)
     _refuse_not_finite(predictions, f"run `dvc checkout {path}` or `dvc repro`")
     return predictions
 

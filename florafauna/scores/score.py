@@ -7,6 +7,7 @@ import numpy as np
 
 from florafauna.base.errors import UserError
 from florafauna.folds.out_of_fold import OutOfFold
+from florafauna.scores._covered import covered_scores
 from florafauna.scores.abstention import (
     Realised,
     Threshold,
@@ -26,6 +27,7 @@ from florafauna.scores.bootstrap import (
 from florafauna.scores.calibration import adaptive_ece, at_bound, brier, ece, ece_range, fit_temperature, nll, softmax
 from florafauna.scores.classification import TOP, among_top, per_class, point_scores, rounded
 from florafauna.scores.cross_validation import expectation, out_of_fold_predictions, scores_by_site
+from florafauna.scores.events import by_event
 from florafauna.scores.predictions import Predictions
 from florafauna.scores.ranks import LABEL, Ancestors, choose_roll_up, levels, realised_roll_up, scores_at
 from florafauna.scores.settings import EvaluateParams
@@ -103,6 +105,11 @@ def score(predictions: Predictions, params: EvaluateParams, found: OutOfFold | N
     sentences["abstention"] = thresholds["sentence"]
     if len(test.labels) >= 3 and len(np.unique(test.targets)) >= 2:
         details["novelty"], by_class["novelty"] = _novelty(test, temperature)
+    events = by_event(test, temperature)
+    if events is not None and len(events.photos):
+        details["events"] = _part(events, params) | {"photos": len(test.photos)}
+    if test.covered is not None and not np.isnan(test.covered).all():
+        details["covered"], by_class["covered"] = covered_scores(test, _how(params))
     order, taxa = levels(test.labels, predictions.ancestors) if predictions.ancestors else ([], [])
     if len(order) > 1:
         chosen, details["ranks"] = _ranks(val, test, order, taxa, temperature, params)
@@ -130,8 +137,8 @@ def _over_seeds(test: Predictions) -> Tree:
 
 def _part(part: Predictions, params: EvaluateParams) -> Tree:
     """Scores, each followed by its interval, and the number of photos, of groups and of classes in means over them."""
-    how = Resampling(params.resamples, params.seed, params.confidence)
-    intervals = score_intervals(part.truth, part.predicted, how, [logits.argmax(axis=1) for logits in part.of_seeds])
+    runs = [logits.argmax(axis=1) for logits in part.of_seeds]
+    intervals = score_intervals(part.truth, part.predicted, _how(params), runs)
     result: Tree = {}
     for name, value in point_scores(part.logits, part.targets).items():
         result[name] = value
@@ -150,6 +157,10 @@ def _cross_validated(found: OutOfFold, params: EvaluateParams) -> tuple[Tree, Tr
         return cv, {}
     figures, sites = scores_by_site(found, Resampling(params.resamples, params.seed, params.confidence))
     return cv | {"by": figures}, sites
+
+
+def _how(params: EvaluateParams) -> Resampling:
+    return Resampling(params.resamples, params.seed, params.confidence)
 
 
 def _classes(part: Predictions, params: EvaluateParams) -> dict[str, Tree]:

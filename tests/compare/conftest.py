@@ -8,8 +8,8 @@ from helpers.report_project import NAMES, TAXA, Project, make_project
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Six classes of known taxonomy, among them one whose name is markup, and two models with their ensemble."""
-    return make_project(tmp_path_factory.mktemp("report") / "project", NAMES, git=True, taxa=TAXA)
+    """Six classes of known taxonomy, one named by markup; two models, their ensemble; photos with boxes and sites."""
+    return make_project(tmp_path_factory.mktemp("report") / "project", NAMES, git=True, taxa=TAXA, cameras=True)
 
 
 @pytest.fixture(scope="session")

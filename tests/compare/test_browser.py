@@ -80,6 +80,27 @@ def test_matrix_cells_open_their_photos(page: "playwright.Page") -> None:
             assert image.evaluate("each => each.naturalWidth") > 0
 
 
+def test_a_thumbnail_opens_its_photo_with_the_boxes_drawn(page: "playwright.Page") -> None:
+    dialog, images = page.locator("#viewer"), page.locator("#errors img.opens:visible")
+    assert not dialog.is_visible()
+    images.first.click()
+    assert dialog.is_visible()
+    assert dialog.locator(".path").inner_text() == images.first.get_attribute("title")
+    stage, marks = dialog.locator(".stage").bounding_box(), dialog.locator(".box")
+    assert stage is not None
+    places = [marks.nth(number).bounding_box() for number in range(marks.count())]
+    assert len(places) == 2
+    for place, left in zip(places, (3, 15), strict=True):
+        assert place is not None
+        shares = (place["x"] - stage["x"]) / stage["width"], place["width"] / stage["width"]
+        assert any(abs(shares[0] - left / width) < 0.01 for width in (32, 43))
+    page.locator("#viewer-close").click()
+    assert not dialog.is_visible()
+    images.nth(1).focus()
+    page.keyboard.press("Enter")
+    assert dialog.locator(".path").inner_text() == images.nth(1).get_attribute("title")
+
+
 def test_every_model_s_matrix_has_as_many_errors_as_its_gallery(page: "playwright.Page", project: Project) -> None:
     def drawn() -> str:
         return page.locator("#matrix caption").inner_text().partition(":")[0]

@@ -12,6 +12,7 @@ from PIL import Image
 from florafauna.base.files import sha256_file, write_atomic, write_json
 from florafauna.compare.compare import compare
 from florafauna.folds.out_of_fold import OutOfFold, read_out_of_fold, write_nothing, write_out_of_fold
+from florafauna.photos.settings import BoxParams
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._write import build_store
 from florafauna.scores.predictions import Predictions, write_predictions
@@ -64,16 +65,22 @@ def make_project(
     git: bool = False,
     taxa: dict[str, dict[str, str]] | None = None,
     folds: bool = False,
+    cameras: bool = False,
 ) -> Project:
     """`each` test photos and half as many validation photos of each class; `taxa` names those of classes by rank.
 
     With `folds` all photos are cross-validated, by group and by site, and one test label was corrected on advice.
+    Photos of `cameras` have boxes, sequences of two, and two sites, one of which has a name that is markup.
     """
     labels = sorted(labels)
     generator = np.random.default_rng(7)
     photos = _draw(root / "photos", labels, each, generator)
     test = photos[photos["split"] == "test"].reset_index(drop=True)
-    build_store(test, labels, open_source(root / "photos"), root / "data/processed/test", 32, workers=1)
+    facts = {}
+    if cameras:
+        photos, facts = _of_cameras(photos), {"boxes": BoxParams().model_dump_json()}
+        test = _of_cameras(test).assign(boxes=["3,4,10,12 15,2,8,8" if row else "" for row in range(len(test))])
+    build_store(test, labels, open_source(root / "photos"), root / "data/processed/test", 32, workers=1, facts=facts)
     order = pd.concat([test, photos[photos["split"] == "val"]], ignore_index=True)
     targets = order["target"].to_numpy()
     planted = [3, len(test) // 2]
@@ -84,7 +91,9 @@ def make_project(
         logits[planted, targets[planted]] -= 9
         logits[planted, (targets[planted] + 1) % len(labels)] += 12
         ancestors = tuple((taxa or {}).get(label, {}) for label in labels)
-        predictions = Predictions(name, labels, order, logits.astype(np.float32), ancestors)
+        covered = np.where(order["split"].to_numpy()[:, None] == "test", common, np.nan) if cameras else None
+        covered = None if covered is None else covered.astype(np.float32)
+        predictions = Predictions(name, labels, order, logits.astype(np.float32), ancestors, covered=covered)
         _write_folds(root / f"predictions/folds/{name}", predictions if folds else None)
         _write_model(root, predictions, number)
     _write_data(root, labels, each, [str(test["path"].iat[5])] if folds else [])
@@ -97,6 +106,11 @@ def make_project(
 
 
 COMMIT = ["commit", "--quiet", "--allow-empty", "-m", "first"]
+
+
+def _of_cameras(photos: pd.DataFrame) -> pd.DataFrame:
+    sites = [MARKUP if number % 3 else "creek" for number in range(len(photos))]
+    return photos.assign(sequence=photos["group"], location=sites)
 
 
 def _draw(folder: Path, labels: list[str], each: int, generator: np.random.Generator) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from florafauna.base.files import write_atomic
 from florafauna.compare._classifiers import Classifier, Findings
-from florafauna.compare.report import _curves, _data_facts, _mistakes, _thumbnails, _wrong_labels, figures
+from florafauna.compare.report import _context, _curves, _data_facts, _mistakes, _thumbnails, _wrong_labels, figures
 from florafauna.compare.report._predicted import PredictedLabels, predicted_labels
 from florafauna.compare.report._provenance import provenance
 from florafauna.compare.report._thumbnails import Album
@@ -22,6 +22,7 @@ from florafauna.scores.score import is_off
 MOST_CLASSES = 2000  # rows of a table by class
 ROWS_AT_FIRST = 40  # of a table by class, before all are requested
 MOST_SITES = 200  # rows of the table of sites
+COVERED_SITES = 20  # in the figure of photos with their animals covered
 MATRIX_CLASSES = 30  # classes of the confusion matrix shown at a time
 
 
@@ -49,11 +50,13 @@ def render(findings: Findings, root: Path) -> str:
     models, classifiers = findings.models, findings.classifiers
     suspects = _wrong_labels.suspected(_wrong_labels.opinion(models))
     tests = [predicted_labels(each.predictions.part("test"), each.temperature) for each in classifiers]
-    album = Album(PixelStore(root / "data/processed/test"))
+    store = PixelStore(root / "data/processed/test")
+    album = Album(store)
     for suspect in suspects[: _wrong_labels.MOST]:
         album.add(suspect.path)
     _mistakes.collect(tests, album)
     galleries = [_mistakes.mistakes(each, album) for each in tests]
+    contexts = _context.contexts(store, album.names)
     bins = [_curves.bins_of(each) for each in classifiers]
     rows = class_rows(classifiers, tests)
     best = models[0]
@@ -75,6 +78,7 @@ def render(findings: Findings, root: Path) -> str:
             costs=findings.costs,
             seeds=any("seeds" in each.details for each in classifiers),
             ranked="ranks" in classifiers[0].details,
+            covered_sites=_covered_sites(models[0]) if "covered" in models[0].details else None,
             forest=_forest(classifiers),
             confidence=findings.params.confidence,
             margin=findings.params.margin,
@@ -99,6 +103,7 @@ def render(findings: Findings, root: Path) -> str:
             embedded={
                 "labels": tests[0].labels,
                 "photos": album.embedded(),
+                "contexts": contexts,
                 "models": {each.model: _mistakes.matrix(each, album) for each in tests},
                 "matrixClasses": MATRIX_CLASSES,
                 # as markup the rows would be ten times larger
@@ -138,6 +143,12 @@ def class_rows(classifiers: Sequence[Classifier], tests: list[PredictedLabels]) 
 
 def _largest_sites(sites: dict[str, Any]) -> list[str]:
     return sorted(sites, key=lambda name: (-sites[name]["n"], name))[:MOST_SITES]
+
+
+def _covered_sites(model: Classifier) -> list[dict[str, Any]]:
+    """The sites with most photos, of those that are known, and the accuracy at each where animals are covered."""
+    sites = model.per_class["covered"]["sites"].items()
+    return [{"site": site, **found} for site, found in sorted(sites, key=lambda each: -each[1]["n"])[:COVERED_SITES]]
 
 
 def _missed(test: PredictedLabels) -> npt.NDArray[np.int64]:

@@ -40,15 +40,20 @@ class Album:
         """The number of a photo that was added, else None."""
         return self._numbers.get(path)
 
+    @property
+    def names(self) -> list[str]:
+        """The photos by number."""
+        return list(self._numbers)
+
     def embedded(self) -> list[list[str]]:
         """Path and data URI of every photo, by number."""
         return [[path, thumbnail(self._store.photo(row))] for path, row in zip(self._numbers, self._rows, strict=True)]
 
 
-def thumbnail(pixels: np.ndarray) -> str:
-    """A data URI of pixels, uint8 (height, width, 3), scaled down to `SIDE`; never enlarged."""
+def thumbnail(pixels: np.ndarray, side: int = SIDE) -> str:
+    """A data URI of pixels, uint8 (height, width, 3), scaled down to `side`; never enlarged."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     file = BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=4)
     return data_uri(file.getvalue())

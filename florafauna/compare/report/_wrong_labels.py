@@ -43,7 +43,7 @@ def opinion(models: Sequence[Model]) -> Predictions:
     of_all = all(each.out_of_fold is not None for each in models)
     found = [each.cross_validated if of_all else each.predictions for each in models]
     mixed = ensemble_logits([each.logits for each in found], [each.temperature for each in models])
-    return replace(found[0], logits=mixed, of_seeds=())
+    return replace(found[0], logits=mixed, of_seeds=(), covered=None)
 
 
 def suspected(predictions: Predictions) -> list[Suspect]:

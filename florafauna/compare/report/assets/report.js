@@ -22,8 +22,38 @@
     image.title = path;
     image.removeAttribute("height"); // that of the square reserved for it
     image.src = uri;
+    if (image.dataset.photo in embedded.contexts) {
+      image.classList.add("opens");
+      image.tabIndex = 0;
+      image.setAttribute("role", "button");
+    }
   }
   all("img[data-photo]").forEach(show);
+
+  // A thumbnail opens the photo that it is of, with the boxes drawn.
+  function view(image) {
+    const [uri, boxes] = embedded.contexts[image.dataset.photo];
+    const marks = boxes.map((box) => {
+      const mark = make("span", { className: "box" });
+      ["left", "top", "width", "height"].forEach((side, at) => (mark.style[side] = `${100 * box[at]}%`));
+      return mark;
+    });
+    const path = embedded.photos[image.dataset.photo][0];
+    document.querySelector("#viewer .stage").replaceChildren(make("img", { src: uri, alt: image.alt }), ...marks);
+    byId("viewer-path").textContent = path;
+    byId("viewer").showModal();
+  }
+  if (byId("viewer")) {
+    document.addEventListener("click", (event) => {
+      if (event.target.matches("img.opens")) view(event.target);
+    });
+    document.addEventListener("keydown", (event) => {
+      if (!event.target.matches("img.opens") || !["Enter", " "].includes(event.key)) return;
+      event.preventDefault();
+      view(event.target);
+    });
+    byId("viewer-close").addEventListener("click", () => byId("viewer").close());
+  }
 
   // Rows of long tables come as data; a bar stands for a score.
   for (const [id, rows] of Object.entries(embedded.rest)) {
