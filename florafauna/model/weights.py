@@ -130,8 +130,6 @@ def _find(architecture: Architecture, weights: Weights) -> tuple[Path, dict[str,
     if weights.source == "file":
         file = Path(str(weights.file))
         return file, {"name": file.name}
-    repository: str | None
-    also: tuple[str, ...]
     if weights.hub is not None:
         name = weights.file or HUB_FILE
         keep_at = f"data/weights/{PurePosixPath(weights.hub).name}/{PurePosixPath(name).name}"

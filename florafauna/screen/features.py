@@ -20,7 +20,7 @@ from florafauna.pixels.loading import EvalView, batches
 from florafauna.pixels.store import PixelStore
 from florafauna.screen._saved import ABOUT, FEATURES
 from florafauna.screen.settings import Backbone
-from florafauna.training.trainable import build, data_config
+from florafauna.training.trainable import build, data_config, made_for_size
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ def write_features(job: FeaturesJob) -> None:
     """
     initial, compute = load_initial_weights(job.initial), for_inference(job.params.precision)
     stores = [PixelStore(folder) for folder in job.stores]
-    model = build(job.params.as_model, initial.tensors, initial.overlay, len(stores[0].labels))
-    data = data_config(model, job.params.as_model)
+    params = made_for_size(job.params.as_model, initial.overlay)
+    model = build(params, initial.tensors, initial.overlay, len(stores[0].labels))
+    data = data_config(model, params)
     try_out(model, data.test_size, job.params.architecture.name)
     for store in stores:
         store.verify()
