@@ -53,6 +53,7 @@ CPU_PX, CPU_PHOTOS = 224, 8
 def run() -> Section:
     """All presets, and the check of the way that memory is computed."""
     warnings.filterwarnings("ignore")
+    presets = {name: load_params(PRESETS / f"{name}.yaml").models for name in ("laptop", "gpu", "best")}
     shares, checks = {}, []
     for family, (name, speed, measured) in MEASURED.items():
         model = create(at_size(Architecture(name=name), {}, 224, 224), 10, {})
@@ -60,8 +61,8 @@ def run() -> Section:
         checks.append(f"{_memory(model, 224, 128, trains=True) / 2**30:.1f} GiB ({measured})")
         print(name, shares[family], checks[-1], flush=True)
     rows = []
-    for preset in ("laptop", "gpu", "best"):
-        for name, params in load_params(PRESETS / f"{preset}.yaml").models.items():
+    for preset, models in presets.items():
+        for name, params in models.items():
             share = shares[next(family for family in MEASURED if family in params.architecture.name)]
             rows.append((f"{preset}, {name}", *_row(params, share, on_cpu=preset == "laptop")))
             print(rows[-1], flush=True)

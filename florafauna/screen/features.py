@@ -13,14 +13,14 @@ from florafauna.base.files import atomic_path, write_json
 from florafauna.base.progress import track
 from florafauna.bundle.inference import Ready
 from florafauna.model.compute import for_inference, hardware, memory_advice, peak_memory
-from florafauna.model.network import at_size, try_out
+from florafauna.model.network import try_out
 from florafauna.model.weights import load_initial_weights
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.loading import EvalView, batches
 from florafauna.pixels.store import PixelStore
 from florafauna.screen._saved import ABOUT, FEATURES
 from florafauna.screen.settings import Backbone
-from florafauna.training.trainable import build, data_config
+from florafauna.training.trainable import build, data_config, made_for_size
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ def write_features(job: FeaturesJob) -> None:
     """
     initial, compute = load_initial_weights(job.initial), for_inference(job.params.precision)
     stores = [PixelStore(folder) for folder in job.stores]
-    sized = at_size(job.params.architecture, initial.overlay, job.params.size, job.params.size)
-    params = job.params.as_model.model_copy(update={"architecture": sized})
+    params = made_for_size(job.params.as_model, initial.overlay)
     model = build(params, initial.tensors, initial.overlay, len(stores[0].labels))
     data = data_config(model, params)
     try_out(model, data.test_size, job.params.architecture.name)

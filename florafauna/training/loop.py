@@ -22,7 +22,7 @@ from florafauna.base.progress import track
 from florafauna.base.randomness import rng_key
 from florafauna.bundle.bundle import load_trained, predict_logits, save_trained
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, reuse_freed_memory
-from florafauna.model.network import at_size, try_out
+from florafauna.model.network import try_out
 from florafauna.model.ranks import by_all, by_first, part, rank, ranks
 from florafauna.model.settings import ModelParams
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
@@ -54,6 +54,7 @@ from florafauna.training.trainable import (
     data_config,
     format_policy,
     freeze,
+    made_for_size,
     parameter_groups,
     policy_table,
     set_training_modes,
@@ -150,9 +151,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
 
     # --- model ---
     initial = load_initial_weights(job.initial)
-    sizes = job.params.train_size, job.params.test_size
-    sized = at_size(job.params.architecture, initial.overlay, *sizes)
-    job = replace(job, params=job.params.model_copy(update={"architecture": sized}))
+    job = replace(job, params=made_for_size(job.params, initial.overlay))
     params = job.params
     train_store, val_store = PixelStore(job.train), PixelStore(job.val)
     by_first(train_store.verify)

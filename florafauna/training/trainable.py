@@ -12,7 +12,7 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from florafauna.base.errors import UserError
-from florafauna.model.network import DataConfig, backbone_state, classifier_paths, create, load
+from florafauna.model.network import DataConfig, at_size, backbone_state, classifier_paths, create, load
 from florafauna.model.settings import ModelParams
 
 NORMS: tuple[type[nn.Module], ...] = (
@@ -26,6 +26,12 @@ NORMS: tuple[type[nn.Module], ...] = (
 )
 
 SMALL = 0.01  # standard deviation of `head_init: normal`
+
+
+def made_for_size(params: ModelParams, overlay: dict[str, Any]) -> ModelParams:
+    """The params with an architecture that is made for photos of `train_size` and `test_size`."""
+    sized = at_size(params.architecture, overlay, params.train_size, params.test_size)
+    return params.model_copy(update={"architecture": sized})
 
 
 def build(params: ModelParams, backbone: dict[str, torch.Tensor], overlay: dict[str, Any], classes: int) -> nn.Module:

@@ -19,7 +19,7 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file
 from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.bundle import load_trained, predict_logits
-from florafauna.model.settings import Architecture, ModelParams
+from florafauna.model.settings import ModelParams
 from florafauna.photos.sources import open_source
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
@@ -335,15 +335,6 @@ def test_a_training_learns_what_can_be_learnt(place: Place, tmp_path: Path) -> N
     rows = history(place.trained(tmp_path, model))
     assert rows["val_weighted_f1"].max() > 0.6
     assert rows["train_loss"].iloc[-1] < rows["train_loss"].iloc[0] - 0.1
-
-
-def test_a_size_that_the_model_does_not_take_is_one_sentence(place: Place, tmp_path: Path) -> None:
-    small = {"img_size": 32, "depth": 1, "embed_dim": 24, "num_heads": 2}
-    architecture = Architecture.model_validate({"name": "vit_tiny_patch16_224", **small})
-    words = r"vit_tiny_patch16_224 cannot be run on RGB photos of 48 × 48 pixels: .*train_size"
-    with pytest.raises(UserError, match=words) as refused:
-        place.trained(tmp_path, params(train_size=48).model_copy(update={"architecture": architecture}))
-    assert "\n" not in str(refused.value)
 
 
 def test_a_damaged_store_is_not_trained_on(place: Place, tmp_path: Path) -> None:
