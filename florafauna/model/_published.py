@@ -15,7 +15,7 @@ from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from florafauna.base.errors import UserError
 from florafauna.base.files import read_json
 from florafauna.base.settings import Interpolation, Triple
-from florafauna.model.settings import PositiveTriple
+from florafauna.model._identity import PositiveTriple
 
 TIMM, OPEN_CLIP, CARD = "config.json", "open_clip_config.json", "README.md"
 BESIDE = (TIMM, OPEN_CLIP, CARD)

@@ -1,12 +1,11 @@
 """`models` and `training` of params.yaml: what a model is, what of it is trained, and how."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from florafauna.base.errors import UserError
 from florafauna.base.settings import (
@@ -20,18 +19,17 @@ from florafauna.base.settings import (
     Positive,
     Share,
     Strict,
-    Triple,
     checked,
     mapping,
     read_tree,
     refuse_unknown,
     shown,
 )
+from florafauna.model._identity import Architecture as Architecture
+from florafauna.model._identity import Weights as Weights
 
 # A guard against overfitting, not a schedule: below 5 epochs it stops a run before its rate has fallen.
 LEAST_PATIENCE_UNDER_COSINE = 5
-
-PositiveTriple = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
 # A model's files are named after it, and a project is to be checked out on Windows, too.
 NAME = re.compile(r"\w([\w.-]*[\w-])?", re.ASCII)
@@ -44,115 +42,7 @@ TAKEN = {
     "comparison": "metrics/comparison.json compares the models",
     "ensemble": "plots and report have an ensemble of all models",
 }
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-COMMIT = re.compile(r"[0-9a-f]{40}")
-LARGEST, DEEPEST = 16_384, 1_000  # creation arguments: widths and sizes, numbers of blocks
 IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, dict | list | tuple):
-        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _largest(value: Any) -> float:
-    """The largest number in an argument, 0 if there is none."""
-    if isinstance(value, dict | list | tuple):
-        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
-    return value if isinstance(value, int | float) else 0
-
-
-class Architecture(Strict):
-    """A timm model name (with its tag for hub weights) and the creation arguments that are not timm's defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-
-    name: str
-
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        """What is far too large would take minutes, and then all memory, to be made."""
-        for name, value in self.arguments.items():
-            if not _is_finite(value):
-                raise ValueError(f"{name} must be finite, not {value}")
-            most = DEEPEST if re.search("depth|layers|blocks", name) else LARGEST
-            if _largest(value) > most:
-                raise ValueError(f"{name} is {value} and may be {most} at most; no network is that large")
-        return self
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The creation arguments, e.g. `{"pad_type": "same", "bn_eps": 0.001}`."""
-        return dict(self.model_extra or {})
-
-
-class Weights(Strict):
-    """Where training starts: the hub, a safetensors file under data/weights/, or seeded random numbers.
-
-    `source: hub` alone fetches the weights of the architecture's own timm tag. `hub` names any other repository, with
-    `file` in it (model.safetensors if not given) at the commit `revision` (the newest if not given).
-
-    The optional fields replace those of timm's `pretrained_cfg` for weights whose origin timm does not know.
-    """
-
-    synonyms: ClassVar[dict[str, str]] = {
-        "repo": "hub",
-        "repo_id": "hub",
-        "repository": "hub",
-        "commit": "revision",
-        "filename": "file",
-        "path": "file",
-    }
-
-    source: Literal["hub", "file", "none"]
-    hub: str | None = None
-    file: str | None = None
-    revision: str | None = None
-    seed: int = 0
-    mean: Triple | None = None
-    std: PositiveTriple | None = None
-    interpolation: Interpolation | None = None
-    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
-    licence: str | None = None
-    seen: str | None = None  # what the weights were trained on: photos in it are no fair test
-
-    @model_validator(mode="after")
-    def _found_in_one_place(self) -> Self:
-        if self.source != "hub" and (self.hub or self.revision):
-            raise ValueError("hub and revision name what is fetched from the hub; leave source out, or set it to hub")
-        if self.hub is not None and not REPOSITORY.fullmatch(self.hub):
-            raise ValueError(f"hub must be a repository such as imageomics/bioclip-2, not {shown(self.hub)}")
-        if self.revision is not None and not COMMIT.fullmatch(self.revision):
-            raise ValueError(
-                f"revision must be a whole commit of 40 hexadecimal digits, not {shown(self.revision)}: "
-                "a branch or a tag can move"
-            )
-        if (self.file is not None) != (self.source == "file") and self.hub is None:
-            raise ValueError(
-                "give either source: hub, source: none, a file under data/weights/, or hub: OWNER/NAME and its file"
-            )
-        if self.file is not None:
-            self._safe(self.file)
-        return self
-
-    def _safe(self, file: str) -> None:
-        path = PurePosixPath(file)
-        if self.hub is not None:
-            if ".." in path.parts or path.is_absolute() or path.suffix != ".safetensors":
-                raise ValueError(
-                    f"{shown(file)} must be a .safetensors file of the repository: other formats can run code when read"
-                )
-        elif path.parts[:2] != ("data", "weights") or ".." in path.parts or path.suffix != ".safetensors":
-            raise ValueError(
-                f"{shown(file)} must be a .safetensors file under data/weights/, "
-                "the folder that DVC watches; copy it there"
-            )
-
-    @property
-    def overlay(self) -> dict[str, Any]:
-        """The fields that replace those of timm's `pretrained_cfg`."""
-        return self.model_dump(include={"mean", "std", "interpolation", "crop_pct"}, exclude_none=True)
 
 
 class Augment(Strict):
