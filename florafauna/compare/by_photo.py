@@ -8,7 +8,7 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.metrics import weighted_f1
-from florafauna.compare._paired import Candidate, Question, compare_all
+from florafauna.compare.paired import Candidate, Question, compare_all
 from florafauna.photos.crops import split_name
 from florafauna.scores.bootstrap import Truth
 from florafauna.scores.calibration import fit_temperature
