@@ -24,7 +24,7 @@ from florafauna.photos.settings import BoxParams
 from florafauna.predict.request import PredictionRequest
 from florafauna.predict.run import predict
 
-PHOTOS = ((1280, 960, 12, 96), (4000, 3000, 6, 24))  # width, height, different photos, photos
+PHOTOS = ((1280, 960, 12, 64), (4000, 3000, 6, 16))  # width, height, different photos, photos
 A_PHOTO = 2  # boxes
 TINY, COUNTS = "test_efficientnet", (1_000, 100_000)  # model and boxes of the memory, whose photos have 96 px
 MANY, SMALL = 500, 96
@@ -41,14 +41,14 @@ def run() -> Section:
     rows = []
     with TemporaryDirectory() as name:
         root = Path(name)
+        tiny = make_bundle(root / "tiny", "fp32", TINY)
+        draw_folder(root / "small", SMALL, SMALL, MANY, MANY)
+        few, many = (_memory(_detected(root / "small", count), tiny) for count in COUNTS)
         folder = make_bundle(root / "bundle", "fp32")
         for width, height, different, count in PHOTOS:
             draw_folder(root / f"{width}", width, height, different, count)
             detected = _detected(root / f"{width}", A_PHOTO * count)
             rows.append(_compared(f"{width}×{height} JPEG, {count} with {A_PHOTO} boxes each", detected, folder, root))
-        tiny = make_bundle(root / "tiny", "fp32", TINY)
-        draw_folder(root / "small", SMALL, SMALL, MANY, MANY)
-        few, many = (_memory(_detected(root / "small", count), tiny) for count in COUNTS)
     sizes = (f"{COUNTS[0]:,} boxes: {few / 1e6:,.0f} MB", f"{COUNTS[1]:,} boxes: {many / 1e6:,.0f} MB")
     rows.append(("memory", *sizes, f"**{many / few:.2f}×** as much"))
     return Section("Boxes", ABOUT, ("photos", "timm, boxes/s", "florafauna, boxes/s", "times faster"), rows)
