@@ -101,7 +101,7 @@ def run() -> Section:
         workers=WORKERS,
         batch=BATCH,
         decoding=decoding,
-        scores=" and ".join(shown),
+        scores=", ".join(shown),
         off=off.max(),
         mean=off.mean(),
         stored=STORE_SIZE,

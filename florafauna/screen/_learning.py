@@ -23,7 +23,7 @@ from florafauna.scores.bootstrap import (
 from florafauna.screen._heads import Photos, rounds, solved_among
 from florafauna.training.frozen import logistic
 
-PARTS = 8
+PARTS = 8  # or as many as there are groups
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of the photos that a head is fitted to
 NAMED = 5  # classes in the sentence
 
@@ -77,10 +77,11 @@ def learning_curve(
     for draw in track(range(draws), "learning curve", draws):
         for fold in rounds(photos, folds, seed + draw):
             groups = [photos.groups[row] for row in fold.fit]
-            part = grouped_folds(photos.targets[fold.fit], groups, PARTS, seed + draw)
+            parts = min(PARTS, len(set(groups)))
+            part = grouped_folds(photos.targets[fold.fit], groups, parts, seed + draw)
             l2s: Sequence[float] = logistic.L2
             for at, share in reversed(list(enumerate(SHARES))):
-                some = replace(fold, fit=fold.fit[part < share * PARTS])
+                some = replace(fold, fit=fold.fit[part < share * parts])
                 predicted[draw, at, fold.score], l2 = solved_among(l2s, features, photos, some, device)
                 l2s = [each for each in l2s if each >= l2]
                 fitted[at] += len(some.fit) / (draws * folds)

@@ -90,6 +90,13 @@ def test_the_curve_ends_with_the_cross_validation_and_grows_by_whole_groups() ->
     assert scores[0, -1] == pytest.approx((expected == photos.targets).mean())
 
 
+def test_few_groups_are_parts_of_their_own() -> None:
+    features, photos = clouds(18)
+    photos = Photos(photos.targets, names(np.arange(18) // 3), photos.labels)
+    curve = learning_curve(features, photos, folds=3, draws=2, seed=0, device=CPU)
+    assert curve.fitted.tolist() == [3, 3, 3, 6]
+
+
 def test_the_class_that_more_photos_help_is_named_and_no_other() -> None:
     """Two classes of four are told apart by a faint direction among many; the others are learnt at once."""
     rng = np.random.default_rng(0)

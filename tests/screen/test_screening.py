@@ -17,6 +17,7 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_file
 from florafauna.commands.params import parse_params
 from florafauna.model.settings import Architecture, Weights
+from florafauna.model.weights import make_initial_weights
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._write import build_store
 from florafauna.scores.settings import EvaluateParams
@@ -82,6 +83,15 @@ def test_features_are_what_training_solves_a_head_on(place: Place, done: Path, n
     found = np.load(done / "features" / name / "features.npy")
     assert found.shape == (TRAIN + VAL, expected.shape[1])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_backbone_made_for_another_size_is_shown_the_size_asked_for(place: Place, tmp_path: Path) -> None:
+    given = backbone("test_vit", architecture={"name": "test_vit"})
+    initial = tmp_path / "initial.safetensors"
+    make_initial_weights(given.architecture, given.weights, initial)
+    write_features(FeaturesJob("vit", given, initial, (place.val,), tmp_path / "out"))
+    assert np.load(tmp_path / "out/features.npy").shape == (VAL, 64)
+    assert json.loads((tmp_path / "out/about.json").read_text())["size"] == 32
 
 
 def test_the_metrics_are_few_and_the_details_have_every_backbone(done: Path) -> None:
