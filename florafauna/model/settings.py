@@ -128,7 +128,7 @@ class ModelParams(Strict):
     norms: Literal["all", "tail"] = "tail"
     # The new classifier. probe: the optimum over the frozen features (LP-FT), which had the best validation scores of
     # these (benchmark head_start); zero; normal: small random numbers; random: as timm draws it, which stays for ever
-    # where no photo changes it. With optimizer: lbfgs it does not matter.
+    # where no photo changes it. Under optimizer: lbfgs it does not matter, which is the way to train a head alone.
     head_init: Literal["probe", "zero", "normal", "random"] = "probe"
 
     epochs: Count = 15
