@@ -21,7 +21,8 @@ from florafauna.preprocess.preprocess import preprocess
 from florafauna.scores.settings import EvaluateParams
 from florafauna.split.dataset import prepare
 from florafauna.split.settings import SplitParams
-from florafauna.training.loop import TrainingJob, train
+from florafauna.training.job import TrainingJob
+from florafauna.training.loop import train
 
 MODEL, SIZE, STORE_SIZE = "mobilenetv2_035", 160, 192
 FOLDS = 5

@@ -29,8 +29,9 @@ from florafauna.model.weights import make_initial_weights
 from florafauna.photos.sources import open_source
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Batch, Feed, Photos, choose_feed
+from florafauna.training._parts import Parts
 from florafauna.training._resume import State
-from florafauna.training.loop import Parts, train_epoch
+from florafauna.training.loop import train_epoch
 
 MODELS = ("tf_efficientnetv2_s", "convnext_base", "vit_base_patch16_224")
 POLICY = "rand-m9-mstd0.5-inc1"

@@ -12,7 +12,9 @@ from florafauna.model.weights import load_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.training._feeds import Feed, Photos
 from florafauna.training._loss import loss_of
-from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob
+from florafauna.training._parts import Parts
+from florafauna.training.job import TrainingJob
+from florafauna.training.loop import OPTIMIZERS
 from florafauna.training.trainable import build, data_config, freeze, parameter_groups
 
 

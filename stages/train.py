@@ -6,7 +6,8 @@ from pathlib import Path
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.model.launch import on_all_gpus
 from florafauna.model.settings import read_model
-from florafauna.training.loop import TrainingJob, train
+from florafauna.training.job import TrainingJob
+from florafauna.training.loop import train
 
 if __name__ == "__main__":
     with one_sentence_on_error():

@@ -29,7 +29,8 @@ from florafauna.model.settings import ModelParams
 from florafauna.photos.crops import split_name
 from florafauna.pixels.selection import write_selection
 from florafauna.pixels.store import PixelStore
-from florafauna.training.loop import Settled, TrainingJob, train
+from florafauna.training.job import Settled, TrainingJob
+from florafauna.training.loop import train
 
 MAKERS = tuple(f"florafauna.{room}" for room in ("base", "bundle", "crossval", "folds", "model", "pixels", "training"))
 SEED = 0  # of the draw: another one would only be another draw

@@ -1,19 +1,23 @@
-"""What a training says of itself: training.json and its timing."""
+"""What a training leaves: the model, what it says of itself, and its timing."""
 
 import platform
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import timm
 import torch
 import torchvision
 from torch import nn
 
+from florafauna.base.metrics import weighted_f1
 from florafauna.base.version import own_version
-from florafauna.bundle.bundle import describe_data
+from florafauna.bundle.bundle import describe_data, load_trained, predict_logits, save_trained
 from florafauna.model.compute import hardware, peak_memory
 from florafauna.model.weights import InitialWeights
 from florafauna.training._feeds import Photos
-from florafauna.training._resume import State
+from florafauna.training._resume import Epoch, State
 from florafauna.training.trainable import count_parameters
 
 
@@ -37,6 +41,17 @@ def describe(
         "params": photos.params.model_dump(mode="json"),
         "versions": _versions(),
     }
+
+
+def write_checked(out: Path, model: nn.Module, info: dict[str, Any], photos: Photos, history: Sequence[Epoch]) -> None:
+    """Write the model and its learning curve. What was written must score on the validation photos what was logged."""
+    save_trained(out, model, info)
+    bundle, logged = load_trained(out), info["val"]["weighted_f1"]
+    predicted = predict_logits(bundle, photos.val, photos.compute, as_trained=True).argmax(1)
+    score = weighted_f1(photos.val.targets, predicted)
+    if abs(score - logged) > (0.0 if not photos.compute.on_gpu else 2 / len(photos.val)):
+        raise RuntimeError(f"the saved model scores {score} on the validation photos, but training logged {logged}")
+    pd.DataFrame(history).to_csv(out / "history.csv", index=False, lineterminator="\n")
 
 
 def timing(photos: Photos, state: State, prefix_seconds: float) -> dict[str, Any]:

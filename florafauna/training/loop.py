@@ -2,14 +2,12 @@
 
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torch.distributed import ReduceOp
@@ -20,7 +18,6 @@ from florafauna.base.files import sha256_file, sweep, write_json
 from florafauna.base.metrics import accuracy, weighted_f1
 from florafauna.base.progress import track
 from florafauna.base.randomness import rng_key
-from florafauna.bundle.bundle import load_trained, predict_logits, save_trained
 from florafauna.model.compute import Compute, choose, hardware, memory_advice, reuse_freed_memory
 from florafauna.model.network import try_out
 from florafauna.model.ranks import by_all, by_first, part, rank, ranks
@@ -30,10 +27,11 @@ from florafauna.model.weights import InitialWeights, load_initial_weights
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.store import PixelStore
 from florafauna.training._averaging import averaged, moving_tensors, update_average
-from florafauna.training._feeds import Feed, Photos, choose_feed
-from florafauna.training._loss import Loss, loss_of
+from florafauna.training._feeds import Photos, choose_feed
+from florafauna.training._loss import loss_of
 from florafauna.training._parallel import mean_of, share, together, unsynced, with_common_batch_norms
-from florafauna.training._result import describe, timing
+from florafauna.training._parts import Parts
+from florafauna.training._result import describe, timing, write_checked
 from florafauna.training._resume import (
     START,
     STATE,
@@ -48,7 +46,8 @@ from florafauna.training._resume import (
 from florafauna.training._schedule import rate_at, should_stop
 from florafauna.training._wise import average_with_start
 from florafauna.training.frozen._probe import put_head, solve_head
-from florafauna.training.frozen.logistic import L2, Optimum
+from florafauna.training.frozen.logistic import L2
+from florafauna.training.job import TrainingJob
 from florafauna.training.trainable import (
     build,
     data_config,
@@ -65,51 +64,6 @@ from florafauna.training.trainable import (
 SECONDS_BETWEEN_SAVES = 300.0
 STEPS_BETWEEN_CHECKS = 50  # that the loss is finite: reading it makes the GPU wait
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What a cross-validation has found: after how many epochs to end, and the L2 of a head that is solved for."""
-
-    epochs: int
-    l2: float | None
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """One training run: its inputs, and where the trained model and its timing are written.
-
-    `scratch` outlives the stage's outs: it holds the state that a killed run resumes from, and cached features.
-    `settled` is given where all photos are trained on and none is left to choose by: then the last epoch is kept.
-    """
-
-    name: str
-    params: ModelParams
-    initial: Path
-    train: Path
-    val: Path
-    scratch: Path
-    out: Path
-    timing: Path
-    settled: Settled | None = None
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The moving parts of one run. `average` is the exponential moving average of the weights, empty without EMA."""
-
-    job: TrainingJob
-    model: nn.Module
-    feed: Feed
-    compute: Compute
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    average: dict[str, torch.Tensor]
-    loss: Loss
-    folder: Path  # of the saved state and the best checkpoint
-    solve: Callable[[], Optimum] | None = None  # the head's optimum; needed by optimizer: lbfgs
-    head_seconds: float = 0.0  # what the head that training starts from took
-    head_l2: float | None = None
 
 
 # --- the run ---
@@ -374,22 +328,10 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
         wise = {"share": mean.share, "val_weighted_f1": {f"{share:g}": score for share, score in mean.tried.items()}}
     info = describe(job.name, model, initial, sha256_file(job.initial), photos)
     found = {"best_epoch": best.epoch, "l2": state.l2, "val": val, "wise": wise}
-    by_first(partial(_write, parts, state, info | found))
-
-
-def _write(parts: Parts, state: State, info: dict[str, Any]) -> None:
-    job, photos, best, logged = parts.job, parts.feed.photos, state.best, info["val"]["weighted_f1"]
-    save_trained(job.out, parts.model, info)
-    bundle = load_trained(job.out)
-    score = weighted_f1(
-        photos.val.targets, predict_logits(bundle, photos.val, parts.compute, as_trained=True).argmax(1)
-    )
-    if abs(score - logged) > (0.0 if not parts.compute.on_gpu else 2 / len(photos.val)):
-        raise RuntimeError(f"the saved model scores {score} on the validation photos, but training logged {logged}")
-    pd.DataFrame(state.history).to_csv(job.out / "history.csv", index=False, lineterminator="\n")
+    by_first(lambda: write_checked(job.out, model, info | found, photos, state.history))
     _say(
         job,
-        f"best epoch {best.epoch}: val weighted F1 {score:.4f}, as logged; {state.seconds:.1f} s in "
+        f"best epoch {best.epoch}: val weighted F1 {val['weighted_f1']:.4f}, as logged; {state.seconds:.1f} s in "
         f"training, {parts.feed.prefix_seconds:.1f} s in the frozen prefix",
     )
 

@@ -18,7 +18,7 @@ from florafauna.folds.out_of_fold import LOGITS, OutOfFold, read_out_of_fold
 from florafauna.folds.settings import FoldParams
 from florafauna.pixels.selection import write_selection
 from florafauna.pixels.store import PixelStore
-from florafauna.training.loop import TrainingJob
+from florafauna.training.job import TrainingJob
 from florafauna.training.loop import train as really_train
 
 SOLVED = params(trainable="head", views=1, optimizer="lbfgs", seeds=2)

@@ -16,7 +16,8 @@ from helpers.tiny import Place, params
 
 from florafauna.base.errors import one_sentence_on_error
 from florafauna.model.launch import on_all_gpus
-from florafauna.training.loop import TrainingJob, train
+from florafauna.training.job import TrainingJob
+from florafauna.training.loop import train
 
 
 def train_by(count: int, jobs: list[TrainingJob], logs: Path) -> list[int | None]:

@@ -17,8 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from florafauna.model.compute import Compute, choose
 from florafauna.model.settings import ModelParams
 from florafauna.training._feeds import PixelFeed, choose_feed
+from florafauna.training._parts import Parts
 from florafauna.training._resume import State
-from florafauna.training.loop import Parts, train_epoch
+from florafauna.training.loop import train_epoch
 from florafauna.training.trainable import parameter_groups
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="`make test-gpu` runs it where there is a GPU")

@@ -17,8 +17,10 @@ from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Photos, PixelFeed
 from florafauna.training._loss import Loss
+from florafauna.training._parts import Parts
 from florafauna.training._resume import State
-from florafauna.training.loop import OPTIMIZERS, Parts, TrainingJob, train_epoch
+from florafauna.training.job import TrainingJob
+from florafauna.training.loop import OPTIMIZERS, train_epoch
 from florafauna.training.trainable import count_parameters, data_config, freeze, parameter_groups
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"

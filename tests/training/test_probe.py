@@ -27,7 +27,8 @@ from florafauna.training._feeds import Feed, PixelFeed, choose_feed
 from florafauna.training._loss import Loss
 from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
 from florafauna.training.frozen.logistic import Samples, solve
-from florafauna.training.loop import TrainingJob, train, train_once
+from florafauna.training.job import TrainingJob
+from florafauna.training.loop import train, train_once
 from florafauna.training.trainable import start_head
 
 

@@ -16,7 +16,7 @@ from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
 from florafauna.training._averaging import moving_tensors
 from florafauna.training._resume import STATE, State, load_state, save_state
-from florafauna.training.loop import TrainingJob
+from florafauna.training.job import TrainingJob
 from florafauna.training.trainable import parameter_groups
 
 pytestmark = needs_posix

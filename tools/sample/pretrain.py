@@ -22,7 +22,8 @@ from florafauna.model.weights import make_initial_weights
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess.preprocess import preprocess
 from florafauna.split.dataset import prepare
-from florafauna.training.loop import TrainingJob, train
+from florafauna.training.job import TrainingJob
+from florafauna.training.loop import train
 from tools.sample.scene import photograph
 from tools.sample.species import Species, others
 
