@@ -33,12 +33,10 @@ def test_one_models_rate_reruns_that_model_and_the_metrics_diff_shows_it_alone(c
     project.run("git", "checkout", "-q", "-b", "faster")
     project.commit()
     difference = json.loads(project.run("dvc", "metrics", "diff", "main", "faster", "--json").out)
-    moved = [path for path, file in difference["diff"].items() if "test" in file] if "diff" in difference else [
-        path for path, values in difference.items() if any(key.startswith("test.") for key in values)
-    ]  # fmt: skip
+    moved = set(difference.get("diff", difference))
     assert "metrics/vit.json" in moved
-    assert set(moved) <= {"metrics/vit.json", "metrics/comparison.json"}  # vit may be the best, or have been it
-    assert "test.weighted_f1" in project.run("dvc", "metrics", "diff", "main", "--md").out
+    assert moved <= {"metrics/vit.json", "metrics/comparison.json"}  # vit may be the best, or have been it
+    assert "metrics/vit.json" in project.run("dvc", "metrics", "diff", "main", "--md").out
 
 
 def test_store_size_reruns_everything_from_preprocess(project: Project) -> None:
@@ -115,7 +113,7 @@ def test_a_param_of_evaluation_makes_the_bundles_anew_and_trains_nothing(project
         bundle = project.root / "models" / name
         assert read_info(bundle)["calibration"]["thresholds"]["precision"] == 0.4
         assert (bundle / "model.safetensors").read_bytes() == weights
-        assert "at least 40 % are right" in (bundle / "MODEL_CARD.md").read_text()
+        assert "a precision of 40.0%" in (bundle / "MODEL_CARD.md").read_text()  # which so few photos cannot show
 
 
 def test_training_code_reruns_training_and_what_it_moves_alone(project: Project) -> None:
