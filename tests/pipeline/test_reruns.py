@@ -29,7 +29,7 @@ RERUNS = {
     "evaluate": EVALUATE,
     "compare": {"compare"},
 }
-NOTHING = ("predict", "serve", "ci", "commands")
+NOTHING = ("predict", "serve", "ci", "commands", "screen")  # the last has a pipeline of its own
 
 
 def stale(project: Project) -> set[str]:
