@@ -33,7 +33,7 @@ def harm(tmp_path_factory: pytest.TempPathFactory) -> Harm:
     """The finished project, of which one model is trained from remembered features."""
     project = finished_project(tmp_path_factory).copy_to(tmp_path_factory.mktemp("unharmed") / "repository")
     project.change_params(models__vit__views=2, models__vit__epochs=3)
-    project.repro("train_vit")
+    project.repro()
     return Harm(project)
 
 
