@@ -9,13 +9,11 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError
@@ -90,6 +88,11 @@ def _launched_by(launcher: str) -> None:
 
 def _launched(count: int) -> None:
     """Start `count` processes on this machine, and end them all as soon as one has failed."""
+    # not above: Windows, which has no signals, has no such launcher
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
     os.environ[TOLD] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
     for logger in ("torch.distributed.elastic", "torch.distributed.launcher"):
@@ -109,11 +112,12 @@ def _launched(count: int) -> None:
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as failed:
-        raise UserError(_why(failed, count)) from None
+        raise UserError(_why(failed.failures, count)) from None
 
 
-def _why(failed: ChildFailedError, count: int) -> str:
-    failures = sorted(failed.failures.items(), key=lambda item: item[1].timestamp)
+def _why(failed: Mapping[int, Any], count: int) -> str:
+    """The sentence, of torch's `ProcessFailure` by process."""
+    failures = sorted(failed.items(), key=lambda item: item[1].timestamp)
     for number, failure in failures:
         if failure.exitcode < 0:
             return (

@@ -59,6 +59,7 @@ def pretend() -> None:
 
     os.fsync, os.symlink = fsync, symlink
     os.cpu_count = lambda: 2
+    os.environ["LOKY_MAX_CPU_COUNT"] = "2"  # else joblib wonders at a Linux without affinity
     shutil._use_fd_functions = False  # else rmtree opens folders
     sys.addaudithook(_refuse)
 
