@@ -212,7 +212,7 @@ def share_interval(correct: np.ndarray, groups: np.ndarray | None = None, confid
 
     >>> interval = share_interval(np.array([True] * 9 + [False]))
     >>> round(interval.low, 2), round(interval.high, 2)
-    (0.6, 0.98)
+    (0.58, 0.98)
     """
     codes = group_codes(groups, len(correct))
     right, photos = (np.bincount(codes, each)[None].astype(np.float64) for each in (correct, np.ones(len(codes))))

@@ -143,6 +143,7 @@ def small_params() -> dict[str, Any]:
     del params["screen"]
     params["data"] |= {"root": "photos", "labels": "photos/labels.csv", "max_unreadable": 0.2}
     params["image"]["store_size"] = 64
+    params["training"]["head_init"] = "random"  # so that two steps of training show in the scores
     params["training"] |= {"epochs": 1, "warmup_epochs": 0, "train_size": 64, "batch_size": 16, "patience": 5}
     params["evaluate"]["resamples"] = 200
     for name, architecture in (("efficientnet", "test_efficientnet"), ("convnext", "test_convnext")):
