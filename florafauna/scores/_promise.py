@@ -16,7 +16,7 @@ from florafauna.scores.bootstrap import group_codes
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-ROOM = 1.5  # a start is worth its share of the risk where there are so many times its photos
+ROOM = 2.0  # a start is worth its share of the risk where there are so many times its photos
 GROWTH = 1.02  # of the photos from one threshold tried to the next
 FEW = 10  # independent photos from which what more of them would show is guessed
 MOST_TIMES = 100  # more photos than there are that are thought of
