@@ -119,9 +119,10 @@ def run() -> Section:
         cells = {start: [scores[setting, start, seed] for seed in SEEDS] for start in setting.starts}
         texts = {start: f"{statistics.mean(each):.3f} ± {statistics.stdev(each):.3f}" for start, each in cells.items()}
         rows.append((setting.photos, setting.strategy, setting.backbone, *(texts.get(start, "") for start in columns)))
-    both = list(product(SETTINGS, SEEDS))
-    means = [statistics.mean(scores[setting, start, seed] for setting, seed in both) for start in STARTS]
-    rows.append(("all", "", "", *(f"**{mean:.3f}**" for mean in means), ""))
+    for photos in PHOTOS:
+        these = [pair for pair in product(SETTINGS, SEEDS) if pair[0].photos == photos]
+        means = [statistics.mean(scores[setting, start, seed] for setting, seed in these) for start in STARTS]
+        rows.append((f"all of {photos}", "", "", *(f"**{mean:.3f}**" for mean in means), ""))
     counts = {
         f"{photos}{suffix}": len(PixelStore(WORK / photos / "store" / split))
         for photos, (suffix, split) in product(PHOTOS, (("", "train"), ("_val", "val")))

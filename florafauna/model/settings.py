@@ -126,10 +126,11 @@ class ModelParams(Strict):
 
     trainable: Annotated[Literal["all", "head"] | Names, WrapValidator(_modules)]
     norms: Literal["all", "tail"] = "tail"
-    # The new classifier. probe: the optimum over the frozen features (LP-FT), which had the best validation scores of
-    # these (benchmark head_start); zero; normal: small random numbers; random: as timm draws it, which stays for ever
-    # where no photo changes it. Under optimizer: lbfgs it does not matter, which is the way to train a head alone.
-    head_init: Literal["probe", "zero", "normal", "random"] = "probe"
+    # The new classifier. zero: on real photos as good as the best on average (benchmark head_start), and fit for any
+    # architecture; probe: the optimum over the frozen features (LP-FT), better with few photos and small rates; normal:
+    # small random numbers; random: as timm draws it, which stays for ever where no photo changes it. Under optimizer:
+    # lbfgs, which is the way to train a head alone, it does not matter.
+    head_init: Literal["zero", "probe", "normal", "random"] = "zero"
 
     epochs: Count = 15
     batch_size: Count = 64
