@@ -85,7 +85,7 @@ def test_logits_are_those_of_evaluate(place: Place, bundle: Path, photos: Path, 
     decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, resize))
     scored = list(score_photos(scorer, decoder, inputs.photos, workers))
     found = np.concatenate([batch.logits for batch in scored])
-    assert np.array_equal(found, predict_logits(load_bundle(bundle), PixelStore(place.val), CPU))
+    np.testing.assert_array_equal(found, predict_logits(load_bundle(bundle), PixelStore(place.val), CPU))
     readable = [seen.pixels is not None for batch in scored for seen in batch.seen]
     assert [Path(photo.name).name for photo, good in zip(inputs.photos, readable, strict=True) if good] == sorted(
         path.name for path in photos.iterdir()
