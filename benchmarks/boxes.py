@@ -24,9 +24,9 @@ from florafauna.photos.settings import BoxParams
 from florafauna.predict.request import PredictionRequest
 from florafauna.predict.run import predict
 
-PHOTOS = ((1280, 960, 12, 256), (4000, 3000, 6, 128))  # width, height, different photos, photos
+PHOTOS = ((1280, 960, 12, 480), (4000, 3000, 6, 128))  # width, height, different photos, photos
 A_PHOTO = 2  # boxes
-TINY, COUNTS = "test_efficientnet", (1_000, 100_000)  # model and boxes of the memory, whose photos have 96 px
+TINY, COUNTS = "test_efficientnet", (10_000, 100_000)  # model and boxes of the memory, whose photos have 96 px
 MANY, SMALL = 500, 96
 RUNS = 3
 ABOUT = f"""{MODEL} (timm, fp32 on a CPU) on {A_PHOTO} boxes a photo, a tenth to a third of its sides. timm:

@@ -89,7 +89,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verbatim", action="store_true", help="CSV for programs: no ' before text that starts like a formula"
     )
-    parser.add_argument("--workers", type=_positive, help="processes that decode (default: one per core)")
+    parser.add_argument(
+        "--workers", type=_positive, help="processes that decode (default: one per core, or threads for few photos)"
+    )
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -116,7 +118,9 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", help="folders, files, globs, zip or tar archives, or a CSV of paths")
     _add_bundle(parser, "models/NAME")
     parser.add_argument("--out", type=Path, required=True, help="a .parquet file: columns path, embedding, error")
-    parser.add_argument("--workers", type=_positive, help="processes that decode (default: one per core)")
+    parser.add_argument(
+        "--workers", type=_positive, help="processes that decode (default: one per core, or threads for few photos)"
+    )
 
 
 def _embed(options: argparse.Namespace) -> int:

@@ -98,7 +98,7 @@ class Workers(Generic[Task, Result]):
 
     def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
         """`work` of each task, in order, a bounded number of tasks ahead; raises as the result of `submit` does."""
-        return in_flight(self.submit, tasks, self._count)
+        return in_flight(self.submit, tasks, AHEAD * self._count)
 
     def submit(self, task: Task) -> Future[Result]:
         """Have `work(task)` done; a `BrokenProcessPool` from its result says that a process died."""
@@ -106,10 +106,10 @@ class Workers(Generic[Task, Result]):
             return self._pool.submit(_do, task)
 
 
-def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
-    """The results of `tasks`, in order; a bounded number is submitted ahead."""
+def in_flight(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], ahead: int) -> Iterator[Result]:
+    """The results of `tasks`, in order; so many are in flight at once."""
     coming = iter(tasks)
-    flying = deque(submit(task) for task in islice(coming, AHEAD * workers))
+    flying = deque(submit(task) for task in islice(coming, ahead))
     while flying:
         yield flying.popleft().result()
         flying.extend(submit(task) for task in islice(coming, 1))

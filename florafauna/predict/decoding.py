@@ -2,8 +2,11 @@
 
 import io
 import math
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from florafauna.audit.examine import Content, examine
+from florafauna.base.cores import usable_cores
 from florafauna.photos.budget import SECONDS, ended_when_slow, over_budget
 from florafauna.photos.crops import BoxError, Rectangle, crop_of, place
 from florafauna.photos.kinds import (
@@ -29,13 +33,13 @@ from florafauna.photos.settings import BoxParams
 from florafauna.photos.sources import Source
 from florafauna.photos.taken import time_taken
 from florafauna.photos.upright import ON_THE_SIDE, orientation
-from florafauna.photos.workers import Workers, map_despite_crashes, one_thread
+from florafauna.photos.workers import AHEAD, Workers, in_flight, map_despite_crashes, one_thread
 from florafauna.pixels.centre import Resize, centre
 from florafauna.predict._inputs import Box, Photo
 from florafauna.preprocess.decode import decode
 
 CHUNK = 16  # photos per task: 2.4 MB of 224 px views to send back
-WORTH_PROCESSES = 16 * CHUNK  # fewer photos are decoded before worker processes have started
+WORTH_PROCESSES = 1024  # photos: starting processes, which import torch, takes 1.5 to 4 s; a crash then costs one photo
 
 
 @dataclass(frozen=True)
@@ -185,10 +189,13 @@ def look_at_bytes(data: bytes) -> DecodedPhoto:
     return DecodedPhoto(None, taken=taken, size=size)
 
 
-def decode_all(decoder: Decoder, photos: Sequence[Photo], workers: int, first: int = 0) -> Iterator[DecodedPhoto]:
+def decode_all(
+    decoder: Decoder, photos: Sequence[Photo], workers: int | None = None, first: int = 0
+) -> Iterator[DecodedPhoto]:
     """The view of each photo from number `first` on, in order, decoded a bounded number ahead.
 
-    It is the same for any number of workers.
+    It is the same for any number of `workers`, which are processes, or none (1: nothing is decoded ahead). By default
+    there are as many as cores, or threads where photos are too few for processes.
     """
     if workers == 1:
         for number in range(first, len(photos)):
@@ -202,8 +209,29 @@ def decode_all(decoder: Decoder, photos: Sequence[Photo], workers: int, first: i
         return Workers(count, [__name__, decoder.preprocessor.resize.__module__], _DecodeChunk(decoder), one_thread)
 
     chunks = math.ceil((len(photos) - first) / CHUNK)
-    for seen in map_despite_crashes(start, workers, chunks, chunk, decoder.crashed):
+    if workers is None and len(photos) - first < WORTH_PROCESSES:
+        decoded = _by_threads(decoder, usable_cores(), map(chunk, range(chunks)))
+    else:
+        decoded = map_despite_crashes(start, workers or usable_cores(), chunks, chunk, decoder.crashed)
+    for seen in decoded:
         yield from seen
+
+
+def _by_threads(decoder: Decoder, count: int, chunks: Iterable[Sequence[Photo]]) -> Iterator[list[DecodedPhoto]]:
+    """Pillow and torch release Python's lock while they decode and resize."""
+    own = threading.local()
+
+    def decode_chunk(photos: Sequence[Photo]) -> list[DecodedPhoto]:
+        if not hasattr(own, "decoder"):
+            own.decoder = deepcopy(decoder)  # with open archives of its own
+        return [own.decoder.decode(photo) for photo in photos]
+
+    threads = ThreadPoolExecutor(count, "decode")
+    try:
+        with warnings.catch_warnings():  # which decoders change, all at once
+            yield from in_flight(lambda photos: threads.submit(decode_chunk, photos), chunks, AHEAD * count)
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 class _RefusedError(Exception):

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError, plain_line
 from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
@@ -22,7 +21,7 @@ from florafauna.predict._outputs import moment, write
 from florafauna.predict._part import Part, Row
 from florafauna.predict._result import Result
 from florafauna.predict.answers import Answers
-from florafauna.predict.decoding import WORTH_PROCESSES, DecodedPhoto, Decoder, Preprocessor, decode_all
+from florafauna.predict.decoding import DecodedPhoto, Decoder, Preprocessor, decode_all
 from florafauna.predict.request import PredictionRequest
 from florafauna.predict.scorer import Scorer, load_scorer
 
@@ -151,8 +150,6 @@ def score_photos(
     Batches are those of `predict_logits`: `PREDICTION_BATCH` readable photos, not counting unreadable ones. So the same
     photos in the same order have logits equal to the last bit, also if a call begins where a batch of another ended.
     """
-    if workers is None:
-        workers = usable_cores() if len(photos) - start >= WORTH_PROCESSES else 1
     seen = decode_all(decoder, photos, workers, start)
     for batch in _batches(track(seen, "predict", len(photos) - start)):
         pixels = [seen.pixels for seen in batch if seen.pixels is not None]

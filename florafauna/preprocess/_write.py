@@ -33,7 +33,7 @@ from florafauna.base.progress import track
 from florafauna.base.texts import AT_ONCE
 from florafauna.photos.crops import Rectangle, content_of, split_name
 from florafauna.photos.sources import Source
-from florafauna.photos.workers import Workers, in_flight, one_thread
+from florafauna.photos.workers import AHEAD, Workers, in_flight, one_thread
 from florafauna.pixels.resize import resize
 from florafauna.pixels.store import metadata_checksum
 from florafauna.preprocess._kept import Kept, KeptPixels, read_kept
@@ -250,7 +250,9 @@ def _write_all(
         yield from chain.from_iterable(writer([shard]) for shard in shards)
     elif few:
         with warnings.catch_warnings(), ThreadPoolExecutor(workers) as threads:  # decoders change the filters at once
-            yield from chain.from_iterable(in_flight(lambda shard: threads.submit(writer, [shard]), shards, workers))
+            yield from chain.from_iterable(
+                in_flight(lambda shard: threads.submit(writer, [shard]), shards, AHEAD * workers)
+            )
     else:
         try:
             with Workers(workers, [__name__], writer, one_thread) as processes:

@@ -5,7 +5,7 @@ import warnings
 from importlib.metadata import version
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from florafauna.base.code import code_hash
 from florafauna.photos.crops import Rectangle, cut
@@ -38,6 +38,7 @@ def decode(
     inverse DCT of a fraction of the coefficients replaces most of the reduction. Raises what Pillow raises for an
     unreadable file; the audit has sorted those out before. `decoded` is for further crops of the same photo.
     """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it, MegaDetector's does
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata and large photos, which the audit has judged
         with Image.open(io.BytesIO(data)) as image:

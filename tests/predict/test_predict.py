@@ -19,7 +19,7 @@ from helpers.drawn import CrashingSource
 from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
 from helpers.tiny import CPU, Place
-from PIL import Image
+from PIL import Image, ImageFile
 from predict.conftest import PHOTOS, Run
 
 from florafauna.bundle.bundle import load_bundle, predict_logits
@@ -74,9 +74,12 @@ def spoil(folder: Path) -> None:
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_logits_are_those_of_evaluate(place: Place, bundle: Path, photos: Path, tmp_path: Path, workers: int) -> None:
-    """To the last bit, also where unreadable files lie between the photos."""
+@pytest.mark.parametrize("workers", [None, 1, 2])
+def test_logits_are_those_of_evaluate(
+    place: Place, bundle: Path, photos: Path, tmp_path: Path, workers: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, also where unreadable files lie between the photos, and another library would have them read."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     shutil.copytree(photos, tmp_path / "photos")
     spoil(tmp_path / "photos")
     inputs = find_inputs([str(tmp_path / "photos")])
