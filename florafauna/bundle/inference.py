@@ -1,4 +1,4 @@
-"""A trained model ready to score photos: on a CPU with batch norms folded, a few photos at a time on each core."""
+"""A trained model ready to score photos: on a CPU folded and packed, a few photos at a time on each core."""
 
 import copy
 import sys
@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
+from itertools import chain
 from threading import Barrier
 from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
-from torch.nn.functional import linear
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from florafauna.base.errors import UserError
+from florafauna.bundle._packed import pack
 from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig
 from florafauna.pixels.loading import normalise
@@ -23,7 +24,8 @@ from florafauna.pixels.loading import normalise
 # Pixels that a core of a CPU works on at once: 4 photos of 224 px. What layers hand on then stays in the cache and in
 # memory that is used again; mobilenetv2_100 takes 13 ms a photo so, 26 ms in batches of 64 (28 and 47 ms not folded).
 PIXELS = 4 * 224 * 224
-TOLERANCE = 1e-4  # of the folded model's logits against the plain one's, relative to the largest
+TOLERANCE = 1e-4  # of the changed model's logits against the plain one's, relative to the largest
+SMALLEST = 1e-9  # of these; a head that starts at zero has none
 
 
 class Ready:
@@ -34,14 +36,14 @@ class Ready:
     """
 
     def __init__(self, model: nn.Module, data: DataConfig, compute: Compute) -> None:
-        """`model` is moved to the device; batch norms are folded (fp32 on a CPU) in a copy of it."""
+        """`model` is moved to the device; for fp32 on a CPU it is a copy of it that is run, see `for_cpu`."""
         self.model = compute.place(model).eval()
         self._data, self._compute = data, compute
         self._pool: ThreadPoolExecutor | None = None
         if not compute.on_gpu:
             self._pool = _threads(torch.get_num_threads())
             if compute.precision == "fp32":
-                self.model = self._pool.submit(fold_batch_norms, self.model, data.test_size).result()
+                self.model = self._pool.submit(for_cpu, self.model, data.test_size).result()
 
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 (photos, classes), on the CPU, of uint8 (photos, 3, height, width)."""
@@ -90,46 +92,44 @@ def forward(model: nn.Module, pixels: torch.Tensor, data: DataConfig, compute: C
     return logits.float().cpu()
 
 
-def fold_batch_norms(model: nn.Module, size: int) -> nn.Module:
-    """A copy with each batch norm folded into the convolution before it; the model itself where there is none.
+def for_cpu(model: nn.Module, size: int) -> nn.Module:
+    """A copy with each batch norm folded into the convolution before it, and with weights packed as oneDNN wants them.
 
-    Its 1×1 convolutions become matrix products.
-    Pairs are found by running the model on seeded noise, `size` the side of its input. Where the copy then gives other
-    logits, the model itself is returned, and that is said.
+    What there is to fold and to pack is found by running the model on seeded noise, `size` the side of its input. Where
+    the copy then gives other logits, the model itself is returned, and that is said.
     """
-    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        return model
-    noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     noise = noise.contiguous(memory_format=torch.channels_last)
-    expected, pairs = _traced(model, noise)
-    if not pairs or not bool(expected.isfinite().all()):  # NaN weights are refused elsewhere
+    expected, pairs, called = _traced(model, noise)
+    if not bool(expected.isfinite().all()):  # NaN weights are refused elsewhere
         return model
-    folded = copy.deepcopy(model)
+    changed = copy.deepcopy(model, {id(each): each for each in chain(model.parameters(), model.buffers())})  # shared
     for convolution, norm in pairs:
-        _fold(folded, convolution, norm)
-    for module in folded.modules():
-        if type(module) is nn.Conv2d and _is_pointwise(module):
-            module.__class__ = _Pointwise
+        _fold(changed, convolution, norm)
+    pack(changed, called)
     try:
         with torch.inference_mode():
-            off = float((folded(noise) - expected).abs().max() / expected.abs().max())
+            off = float((changed(noise) - expected).abs().max() / expected.abs().max().clamp(min=SMALLEST))
         if off <= TOLERANCE:
-            return folded
+            return changed
         why = f"logits would be {off:.1g} off"
-    except Exception as error:  # a model's own code may ask its batch norms for anything
+    except Exception as error:  # a model's own code may ask its layers for anything
         why = f"{type(error).__name__}: {error}"
-    print(f"batch norms are not folded into convolutions, scoring is slower: {why}", file=sys.stderr, flush=True)
+    print(f"the model is run as it was trained, scoring is slower: {why}", file=sys.stderr, flush=True)
     return model
 
 
 @torch.inference_mode()
-def _traced(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[str, str]]]:
-    """The logits, and the names of convolutions and batch norms, each run once, the latter on what the former gave."""
+def _traced(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[str, str]], list[str]]:
+    """The logits; convolutions and batch norms, each run once, the latter on what the former gave; and what was run.
+
+    All are names; the last are those of convolutions and linear layers.
+    """
     made: list[tuple[str, torch.Tensor]] = []  # kept, so that no other tensor takes one's place
     taken: list[tuple[str, torch.Tensor]] = []
     hooks = []
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Linear):
             hooks.append(module.register_forward_hook(_notes_output(made, name)))
         elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             hooks.append(module.register_forward_pre_hook(_notes_input(taken, name)))
@@ -141,7 +141,9 @@ def _traced(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[
     runs = Counter(name for name, _ in made + taken)
     by_id = {id(output): name for name, output in made}
     pairs = [(by_id[id(given)], norm) for norm, given in taken if id(given) in by_id]
-    return logits, [pair for pair in pairs if all(runs[name] == 1 for name in pair)]
+    convolutions = {name for name, _ in made if isinstance(model.get_submodule(name), nn.Conv2d)}
+    once = [pair for pair in pairs if pair[0] in convolutions and all(runs[name] == 1 for name in pair)]
+    return logits, once, list(dict.fromkeys(name for name, _ in made))
 
 
 def _notes_output(made: list[tuple[str, torch.Tensor]], name: str) -> Callable[..., None]:
@@ -177,19 +179,6 @@ def _fold(model: nn.Module, convolution: str, norm: str) -> None:
     parent, _, child = norm.rpartition(".")
     left = nn.Sequential(bn.drop, bn.act) if isinstance(bn, BatchNormAct2d) else nn.Identity()
     setattr(model.get_submodule(parent), child, left.eval())
-
-
-class _Pointwise(nn.Conv2d):
-    """A 1×1 convolution as the matrix product that it is in channels_last; for few photos torch's own copies twice."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 the name it has in nn.Conv2d
-        """(photos, channels, height, width), both."""
-        return linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-
-
-def _is_pointwise(module: nn.Conv2d) -> bool:
-    plain = (module.kernel_size, module.stride, module.padding) == ((1, 1), (1, 1), (0, 0))
-    return plain and module.groups == 1
 
 
 def _threads(count: int) -> ThreadPoolExecutor:

@@ -9,7 +9,7 @@ from helpers.tiny import CPU
 from torch import nn
 
 from florafauna.base.errors import UserError
-from florafauna.bundle.inference import PIXELS, Ready, fold_batch_norms, forward
+from florafauna.bundle.inference import PIXELS, Ready, for_cpu, forward
 from florafauna.model.network import DataConfig, classifier_paths
 
 DATA = DataConfig((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic", 0.9, 64, 64)
@@ -42,11 +42,28 @@ def with_statistics(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+@pytest.mark.parametrize("name", ["edgenext_xx_small", "eva02_tiny_patch14_224", "test_convnext", "test_vit"])
+def test_packed_weights_give_the_same_logits(name: str) -> None:
+    """Of the attention of EVA02 the weight is read past its layer, of EdgeNeXt's encoding where it lies."""
+    model = timm.create_model(name, num_classes=5, img_size=56) if "patch" in name else timm.create_model(name)
+    size = 56 if "patch" in name else model.pretrained_cfg["input_size"][-1]
+    given = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    packed = for_cpu(model.eval(), size)
+    assert packed is not model
+    assert any("Packed" in type(module).__name__ for module in packed.modules())
+    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model(images)
+        torch.testing.assert_close(packed(images), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    assert all(torch.equal(tensor, given[key]) for key, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["resnet10t", "test_efficientnet", "test_byobnet"])
 def test_folded_batch_norms_give_the_same_logits(name: str) -> None:
     model = with_statistics(timm.create_model(name, num_classes=5))
     before = sum(1 for _ in norms(model))
-    folded = fold_batch_norms(model, 64)
+    folded = for_cpu(model, 64)
     assert before > 0 == sum(1 for _ in norms(folded))
     assert sum(1 for _ in norms(model)) == before, "the model itself stays"
     images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -57,8 +74,8 @@ def test_folded_batch_norms_give_the_same_logits(name: str) -> None:
 
 def test_where_folding_would_change_the_logits_the_model_stays(capsys: pytest.CaptureFixture[str]) -> None:
     model = with_statistics(Twice())
-    assert fold_batch_norms(model, 16) is model
-    assert "batch norms are not folded" in capsys.readouterr().err
+    assert for_cpu(model, 16) is model
+    assert "the model is run as it was trained" in capsys.readouterr().err
 
 
 def test_logits_do_not_depend_on_the_number_of_cores() -> None:
