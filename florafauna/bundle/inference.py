@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import chain
 from threading import Barrier
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from timm.layers import BatchNormAct2d
@@ -26,6 +26,8 @@ from florafauna.pixels.loading import normalise
 PIXELS = 4 * 224 * 224
 TOLERANCE = 1e-4  # of the changed model's logits against the plain one's, relative to the largest
 SMALLEST = 1e-9  # of these; a head that starts at zero has none
+
+Result = TypeVar("Result")
 
 
 class Ready:
@@ -57,12 +59,23 @@ class Ready:
     def _headless(self) -> "Headless":
         return Headless(self.model)
 
+    def outputs(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """All that a model of several outputs gives, (photos, …) each, of normalised images on the device."""
+        return tuple(map(torch.cat, zip(*self._of_parts(self._given, images), strict=True)))
+
     def _run(self, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-        score = partial(self._scored, model)
+        return torch.cat(self._of_parts(partial(self._scored, model), pixels))
+
+    def _of_parts(self, run: Callable[[torch.Tensor], Result], photos: torch.Tensor) -> list[Result]:
         if self._pool is None:
-            return score(pixels)
-        few = max(1, PIXELS // (pixels.shape[2] * pixels.shape[3]))
-        return torch.cat(list(self._pool.map(score, pixels.split(few))))
+            return [run(photos)]
+        few = max(1, PIXELS // (photos.shape[2] * photos.shape[3]))
+        return list(self._pool.map(run, photos.split(few)))
+
+    @torch.inference_mode()
+    def _given(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with self._compute.autocast():
+            return _tensors(self.model(images))
 
     @torch.inference_mode()
     def _scored(self, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
@@ -101,7 +114,7 @@ def for_cpu(model: nn.Module, size: int) -> nn.Module:
     noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     noise = noise.contiguous(memory_format=torch.channels_last)
     expected, pairs, called = _traced(model, noise)
-    if not bool(expected.isfinite().all()):  # NaN weights are refused elsewhere
+    if not all(bool(each.isfinite().all()) for each in expected):  # NaN weights are refused elsewhere
         return model
     changed = copy.deepcopy(model, {id(each): each for each in chain(model.parameters(), model.buffers())})  # shared
     for convolution, norm in pairs:
@@ -109,10 +122,10 @@ def for_cpu(model: nn.Module, size: int) -> nn.Module:
     pack(changed, called)
     try:
         with torch.inference_mode():
-            off = float((changed(noise) - expected).abs().max() / expected.abs().max().clamp(min=SMALLEST))
-        if off <= TOLERANCE:
+            off = list(map(_off, _tensors(changed(noise)), expected))
+        if all(each <= TOLERANCE for each in off):
             return changed
-        why = f"logits would be {off:.1g} off"
+        why = f"its outputs would be {max(off):.1g} off"
     except Exception as error:  # a model's own code may ask its layers for anything
         why = f"{type(error).__name__}: {error}"
     print(f"the model is run as it was trained, scoring is slower: {why}", file=sys.stderr, flush=True)
@@ -120,10 +133,12 @@ def for_cpu(model: nn.Module, size: int) -> nn.Module:
 
 
 @torch.inference_mode()
-def _traced(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[str, str]], list[str]]:
-    """The logits; convolutions and batch norms, each run once, the latter on what the former gave; and what was run.
+def _traced(
+    model: nn.Module, images: torch.Tensor
+) -> tuple[tuple[torch.Tensor, ...], list[tuple[str, str]], list[str]]:
+    """What the model gives; pairs of a convolution and the batch norm of what it gave; convolutions and linear layers.
 
-    All are names; the last are those of convolutions and linear layers.
+    All by name; those of a pair run once, the others at least once.
     """
     made: list[tuple[str, torch.Tensor]] = []  # kept, so that no other tensor takes one's place
     taken: list[tuple[str, torch.Tensor]] = []
@@ -134,7 +149,7 @@ def _traced(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[
         elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             hooks.append(module.register_forward_pre_hook(_notes_input(taken, name)))
     try:
-        logits: torch.Tensor = model(images)
+        given = _tensors(model(images))
     finally:
         for hook in hooks:
             hook.remove()
@@ -143,7 +158,16 @@ def _traced(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[
     pairs = [(by_id[id(given)], norm) for norm, given in taken if id(given) in by_id]
     convolutions = {name for name, _ in made if isinstance(model.get_submodule(name), nn.Conv2d)}
     once = [pair for pair in pairs if pair[0] in convolutions and all(runs[name] == 1 for name in pair)]
-    return logits, once, list(dict.fromkeys(name for name, _ in made))
+    return given, once, list(dict.fromkeys(name for name, _ in made))
+
+
+def _tensors(given: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (given,) if isinstance(given, torch.Tensor) else given
+
+
+def _off(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference, relative to the largest value; NaN where there is one."""
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=SMALLEST))
 
 
 def _notes_output(made: list[tuple[str, torch.Tensor]], name: str) -> Callable[..., None]:

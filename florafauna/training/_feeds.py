@@ -18,6 +18,7 @@ from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
 from florafauna.base.randomness import global_random_state, rng_key
 from florafauna.bundle.bundle import PREDICTION_BATCH
+from florafauna.bundle.inference import Ready
 from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig
 from florafauna.model.ranks import mirrored_part
@@ -35,6 +36,7 @@ from florafauna.training.trainable import set_training_modes
 # What remembered features are made by: folders, so that a module that is moved or added is not forgotten.
 MAKERS = (
     "florafauna.base.randomness",
+    "florafauna.bundle",
     "florafauna.pixels",
     "florafauna.model",
     "florafauna.training.augment",
@@ -320,11 +322,11 @@ def _features(
     train_rows, val_rows = photos.train.rows_of_whole, photos.val.rows_of_whole
     photos = photos.whole  # with processes of its own, which end with it
 
-    @torch.inference_mode()
+    prefix = Ready(halves.prefix, photos.data, photos.compute)
+
     def run(views: Images) -> Iterator[tuple[torch.Tensor, ...]]:
         for images, _ in views:
-            with photos.compute.autocast():
-                yield halves.prefix(images)
+            yield prefix.outputs(images)
 
     sample = next(run(photos.validation_images(range(min(PREDICTION_BATCH, len(photos.val))))))
     count = photos.params.views

@@ -31,6 +31,8 @@ from florafauna.training.job import TrainingJob
 from florafauna.training.loop import train, train_once
 from florafauna.training.trainable import start_head
 
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # a frozen prefix is folded and packed for the CPU
+
 
 def fed(place: Place, folder: Path, model_params: ModelParams) -> tuple[Feed, nn.Module]:
     """The model that training starts from, and what feeds it."""
@@ -60,8 +62,8 @@ def test_what_the_classifier_is_given_is_what_a_model_without_one_gives(
     train, val = classifier_features(feed, model, "weights", tmp_path)
     assert len(train) == max(1, views)
     for view, features in enumerate(train):
-        assert np.array_equal(features.rows(slice(None))[0], inputs_of(feed, model, view))
-    assert np.array_equal(val.rows(slice(None))[0], inputs_of(feed, model, None))
+        np.testing.assert_allclose(features.rows(slice(None))[0], inputs_of(feed, model, view), **CLOSE)
+    np.testing.assert_allclose(val.rows(slice(None))[0], inputs_of(feed, model, None), **CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_the_head_is_the_optimum_for_these_features(place: Place, tmp_path: Path
     device, photos = torch.device("cpu"), feed.photos
     train = Samples([torch.tensor(inputs_of(feed, model, view)) for view in range(2)], photos.train.targets, device)
     val = Samples([torch.tensor(inputs_of(feed, model, None))], photos.val.targets, device)
-    assert torch.equal(optimum.weight, solve(train, val, len(LABELS), loss=Loss(**values)).weight)
+    assert solve(train, val, len(LABELS), loss=Loss(**values)).loss == pytest.approx(optimum.loss, rel=1e-4)
 
 
 def test_a_head_without_a_bias(place: Place, tmp_path: Path) -> None:
