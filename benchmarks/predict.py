@@ -31,7 +31,8 @@ RUNS = 5
 ABOUT = f"""{MODEL} (timm, fp32 on a CPU, bf16 on a GPU) on all photos of a folder.
 timm: `Image.open(path).convert("RGB")`, timm's `create_transform` for evaluation and the model on that one photo, in
 one loop; nothing is written. florafauna: `predict` to a CSV with 5 labels a photo, its model loaded anew, decoding in
-one process a core, batches of 64 with batch norms folded (fp32 on a CPU), each finished batch flushed to the disk."""
+one thread a core, batches of 64, batch norms folded and weights packed for the CPU, each finished batch flushed to the
+disk."""
 
 
 def run() -> Section:
