@@ -1,4 +1,4 @@
-"""The photos named on the command line: folders, files, globs, archives, tables of paths → one list."""
+"""The photos named on the command line: folders, files, globs, archives, tables of paths, URLs → one list."""
 
 import glob
 import os
@@ -20,6 +20,7 @@ from florafauna.photos.crops import box_text, name_of
 from florafauna.photos.kinds import EXTENSIONS, printable
 from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
 from florafauna.photos.sources import FolderSource, Source, open_source
+from florafauna.predict._remote import REMOTE, RemoteSource
 
 PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
 
@@ -86,7 +87,7 @@ class Inputs:
 
 
 def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Inputs:
-    """The photos that the arguments name; folders and archives are searched, in sorted order.
+    """The photos that the arguments name; folders, archives and URLs are searched, in sorted order.
 
     A table of paths has a column path (or one of its synonyms, or `id_column`); paths are relative to the table's
     folder if the first is found there, else to the working directory. A listed file that is missing becomes a row with
@@ -96,12 +97,21 @@ def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Input
     sources: list[Source] = []
     folders: dict[str, int] = {}
     for argument in arguments:
-        for path in _expanded(argument):
-            for photo in _below(path, sources, folders, id_column):
-                photos.setdefault(photo.name, photo)
+        for photo in _named(argument, sources, folders, id_column):
+            photos.setdefault(photo.name, photo)
     if not photos:
         raise UserError(f"there is no photo in {', '.join(arguments)}.")
     return Inputs([*photos.values()], sources)
+
+
+def _named(argument: str, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
+    if REMOTE.match(argument):
+        source = RemoteSource(argument)
+        sources.append(source)
+        yield from _of_source(source, len(sources) - 1, source.url)
+        return
+    for path in _expanded(argument):
+        yield from _below(path, sources, folders, id_column)
 
 
 def _expanded(argument: str) -> list[Path]:
