@@ -74,7 +74,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         help="folder of the photos of a detector's results (default: beside them)",
     )
     _add_bundle(parser, "models/NAME, or what `export` wrote")
-    parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .jsonl or .json")
+    parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .jsonl or .json; with --on, a folder")
     parser.add_argument("--format", choices=FORMATS, help="default: by the extension of OUT")
     parser.add_argument("--top", type=_positive, default=5, metavar="K", help="labels per photo (default: 5)")
     parser.add_argument("--submission", type=_names, metavar="ID,LABEL", help="write these two columns and no others")
@@ -91,6 +91,11 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", type=_positive, help="processes that decode (default: one per core, or threads for few photos)"
+    )
+    parser.add_argument(
+        "--on",
+        choices=("ray",),
+        help="all GPUs or cores of this machine, or of the cluster of RAY_ADDRESS, into a folder of Parquet files",
     )
 
 
@@ -109,8 +114,14 @@ def _predict(options: argparse.Namespace) -> int:
         options.verbatim,
         options.photos,
         options.events,
+        options.on == "ray",
     )
-    return predict(request, choose_bundle(options.bundle), options.workers)
+    bundle = choose_bundle(options.bundle)
+    if options.on:
+        from florafauna.predict.on_ray import predict_on_ray
+
+        return predict_on_ray(request, bundle, options.workers)
+    return predict(request, bundle, options.workers)
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
@@ -219,6 +230,7 @@ EXAMPLES = {
   florafauna predict new/ --out labels.csv
   florafauna predict 'new/**/*.jpg' more.zip --bundle models/vit --out labels.parquet
   florafauna predict cameras/ --out results.json
+  florafauna predict millions.tar s3://bucket/photos --out labels/ --on ray
   florafauna predict detected.json --photos cameras/ --out classified.json --events folder,60
   florafauna predict Test.csv --out submission.csv --submission Image_ID,Label""",
     "embed": """\

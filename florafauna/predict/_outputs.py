@@ -107,8 +107,9 @@ def _jsonl(path: Path, pairs: Pairs, result: Result) -> None:
             file.write(json.dumps(table_row(photo, row, result), ensure_ascii=False) + "\n")
 
 
-def _parquet(path: Path, pairs: Pairs, result: Result) -> None:
-    schema = pa.schema(table_columns(result))
+def write_parquet(path: Path, pairs: Pairs, result: Result, metadata: dict[str, str] | None = None) -> None:
+    """Write a Parquet file, a block of rows at a time, with `metadata` in its schema."""
+    schema = pa.schema(table_columns(result), metadata)
     rows = (table_row(photo, row, result) for photo, row in pairs)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while block := list(islice(rows, BLOCK)):
@@ -212,7 +213,7 @@ WRITERS: dict[str, Callable[[Path, Pairs, Result], None]] = {
     "csv": _csv,
     "timelapse": _csv,
     "jsonl": _jsonl,
-    "parquet": _parquet,
+    "parquet": write_parquet,
     "submission": _submission,
     "megadetector": _megadetector,
     "camtrap-dp": _camtrap,

@@ -32,7 +32,7 @@ class Part:
         self.path, self.done, self.lost = path, 0, ""
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _open_locked(path)
+            self._file = open_locked(path)
             end = self._resume(header, is_stale)
             self._file.truncate(end)
             self._file.seek(end)
@@ -109,7 +109,8 @@ class Part:
             raise UserError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 
 
-def _open_locked(path: Path) -> BinaryIO:
+def open_locked(path: Path) -> BinaryIO:
+    """The file, made where there is none, for this process alone; `UserError` while another has it open."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
         if not lock(file):

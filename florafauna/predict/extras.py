@@ -7,6 +7,7 @@ from florafauna.base.errors import UserError
 EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "onnxruntime": ("onnxruntime",),
+    "ray": ("ray",),
     "serve": ("fastapi", "uvicorn"),
 }
 

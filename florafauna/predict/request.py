@@ -14,11 +14,15 @@ EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": 
               ".json": "megadetector"}  # fmt: skip
 
 
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # such as s3://bucket, of which a Path keeps one slash; no drive of Windows
+
+
 @dataclass(frozen=True)
 class PredictionRequest:
-    """Photos in, a file out; `form` is csv, parquet, jsonl, megadetector, timelapse, camtrap-dp or submission.
+    """Photos in, a file out, or a folder of Parquet files where Ray makes it.
 
-    With `root`, `photos` is a detector's file, and the photos lie below `root`.
+    `form` is csv, parquet, jsonl, megadetector, timelapse, camtrap-dp or submission. With `root`, `photos` is a
+    detector's file, and the photos lie below `root`.
     """
 
     photos: tuple[str, ...]
@@ -45,8 +49,12 @@ class PredictionRequest:
         verbatim: bool = False,
         root: Path | None = None,
         events: str | None = None,
+        on_ray: bool = False,
     ) -> "PredictionRequest":
         """The request; `UserError` for an unknown extension or conflicting options."""
+        if on_ray:
+            _refuse_on_ray(out, form, submission=submission, events=events, timezone=zone, verbatim=verbatim)
+            form = "parquet"
         columns = None
         if submission is not None:
             if len(submission) != 2 or submission[0] == submission[1]:
@@ -62,7 +70,7 @@ class PredictionRequest:
                     f"--out {out}: no format is known for the extension '{out.suffix}'; "
                     "use .csv, .parquet, .jsonl or .json, or choose one with --format."
                 )
-        if out.is_dir():
+        if out.is_dir() and not on_ray:
             raise UserError(f"--out {out} is a folder; name a file.")
         if root is None and len(photos) == 1 and photos[0].lower().endswith(".json") and not Path(photos[0]).is_dir():
             root = Path(photos[0]).parent
@@ -80,9 +88,26 @@ class PredictionRequest:
         return "photos" if self.root is None else "photos and boxes"
 
     @property
+    def times(self) -> bool:
+        """Whether the photos' EXIF times are needed."""
+        return self.form == "camtrap-dp" or self.events is not None
+
+    @property
     def part(self) -> Path:
         """The file of finished batches, until all are finished."""
         return self.out.with_name(self.out.name + ".part")
+
+
+def _refuse_on_ray(out: Path, form: str | None, **others: object) -> None:
+    given = [f"--{name}" for name, value in others.items() if value]
+    if form not in (None, "parquet"):
+        given.append(f"--format {form}")
+    if given:
+        raise UserError(f"--on ray writes Parquet files with a row a photo; leave out {', '.join(given)}.")
+    if out.name in ("", "-") or EXTENSIONS.get(out.suffix.lower(), "parquet") != "parquet" or URL.match(str(out)):
+        raise UserError(f"--out {out}: --on ray writes a folder of Parquet files; name a folder that all workers see.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; with --on ray, name a folder.")
 
 
 def _zone(name: str | None, form: str | None) -> tzinfo | None:

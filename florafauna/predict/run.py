@@ -13,7 +13,7 @@ from florafauna.base.errors import UserError, plain_line
 from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
 from florafauna.photos.settings import BoxParams
-from florafauna.pixels.centre import PREDICTION_BATCH
+from florafauna.pixels.centre import PREDICTION_BATCH, Resize
 from florafauna.predict._detected import find_detected
 from florafauna.predict._events import find_events
 from florafauna.predict._inputs import Inputs, Photo, find_inputs
@@ -54,7 +54,7 @@ def predict(request: PredictionRequest, folder: Path, workers: int | None = None
         events = None
         if request.events is not None:
             events = find_events(photos, rows, answers, None if request.events == "sequence" else request.events)
-            _say(f"{len(photos)} {request.rows} are {len(events.answers)} events")
+            say(f"{len(photos)} {request.rows} are {len(events.answers)} events")
         result = Result(request, answers, str(scorer.info["name"]), scorer.info["taxonomy"], inputs.results, events)
         write(zip(photos, rows(), strict=True), result)
 
@@ -106,21 +106,35 @@ def answer_photos(
     workers: int | None,
 ) -> int:
     """Write what `answers` makes of the model's outputs, from where an interrupted call stopped; the exit code."""
-    times = request.form == "camtrap-dp" or request.events is not None
-    decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, scorer.resize), times, inputs.boxes)
-    name, photos, what = str(scorer.info["name"]), inputs.photos, request.rows
-    with _open_part(request, inputs, scorer, answers, decoder) as part:
+    decoder = decoder_of(request, inputs, scorer.info, scorer.resize)
+    photos, what = inputs.photos, request.rows
+    with _open_part(request, inputs, depends_on(request, inputs, scorer.info, answers), decoder) as part:
         if part.lost:
-            _say(f"{part.path} {part.lost}: {len(photos) - part.done} of {len(photos)} {what} are predicted again")
-        _say(f"{name}: {len(photos)} {what}" + (f", {part.done} of them done before" if part.done else ""))
-        if request.root is not None and inputs.boxes.use == "whole":
-            padding = f"{inputs.boxes.padding:.0%}"
-            _say(f"{name} was trained on whole photos and is shown boxes, cut with {padding} of their side around them")
-        if answers.remark:
-            _say(answers.remark)
+            say(f"{part.path} {part.lost}: {len(photos) - part.done} of {len(photos)} {what} are predicted again")
+        announce(request, inputs, scorer.info, answers, part.done)
         for scored in score_photos(scorer, decoder, photos, workers, part.done):
-            part.add(_rows(scored, photos[part.done : part.done + len(scored.seen)], answers))
+            part.add(rows_of(scored, photos[part.done : part.done + len(scored.seen)], answers))
         return _finish(part, request, photos, write)
+
+
+def announce(request: PredictionRequest, inputs: Inputs, info: dict[str, Any], answers: Answering, done: int) -> None:
+    """Tell the user what is about to be predicted by the model of `info`, bundle.json, and what was `done` before."""
+    name = info["name"]
+    say(f"{name}: {len(inputs.photos)} {request.rows}" + (f", {done} of them done before" if done else ""))
+    if request.root is not None and inputs.boxes.use == "whole":
+        padding = f"{inputs.boxes.padding:.0%}"
+        say(f"{name} was trained on whole photos and is shown boxes, cut with {padding} of their side around them")
+    if answers.remark:
+        say(answers.remark)
+
+
+def conclude(request: PredictionRequest, total: int, failed: int) -> int:
+    """Tell the user what was written; returns the exit code."""
+    if failed == total:
+        say(f"florafauna: none of the {total} photos can be read; see {request.out} for the reasons.")
+        return 1
+    say(f"{request.out}: {total - failed} {request.rows}" + (f", {failed} that cannot be read" if failed else ""))
+    return 0
 
 
 def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], write: Write) -> int:
@@ -133,13 +147,9 @@ def _finish(part: Part, request: PredictionRequest, photos: Sequence[Photo], wri
         raise UserError(f"{request.out} cannot be written: {why}; {part.path} holds what was computed.") from None
     without_zone = _without_zone(request, part)
     part.remove()
-    if failed == total:
-        _say(f"florafauna: none of the {total} photos can be read; see {request.out} for the reasons.")
-        return 1
-    if without_zone:
-        _say(f"{without_zone} photos have no time or no time zone, which Camtrap DP requires; use --timezone for zones")
-    _say(f"{request.out}: {total - failed} {request.rows}" + (f", {failed} that cannot be read" if failed else ""))
-    return 0
+    if without_zone and failed < total:
+        say(f"{without_zone} photos have no time or no time zone, which Camtrap DP requires; use --timezone for zones")
+    return conclude(request, total, failed)
 
 
 def score_photos(
@@ -151,7 +161,12 @@ def score_photos(
     photos in the same order have logits equal to the last bit, also if a call begins where a batch of another ended.
     """
     seen = decode_all(decoder, photos, workers, start)
-    for batch in _batches(track(seen, "predict", len(photos) - start)):
+    yield from score_decoded(scorer, track(seen, "predict", len(photos) - start))
+
+
+def score_decoded(scorer: Scorer, seen: Iterable[DecodedPhoto]) -> Iterator[ScoredBatch]:
+    """Score decoded photos in the batches of `score_photos`."""
+    for batch in _batches(seen):
         pixels = [seen.pixels for seen in batch if seen.pixels is not None]
         classes = len(scorer.info["labels"])
         yield ScoredBatch(
@@ -172,7 +187,8 @@ def _batches(seen: Iterable[DecodedPhoto]) -> Iterator[list[DecodedPhoto]]:
         yield batch
 
 
-def _rows(scored: ScoredBatch, photos: Sequence[Photo], answers: Answering) -> list[Row]:
+def rows_of(scored: ScoredBatch, photos: Sequence[Photo], answers: Answering) -> list[Row]:
+    """One row per photo of a batch: its answer, or what is known of it, or its error."""
     answered = iter(answers.rows(scored.logits) if len(scored.logits) else [])
     rows: list[Row] = []
     for photo, seen in zip(photos, scored.seen, strict=True):
@@ -186,18 +202,24 @@ def _rows(scored: ScoredBatch, photos: Sequence[Photo], answers: Answering) -> l
     return rows
 
 
-def _open_part(
-    request: PredictionRequest, inputs: Inputs, scorer: Scorer, answers: Answering, decoder: Decoder
-) -> Part:
-    header = {
+def decoder_of(request: PredictionRequest, inputs: Inputs, info: dict[str, Any], resize: Resize) -> Decoder:
+    """How the photos of the request become inputs of the model of `info`, bundle.json."""
+    return Decoder(inputs.sources, Preprocessor.of_bundle(info, resize), request.times, inputs.boxes)
+
+
+def depends_on(request: PredictionRequest, inputs: Inputs, info: dict[str, Any], answers: Answering) -> dict[str, Any]:
+    """What rows depend on, `info` being bundle.json: an interrupted call is resumed only where this is the same."""
+    return {
         "format": FORMAT,
-        "bundle": fingerprint(scorer.info),
+        "bundle": fingerprint(info),
         "photos": inputs.fingerprint,
-        "times": decoder.times,
+        "times": request.times,
         **answers.kept,
-        "boxes": None if request.root is None else decoder.boxes.model_dump(),
+        "boxes": None if request.root is None else inputs.boxes.model_dump(),
     }
 
+
+def _open_part(request: PredictionRequest, inputs: Inputs, header: dict[str, Any], decoder: Decoder) -> Part:
     def is_stale(number: int, row: Row) -> bool:
         stamp = decoder.stamp(inputs.photos[number])
         return row["file"] != (None if stamp is None else list(stamp))
@@ -229,5 +251,6 @@ def _refuse_equal_ids(inputs: Inputs) -> None:
         known[photo.id] = photo.name
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell the user, on one line of stderr."""
     print(plain_line(text), file=sys.stderr, flush=True)

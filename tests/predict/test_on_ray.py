@@ -1,0 +1,237 @@
+"""`--on ray`: a cluster writes what a plain run writes, whatever dies meanwhile, and no more than is left to do."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pandas as pd
+import pytest
+from ci.conftest import s3
+from helpers.project import REPOSITORY
+from helpers.tiny import Place
+from predict.conftest import Run
+
+from florafauna.bundle.info import read_info, write_info
+from florafauna.commands.cli import main
+
+__all__ = ["s3"]  # a fixture
+
+ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+BROKEN, BATCH = "moss-10340.jpg", 64
+# A dead machine is noticed after 2 s, not 30.
+NOTICED = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+NOWHERE = "127.0.0.1:1"  # no cluster answers here
+
+
+@pytest.fixture(scope="module")
+def given(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """500 photos, one of which, in the midst of them, is broken."""
+    folder = tmp_path_factory.mktemp("given")
+    for photo in sorted((place.root / "photos" / "val").iterdir()):
+        for copy in range(5):
+            shutil.copy(photo, folder / f"{photo.stem}{copy}.jpg")
+    (folder / BROKEN).write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workers(s3: str) -> Iterator[list[Any]]:
+    """Two machines of one core each, as far as Ray can tell, of a cluster led by a third."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", s3)  # what runs there inherits it
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        environment.setenv("PYTHONPATH", str(REPOSITORY))
+        size: dict[str, Any] = {"object_store_memory": 80 << 20, "include_dashboard": False}
+        cluster = Cluster(True, head_node_args={"num_cpus": 0, "_system_config": NOTICED, **size})
+        try:
+            environment.setenv("RAY_ADDRESS", cluster.address)
+            yield [cluster.add_node(num_cpus=1, **size) for _ in range(2)]
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def labels(workers: list[Any], given: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of a run in whose midst one of the two machines was killed. Not to be changed."""
+    out, at_death = tmp_path_factory.mktemp("killed") / "labels", []
+
+    def kill() -> None:
+        while not files(out):
+            time.sleep(0.05)
+        os.kill(workers[1].all_processes["raylet"][0].process.pid, signal.SIGKILL)
+        at_death.extend(files(out))
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    assert main(["predict", str(given), "--bundle", str(bundle), "--out", str(out), "--on", "ray"]) == 0
+    killer.join()
+    assert len(at_death) < len(files(out)) == 8
+    return out
+
+
+@pytest.fixture
+def out(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, where there is no cluster."""
+    monkeypatch.setenv("RAY_ADDRESS", NOWHERE)
+    return Path(shutil.copytree(labels, tmp_path / "labels"))
+
+
+def files(out: Path) -> dict[str, int]:
+    """The files that hold rows, and when they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+
+
+def test_each_row_is_there_once_as_in_a_plain_run(labels: Path, given: Path, run: Run, tmp_path: Path) -> None:
+    assert run(given, "--out", tmp_path / "plain.parquet", "--workers", 1) == 0
+    plain, found = pd.read_parquet(tmp_path / "plain.parquet"), pd.read_parquet(labels)
+    broken = plain.index[plain["error"].notna()].item()
+    assert plain["path"][broken] == str(given / BROKEN)
+    assert BATCH < broken < 7 * BATCH
+    pd.testing.assert_frame_equal(found[:broken], plain[:broken], check_exact=True)
+    pd.testing.assert_frame_equal(found, plain, rtol=0, atol=1e-6)  # a batch ends elsewhere from here on
+    assert np.equal(found["confidence_1"], plain["confidence_1"]).mean() > 0.9
+
+
+def test_what_is_there_is_not_computed_again(out: Path, given: Path, run: Run) -> None:
+    before = files(out)
+    assert run(given, "--out", out, "--on", "ray") == 0
+    assert files(out) == before
+    assert {path.name for path in out.iterdir()} == {*before, "_SUCCESS"}
+
+
+def test_what_is_missing_and_what_was_repaired_is(
+    out: Path, given: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is asked for, of a cluster that does not answer."""
+    (out / "part-000000.parquet").unlink()
+    with pytest.raises(SystemExit):
+        run(given, "--out", out, "--on", "ray")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"newts: 500 photos, {500 - BATCH} of them done before"
+    assert second.startswith(f"florafauna: the cluster of RAY_ADDRESS={NOWHERE} cannot be used (")
+    assert "_SUCCESS" not in {path.name for path in out.iterdir()}
+    shutil.copy(given / "fern-10000.jpg", given / BROKEN)
+    try:
+        with pytest.raises(SystemExit):
+            run(given, "--out", out, "--on", "ray")
+    finally:
+        (given / BROKEN).write_bytes(b"")
+    assert f"newts: 500 photos, {500 - 2 * BATCH} of them done before" in capsys.readouterr().err
+
+
+def test_what_is_of_something_else_is_not_mixed_in(
+    out: Path, given: Path, photos: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", *map(str, arguments), "--out", str(out), "--on", "ray"])
+        assert ended.value.code == 1
+        return capsys.readouterr().err
+
+    other = Path(shutil.copytree(bundle, tmp_path / "other"))
+    write_info(other, read_info(other) | {"name": "frogs"})
+    assert "holds predictions of other options;" in refused(given, "--bundle", bundle, "--top", 2)
+    assert "holds predictions of other photos;" in refused(photos, "--bundle", bundle)
+    said = refused(given, "--bundle", other)
+    assert said == f"florafauna: {out} holds predictions of another model; remove it, or name another --out.\n"
+    shutil.copy(photos / "fern-1000.jpg", out)
+    assert "fern-1000.jpg is damaged or not of `predict --on ray`;" in refused(given, "--bundle", bundle)
+
+
+def test_photos_in_a_bucket(
+    workers: list[Any], s3: str, photos: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
+    bucket = boto3.resource("s3", endpoint_url=s3).create_bucket(Bucket="photos")
+    for photo in sorted(photos.iterdir())[:70]:
+        bucket.upload_file(str(photo), f"new/{photo.name[:4]}/{photo.name}")
+    for name in ("new/.hidden/a.jpg", "new/notes.txt", "new/more.zip", "old/a.jpg"):
+        bucket.put_object(Key=name, Body=b"...")
+    assert run("s3://photos/new/", "--out", tmp_path / "labels", "--on", "ray") == 0
+    assert run("s3://photos/new", "--out", tmp_path / "plain.parquet", "--workers", 1) == 0
+    found = pd.read_parquet(tmp_path / "labels")
+    pd.testing.assert_frame_equal(found, pd.read_parquet(tmp_path / "plain.parquet"), rtol=0, atol=1e-6)
+    assert len(found) == 71
+    unread = found[found["error"].notna()]
+    assert unread["path"].tolist() == ["s3://photos/new/more.zip"]
+    assert unread["error"].item().startswith("unreadable: an archive behind a URL")
+    assert run(found["path"][0], "--out", tmp_path / "one.csv") == 0
+    assert pd.read_csv(tmp_path / "one.csv")["label_1"].tolist() == [found["label_1"][0]]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("s3://nobodys/photos", "s3://nobodys/photos does not exist; name a folder or a photo, without any *."),
+        ("s3://photos/*.jpg", "s3://photos/*.jpg does not exist; name a folder or a photo, without any *."),
+        ("nonsense://photos", "nonsense://photos cannot be read (Protocol not known: nonsense); check address"),
+    ],
+)
+def test_what_is_not_behind_a_url_is_one_sentence(
+    s3: str,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    url: str,
+    says: str,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
+    with pytest.raises(SystemExit) as ended:
+        run(url, "--out", tmp_path / "o.csv")
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"florafauna: {says}")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--out", "labels.csv"], "--out labels.csv: --on ray writes a folder of Parquet files; name a folder"),
+        (["--out", "-"], "--out -: --on ray writes a folder"),
+        (["--out", "s3://photos/labels"], "--on ray writes a folder of Parquet files; name a folder that all workers"),
+        (["--out", "taken"], "--out taken is a file; with --on ray, name a folder."),
+        (["--out", "o", "--format", "timelapse", "--events", "folder,60"], "leave out --events, --format timelapse."),
+        (["--out", "o", "--submission", "ID,Label"], "leave out --submission."),
+    ],
+)
+def test_what_makes_no_sense_on_ray_is_one_sentence(
+    photos: Path,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    with pytest.raises(SystemExit) as ended:
+        run(photos, "--on", "ray", *arguments)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"taken"}
+
+
+def test_without_ray_it_is_one_sentence(photos: Path, bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(__file__).parent / "without.py"), "ray", "predict", str(photos)]
+    command += ["--bundle", str(bundle), "--out", "labels", "--on", "ray"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    asked = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (asked.returncode, asked.stderr) == (1, "florafauna: ray is not installed; run `pip install ray`.\n")
+    assert not list(tmp_path.iterdir())
