@@ -22,7 +22,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -249,12 +249,9 @@ class _Predictor:
     def _look_around(self) -> None:
         """`UserError` where this machine does not see what it should: all photos would seem to be missing."""
         job = self._job
-        try:
+        with suppress(OSError):  # absolute paths can do without
             os.chdir(job.place)
-            unseen = [path for path in job.landmarks if not path.exists()]
-        except OSError:
-            unseen = [job.place]
-        if unseen:
+        if unseen := [path for path in job.landmarks if not path.exists()]:
             raise UserError(
                 f"{socket.gethostname()} does not see {unseen[0]}; photos, bundle and --out must lie where all "
                 "machines of the cluster see them."
