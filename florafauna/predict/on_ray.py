@@ -56,10 +56,8 @@ CORES = 4  # of an actor without a GPU, at most
 CHUNKS = 256  # at least, where there are so many batches: work for many actors
 LOCK, FINISHED = "_lock", "_SUCCESS"  # readers of a folder of Parquet files pass over such names
 KEY = "florafauna"  # of a file's metadata
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_LOG_LEVEL": "ERROR",
-}  # it reports over the network, and all it does
+# Unless it is told not to, Ray reports its use over the network, and all that it does.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_LOG_LEVEL": "ERROR"}
 HOST, SECONDS = re.compile(r"\[?([\w.:-]+?)\]?:(\d+)"), 10.0  # an address of RAY_ADDRESS, and how long it has to answer
 OTHER = {"bundle": "another model", "photos": "other photos"}
 
@@ -78,7 +76,7 @@ def predict_on_ray(request: PredictionRequest, folder: Path, workers: int | None
     info = load_scorer(folder).info if is_exported(folder) else read_info(folder)
     inputs = checked_inputs(request, info)
     answers = Answers.of_bundle(info, request.top)
-    chunks = Chunks(inputs.photos)
+    chunks = _Chunks(inputs.photos)
     depends = depends_on(request, inputs, info, answers) | {"chunk": chunks.size}
     roots = [each.root for each in inputs.sources if isinstance(each, FolderSource | Archive) and each.root.exists()]
     landmarks = [request.out / LOCK, folder, *roots[:1]]
@@ -97,7 +95,7 @@ def predict_on_ray(request: PredictionRequest, folder: Path, workers: int | None
     return conclude(request, len(inputs.photos), sum(failed.values()))
 
 
-class Chunks(Sequence[Sequence[Photo]]):
+class _Chunks:
     """Photos by the file that they are written to: whole batches, at most a row group of Parquet."""
 
     def __init__(self, photos: Sequence[Photo]) -> None:
@@ -108,7 +106,7 @@ class Chunks(Sequence[Sequence[Photo]]):
     def __len__(self) -> int:
         return -(-len(self._photos) // self.size)
 
-    def __getitem__(self, number: Any) -> Sequence[Photo]:
+    def __getitem__(self, number: int) -> Sequence[Photo]:
         return self._photos[number * self.size : (number + 1) * self.size]
 
 
@@ -143,7 +141,7 @@ class _Job:
     workers: int | None
 
 
-def _kept(out: Path, depends: dict[str, Any], chunks: Chunks, decoder: Decoder) -> dict[int, int]:
+def _kept(out: Path, depends: dict[str, Any], chunks: _Chunks, decoder: Decoder) -> dict[int, int]:
     """How many photos could not be read, by chunk, of the files that are there; less those with one that changed."""
     failed = {}
     for path in sorted(out.iterdir()):
@@ -152,9 +150,9 @@ def _kept(out: Path, depends: dict[str, Any], chunks: Chunks, decoder: Decoder) 
         try:
             of_file = json.loads(pq.read_schema(path).metadata[KEY.encode()])
         except (OSError, pa.ArrowInvalid, TypeError, KeyError):
-            raise UserError(
-                f"{path} is damaged or not of `predict --on ray`; remove it, or name another --out."
-            ) from None
+            of_file = None
+        if of_file is None or path.name != _name(of_file["chunk"]):
+            raise UserError(f"{path} is damaged or not of `predict --on ray`; remove it, or name another --out.")
         if of_file["depends"] != depends:
             keys = [key for key in depends if of_file["depends"].get(key) != depends[key]]
             what = next((OTHER[key] for key in OTHER if key in keys), "other options")
@@ -165,12 +163,16 @@ def _kept(out: Path, depends: dict[str, Any], chunks: Chunks, decoder: Decoder) 
     return failed
 
 
+def _name(chunk: int) -> str:
+    return f"part-{chunk:06d}.parquet"
+
+
 def _stamp(decoder: Decoder, photo: Photo) -> list[int] | None:
     stamp = decoder.stamp(photo)
     return None if stamp is None else list(stamp)
 
 
-def _written(job: _Job, chunks: Chunks, todo: list[int]) -> Iterator[tuple[int, int]]:
+def _written(job: _Job, chunks: _Chunks, todo: list[int]) -> Iterator[tuple[int, int]]:
     """Each chunk when its file is there, and how many of its photos could not be read."""
     with _started() as ray:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -270,7 +272,7 @@ class _Predictor:
         metadata = {"model": name, "sha256": scorer.info["sha256"], KEY: json.dumps(about)}
         result = Result(job.request, job.answers, name, scorer.info["taxonomy"])
         try:
-            with atomic_path(job.request.out / f"part-{number:06d}.parquet") as temporary:
+            with atomic_path(job.request.out / _name(number)) as temporary:
                 write_parquet(temporary, zip(photos, rows, strict=True), result, metadata)
         except OSError as error:
             raise UserError(f"{job.request.out} cannot be written: {error.strerror or error}.") from None

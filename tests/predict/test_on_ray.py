@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,11 +158,13 @@ def test_what_is_of_something_else_is_not_mixed_in(
     assert "holds predictions of other photos;" in refused(photos, "--bundle", bundle)
     said = refused(given, "--bundle", other)
     assert said == f"florafauna: {out} holds predictions of another model; remove it, or name another --out.\n"
-    shutil.copy(photos / "fern-1000.jpg", out)
-    assert "fern-1000.jpg is damaged or not of `predict --on ray`;" in refused(given, "--bundle", bundle)
+    for copied, name in ((out / "part-000000.parquet", "part-000000 (1).parquet"), (photos / "fern-1000.jpg", "a.jpg")):
+        shutil.copy(copied, out / name)
+        assert f"{out / name} is damaged or not of `predict --on ray`;" in refused(given, "--bundle", bundle)
+        (out / name).unlink()
 
 
-def test_photos_in_a_bucket(
+def test_photos_in_a_bucket_and_in_an_archive(
     workers: list[Any], s3: str, photos: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
@@ -170,11 +173,15 @@ def test_photos_in_a_bucket(
         bucket.upload_file(str(photo), f"new/{photo.name[:4]}/{photo.name}")
     for name in ("new/.hidden/a.jpg", "new/notes.txt", "new/more.zip", "old/a.jpg"):
         bucket.put_object(Key=name, Body=b"...")
-    assert run("s3://photos/new/", "--out", tmp_path / "labels", "--on", "ray") == 0
-    assert run("s3://photos/new", "--out", tmp_path / "plain.parquet", "--workers", 1) == 0
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(photos / "newt-1098.jpg", "newt.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert run("s3://photos/new/", "more.zip", "--out", "labels", "--on", "ray") == 0
+    assert run("s3://photos/new", "more.zip", "--out", "plain.parquet", "--workers", 1) == 0
     found = pd.read_parquet(tmp_path / "labels")
     pd.testing.assert_frame_equal(found, pd.read_parquet(tmp_path / "plain.parquet"), rtol=0, atol=1e-6)
-    assert len(found) == 71
+    assert len(found) == 72
+    assert found["path"].iloc[-1] == "more.zip/newt.jpg"
     unread = found[found["error"].notna()]
     assert unread["path"].tolist() == ["s3://photos/new/more.zip"]
     assert unread["error"].item().startswith("unreadable: an archive behind a URL")
