@@ -33,7 +33,9 @@ PHOTOS = {
     "sample": DataParams(root=str(SAMPLE), labels=str(SAMPLE / "labels.csv"), groups=("group",)),
     "shared": DATA,
 }
+BACKBONES = {"sample": ("test_efficientnet", "test_vit"), "shared": ("mobilenetv2_035", "mobilenetv2_100")}
 LAST_STAGE = {
+    "test_efficientnet": ["blocks.4", "conv_head", "bn2", "classifier"],
     "test_vit": ["blocks.4", "blocks.5", "norm", "head"],
     "mobilenetv2_035": ["blocks.6", "conv_head", "bn2", "head"],
     "mobilenetv2_100": ["blocks.6", "conv_head", "bn2", "head"],
@@ -57,9 +59,9 @@ RECIPE: dict[str, dict[str, Any]] = {
 ABOUT = """Weighted F1 on the *validation* photos, mean ± standard deviation over {seeds} seeds, which draw the head,
 the views and the order of the photos; the split stays. `random` is the classifier as timm draws it, `normal` has a
 standard deviation of 0.01, `probe` starts from the solved head; AdamW trains them all. `solved` is `optimizer: lbfgs`,
-which needs no start. Sample: {sample} and {sample_val} drawn photos, the three models of params.yaml (AdamW, 96 px, 10
-to 15 epochs). Shared: {shared} real photos for training, 20 of a class, and {shared_val} for validation; the head 40
-epochs and the last stage 10, at 96 px, all layers 4 epochs at 80 px. The test photos are not used."""
+which needs no start. Sample: {sample} and {sample_val} drawn photos, at 96 px, 10 to 15 epochs. Shared: {shared} real
+photos for training, 20 of a class, and {shared_val} for validation; the head 40 epochs and the last stage 10, at 96 px,
+all layers 4 epochs at 80 px. The test photos are not used."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,9 @@ class Setting:
 
 
 SETTINGS = [
-    Setting("sample", "all layers", "test_efficientnet"),  # as in params.yaml
-    Setting("sample", "head only", "test_convnext"),
-    Setting("sample", "last stage and head", "test_vit"),
-    *(Setting("shared", *names) for names in product(STRATEGIES["shared"], ("mobilenetv2_035", "mobilenetv2_100"))),
+    Setting(photos, strategy, backbone)
+    for photos, strategies in STRATEGIES.items()
+    for strategy, backbone in product(strategies, BACKBONES[photos])
 ]
 
 
