@@ -32,7 +32,7 @@ from florafauna.screen.screen import photos_of
 from florafauna.screen.settings import Backbone
 from florafauna.training.frozen.logistic import L2
 
-OF_A_CLASS, SIZE, FOLDS, BATCH, WORKERS = 16, 160, 5, 64, 2
+OF_A_CLASS, SIZE, FOLDS, BATCH, WORKERS = None, 160, 5, 64, 2
 REAL = ("mobilenetv2_035", "mobilenetv2_100")
 RANDOM = (
     "edgenext_xx_small", "lcnet_050", "mobilenetv3_small_050", "mobilenetv3_small_100", "regnetx_002", "resnet10t",
