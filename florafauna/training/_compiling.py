@@ -42,9 +42,8 @@ def decide(steps: int, plain: float, compiled: float, compiling: float) -> Decis
     True
     """
     used = steps * (plain - compiled) > compiling
-    why = (
-        f"compiling took {compiling:.0f} s, {steps} steps then {steps * compiled:.0f} s instead of {steps * plain:.0f}"
-    )
+    then = f"{steps:,} steps then {steps * compiled:,.0f} s instead of {steps * plain:,.0f}"
+    why = f"compiling took {compiling:.0f} s, {then}"
     return Decision(used, why, steps, plain, compiled, compiling)
 
 
@@ -122,7 +121,7 @@ def _say(decision: Decision) -> None:
 def _measured(fast: Forward, model: nn.Module, images: torch.Tensor, steps: int, worth_trying: float) -> Decision:
     plain = _seconds(model, model, images)
     if plain * steps < worth_trying:
-        return Decision(False, f"not tried, as all {steps} steps take about {plain * steps:.0f} s", steps, plain)
+        return Decision(False, f"not tried, as all {steps:,} steps take about {plain * steps:.0f} s", steps, plain)
     start = time.monotonic()
     error = _failure(fast, model, images)
     _wait(images)

@@ -113,7 +113,7 @@ def test_compiling_pays_if_the_steps_ahead_save_more_than_it_takes(
 ) -> None:
     decision = decide(steps, plain, compiled, compiling=45.0)
     assert decision.used is used
-    assert f"compiling took 45 s, {steps} steps then {steps * compiled:.0f} s instead of" in decision.why
+    assert f"compiling took 45 s, {steps:,} steps then {steps * compiled:,.0f} s instead of" in decision.why
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, backend: str = "aot_eager") -> list[str]:
