@@ -20,6 +20,7 @@ NAMES = (
     "repro",
     "noop",
     "beside",
+    "ranks",
     "gpu",
     "presets",
     "predict",
