@@ -12,6 +12,8 @@ NAMES = (
     "duplicates",
     "memory",
     "growth",
+    "packing",
+    "on_paper",
     "head_only",
     "head_start",
     "long_tail",
