@@ -12,6 +12,7 @@ NAMES = (
     "duplicates",
     "memory",
     "growth",
+    "packing",
     "head_only",
     "head_start",
     "long_tail",
