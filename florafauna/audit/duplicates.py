@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -44,7 +45,11 @@ _ROUNDS = 8  # candidates tried between two clusters in one chunk of the search,
 
 
 def cluster(
-    picture: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: npt.ArrayLike, rows: Indices | None = None
+    picture: Sequence[str] | pd.Series,
+    hashes: Hashes,
+    thumbnails: Bytes,
+    flat: npt.ArrayLike,
+    rows: Indices | None = None,
 ) -> Indices:
     """The cluster of each photo as a number; photos with the same number show the same picture.
 
@@ -53,7 +58,8 @@ def cluster(
     which of theirs each photo is, since a selection would be a copy. Which photos are together does not depend on
     their order.
     """
-    _, first, exact = np.unique(np.asarray(picture, dtype=np.bytes_), return_index=True, return_inverse=True)
+    exact, _ = pd.factorize(pd.Series(picture, dtype=str), sort=True)
+    _, first = np.unique(exact, return_index=True)
     telling = np.flatnonzero(~np.asarray(flat, dtype=bool)[first])
     labels = np.arange(len(first))
     chosen = first[telling] if rows is None else rows[first[telling]]
