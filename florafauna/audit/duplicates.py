@@ -99,9 +99,8 @@ def _search(queries: Hashes, hashes: Hashes, tables: "list[_Table]") -> Iterator
         for band, table in enumerate(tables):
             keys = _band(asked, band)
             for flip in _FLIPS:
-                query, found = table.lookup(keys ^ flip)
-                near = np.bitwise_count(asked[query] ^ hashes[found]) <= RADIUS
-                parts.append((start + query[near], found[near]))
+                query, found = table.near(asked, keys ^ flip)
+                parts.append((start + query, found))
         yield np.concatenate([query for query, _ in parts]), np.concatenate([found for _, found in parts])
 
 
@@ -116,15 +115,19 @@ class _Table:
         values = _band(hashes, band)
         self._order = np.argsort(values, kind="stable")
         self._bounds = np.searchsorted(values[self._order], np.arange(2**_BAND_BITS + 1))
+        self._hashes = hashes[self._order]  # those of one value side by side: most of a search is reading them
 
-    def lookup(self, keys: Indices) -> tuple[Indices, Indices]:
-        """All pairs (index of key, index of hash) of equal band value, crowded values left out."""
+    def near(self, asked: Hashes, keys: Indices) -> tuple[Indices, Indices]:
+        """All pairs (index of query, index of hash) within RADIUS whose hash has the query's key as its band value,
+        crowded values left out."""
         begin = self._bounds[keys]
         count = self._bounds[keys + 1] - begin
         count[count > _CROWDED] = 0
-        key = np.repeat(np.arange(len(keys)), count)
-        offset = np.arange(len(key)) - np.repeat(np.cumsum(count) - count, count)
-        return key, self._order[np.repeat(begin, count) + offset]
+        place = np.repeat(begin - np.cumsum(count) + count, count)
+        place += np.arange(len(place))
+        near = np.flatnonzero(np.bitwise_count(np.repeat(asked, count) ^ self._hashes[place]) <= RADIUS)
+        query = np.searchsorted(np.cumsum(count), near, side="right")
+        return query, self._order[place[near]]
 
 
 def _neighbours(hashes: Hashes) -> Iterator[tuple[Indices, Indices]]:
