@@ -13,6 +13,7 @@ NAMES = (
     "memory",
     "growth",
     "packing",
+    "on_paper",
     "head_only",
     "head_start",
     "long_tail",
