@@ -38,7 +38,7 @@ holds of a photo is in Memory. {{constants}}."""
 
 @dataclass(frozen=True)
 class Stage:
-    """Seconds of a stage: alone + fixed·n + square·n² (up to CROWDED) on one core, and those a photo that cores share."""
+    """Seconds: alone + fixed·n + square·n² (n up to CROWDED), and those of a photo that cores share."""
 
     alone: float
     fixed: float
