@@ -22,8 +22,8 @@ ABOUT = f"""Computed, not measured: n photos of {DRAWN}, {TRAINED:.0%} of which 
 from the sections named.
 
 * split takes a + b·n + q·n² + d·n/c. The square is the search for near-duplicates, whose lists of what is alike in a
-  quarter of a hash grow with the photos; a, b and q are those of the three counts of Growth, after what "on one core"
-  there shows to be shared by cores is taken out; d is a core's time for a photo in Audit. From
+  quarter of a hash grow with the photos; a, b and q are those of the three counts of Growth, without the part that
+  cores share as far as "on one core" there shows any; d is a core's time for a photo in Audit. From
   {CROWDED / 1e6:.0f} million photos on the search passes over most of these lists: it takes no longer, and misses
   copies that are no neighbours in a sorted order of hashes.
 * preprocess takes a + b·n + d·n/c, likewise from Growth and Preprocess. A photo is stored in {{stored:,}} bytes and a
@@ -88,7 +88,7 @@ def _stage(stage: str, section: str, photos: str, square: bool) -> Stage:
     on_one = number(found("Growth", [stage, "time"], "on one core"))
     cores = cores_of("Growth")
     # Amdahl: on c cores serial + shared / c
-    shared = (on_one - seconds[1]) / (1 - 1 / cores) / COUNTS[1]
+    shared = max(0.0, (on_one - seconds[1]) / (1 - 1 / cores)) / COUNTS[1]
     serial = [taken - shared * count / cores for taken, count in zip(seconds, COUNTS, strict=True)]
     if square:
         quadratic, fixed, alone = np.polyfit(COUNTS, serial, 2)
