@@ -22,10 +22,10 @@ ABOUT = f"""Computed, not measured: n photos of {DRAWN}, {TRAINED:.0%} of which 
 from the sections named.
 
 * split takes a + b·n + q·n² + d·n/c. The square is the search for near-duplicates, whose lists of what is alike in a
-  quarter of a hash grow with the photos; a, b and q are those of the three counts of Growth, without the part that
-  cores share as far as "on one core" there shows any; d is a core's time for a photo in Audit. From
-  {CROWDED / 1e6:.0f} million photos on the search passes over most of these lists: it takes no longer, and misses
-  copies that are no neighbours in a sorted order of hashes.
+  quarter of a hash grow with the photos: q is that of random hashes in Duplicates. a and b are those of the two larger
+  counts of Growth (b has a little of the square in it), without the part that cores share as far as "on one core" there
+  shows any; d is a core's time for a photo in Audit. From {CROWDED / 1e6:.0f} million photos on the search passes over
+  most of these lists: it takes no longer, and misses copies that are no neighbours in a sorted order of hashes.
 * preprocess takes a + b·n + d·n/c, likewise from Growth and Preprocess. A photo is stored in {{stored:,}} bytes and a
   row. DVC adds a file for every {{shard}} photos, each in the time that Packing gives for one.
 * train takes {TRAINED}·n/(g·r) an epoch; r are the photos/s of Training on a GPU, and g GPUs are taken to be g times as
@@ -52,8 +52,8 @@ class Stage:
 
 def run() -> Section:
     """The table; nothing is measured."""
-    split = _stage("split", "Audit", "960 photos", square=True)
-    preprocess = _stage("preprocess", "Preprocess", "960 photos", square=False)
+    split = _stage("split", "Audit", "960 photos", _square())
+    preprocess = _stage("preprocess", "Preprocess", "960 photos", 0.0)
     adding = number(found("Packing", ["`dvc add data`"], f"{FILES:,} files")) / FILES * len(STARTS_SHARD) / 16
     stored = 3 * int(np.prod(stored_size(*ORIGINALS, SIDE)))
     speeds = {name: number(found("Training on a GPU", [f"{name}, bf16"], "photos/s")) for name in MODELS}
@@ -82,19 +82,25 @@ def run() -> Section:
     return Section("On paper", about, ("photos", "stage", *hardware, "memory", "disk"), rows)
 
 
-def _stage(stage: str, section: str, photos: str, square: bool) -> Stage:
+def _stage(stage: str, section: str, photos: str, square: float) -> Stage:
     """What Growth says of a stage's time, and `section` of decoding."""
-    seconds = [number(found("Growth", [stage, "time"], f"{count:,} photos")) for count in COUNTS]
+    counts = COUNTS[1:]
+    seconds = [number(found("Growth", [stage, "time"], f"{count:,} photos")) for count in counts]
     on_one = number(found("Growth", [stage, "time"], "on one core"))
     cores = cores_of("Growth")
     # Amdahl: on c cores serial + shared / c
-    shared = max(0.0, (on_one - seconds[1]) / (1 - 1 / cores)) / COUNTS[1]
-    serial = [taken - shared * count / cores for taken, count in zip(seconds, COUNTS, strict=True)]
-    if square:
-        quadratic, fixed, alone = np.polyfit(COUNTS, serial, 2)
-    else:
-        quadratic, (fixed, alone) = 0.0, np.polyfit(COUNTS[1:], serial[1:], 1)
-    return Stage(float(alone), float(fixed), float(quadratic), _core_seconds(section, photos, "florafauna"))
+    shared = max(0.0, (on_one - seconds[0]) / (1 - 1 / cores)) / counts[0]
+    serial = [taken - shared * count / cores for taken, count in zip(seconds, counts, strict=True)]
+    fixed = (serial[1] - serial[0]) / (counts[1] - counts[0])
+    return Stage(serial[0] - fixed * counts[0], fixed, square, _core_seconds(section, photos, "florafauna"))
+
+
+def _square() -> float:
+    """Seconds for each pair of photos in the search for near-duplicates."""
+    half, whole = 50_000, 100_000
+    rows = (f"clustering {count:,} photos, random hashes" for count in (half, whole))
+    seconds = [number(found("Duplicates", [row], "result")) for row in rows]
+    return (seconds[1] - seconds[0] * whole / half) / (whole**2 - half * whole)
 
 
 def _core_seconds(section: str, photos: str, column: str) -> float:
