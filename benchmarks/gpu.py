@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.photos import draw_folder
+from benchmarks.processes import epochs_of
 from benchmarks.results import Section
 from benchmarks.timing import Pairs, in_turn
 from benchmarks.training_parts import job, parts_of
@@ -31,6 +32,7 @@ from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Batch, Feed, Photos, choose_feed
 from florafauna.training._parts import Parts
 from florafauna.training._resume import State
+from florafauna.training.job import TrainingJob
 from florafauna.training.loop import train_epoch
 
 MODELS = ("tf_efficientnetv2_s", "convnext_base", "vit_base_patch16_224")
@@ -44,7 +46,9 @@ florafauna's training loop (`train_epoch`), an epoch of {steps} steps a run, in 
 does not slow the synthetic steps. Synthetic: one batch, normalised and on the GPU before the clock starts. Kernels:
 what the GPU computes in a synthetic step, by torch.profiler; where that is much less than a step takes, the program
 cannot launch them faster, whoever feeds it. Flops: those of one step, counted by torch.utils.flop_counter. Peak: of
-the largest of a few bf16 matrix products in the same run ({measured:.0f} Tflop/s); {named}."""
+the largest of a few bf16 matrix products in the same run ({measured:.0f} Tflop/s); {named}. All GPUs: how many times
+the photos a second of one GPU they train on, in one process each (`DistributedDataParallel`), each fed as many photos
+in batches as large as the one, and the share of the ideal that this is."""
 PAUSE = 1.0  # seconds
 
 
@@ -102,15 +106,17 @@ def run() -> Section:
         "kernels a step",
         "memory",
         "of bf16 peak",
+        "all GPUs",
     )
     if not torch.cuda.is_available():
         rows = [(name, *("not measured",) * (len(columns) - 1)) for name in MODELS]
         about = "No GPU was there: not measured. On a machine with one: `python -m benchmarks gpu`."
         return Section("Training on a GPU", about, columns, rows)
-    sizes = Sizes()
+    sizes, gpus = Sizes(), torch.cuda.device_count()
+    speeds = scaling(MODELS, sizes, gpus)  # first, while this process holds none of their memory
     peak = measured_peak(torch.device("cuda"), sizes.matrix)
     named = {name: figure for name, figure in BF16_PEAKS.items() if name in hardware().replace("-", " ").split()}
-    rows = measure(MODELS, sizes, peak)
+    rows = [(*row, speed) for row, speed in zip(measure(MODELS, sizes, peak), speeds, strict=True)]
     about = ABOUT.format(
         **{"size": sizes.size, "batch": sizes.batch, "policy": POLICY, "photos": sizes.photos},
         **{"store": sizes.store_size, "steps": sizes.photos // sizes.batch, "measured": peak / 1e12, "pause": PAUSE},
@@ -131,6 +137,25 @@ def measure(
         return [_row(model, root, sizes, peak, runs, precision, others) for model in models]
 
 
+def scaling(models: tuple[str, ...], sizes: Sizes, gpus: int, epochs: int = RUNS, precision: str = "auto") -> list[str]:
+    """How many times as many photos a second each model is trained on by all `gpus` as by one."""
+    if gpus < 2:
+        return ["not measured, one was there"] * len(models)
+    with TemporaryDirectory() as name:
+        timed = []
+        for count in (1, gpus):
+            root = Path(name) / str(count)
+            grown = replace(sizes, photos=sizes.photos * count, batch=sizes.batch * count)
+            stores(root, grown)
+            jobs = [_job(model, root, grown, precision, {}) for model in models]
+            timed.append(epochs_of(jobs, [epochs] * len(models), count, root / "epochs"))
+    speeds = [
+        gpus * statistics.median(one.seconds) / statistics.median(every.seconds)
+        for one, every in zip(*timed, strict=True)
+    ]
+    return [f"{gpus}: **{speed:.2f}×** ({speed / gpus:.0%})" for speed in speeds]
+
+
 def stores(root: Path, sizes: Sizes) -> None:
     """Pixel stores of drawn photos; those for validation are not used, but a training has them."""
     manifest = draw_folder(root / "photos", 800, 600, sizes.drawn, sizes.photos, sizes.classes)
@@ -142,24 +167,7 @@ def stores(root: Path, sizes: Sizes) -> None:
 def _row(
     model: str, root: Path, sizes: Sizes, peak: float, runs: int, precision: str, others: dict[str, Any]
 ) -> tuple[str, ...]:
-    params = ModelParams.model_validate(
-        {
-            "architecture": {"name": model},
-            "weights": {"source": "none"},
-            "trainable": "all",
-            "optimizer": "adamw",
-            "rate": 1e-5,
-            "epochs": 1000,  # of which a few are run
-            "batch_size": sizes.batch,
-            "train_size": sizes.size,
-            "test_size": sizes.size,
-            "precision": precision,
-            "augment": {"rand_augment": POLICY},
-            **others,
-        }
-    )
-    make_initial_weights(params.architecture, params.weights, root / "initial.safetensors")
-    work = job(params, root / "store", root / "initial.safetensors", root / "scratch")
+    work = _job(model, root, sizes, precision, others)
 
     def feed(photos: Photos, model: nn.Module) -> Feed:
         return choose_feed(photos, model, sha256_file(work.initial), work.scratch / "features")[0]
@@ -196,6 +204,28 @@ def _row(
         memory,
         f"{flops * steps / seconds / peak:.0%}",
     )
+
+
+def _job(model: str, root: Path, sizes: Sizes, precision: str, others: dict[str, Any]) -> TrainingJob:
+    params = ModelParams.model_validate(
+        {
+            "architecture": {"name": model},
+            "weights": {"source": "none"},
+            "trainable": "all",
+            "optimizer": "adamw",
+            "rate": 1e-5,
+            "epochs": 1000,  # of which a few are run
+            "batch_size": sizes.batch,
+            "train_size": sizes.size,
+            "test_size": sizes.size,
+            "precision": precision,
+            "augment": {"rand_augment": POLICY},
+            **others,
+        }
+    )
+    initial = root / f"{model}.safetensors"
+    make_initial_weights(params.architecture, params.weights, initial)
+    return job(params, root / "store", initial, root / "scratch")
 
 
 def step_flops(parts: Parts) -> int:

@@ -53,3 +53,25 @@ def write_section(path: Path, name: str, section: Section) -> None:
     else:
         parts.append(new)
     write_atomic(path, "\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def found(title: str, row: Sequence[str], column: str) -> str:
+    """What the section `title` of RESULTS says in the first row that begins with `row`, in a column."""
+    table = [line.strip("| ").split(" | ") for line in _section(title).splitlines() if line.startswith("| ")]
+    cells = next(cells for cells in table[2:] if cells[: len(row)] == list(row))
+    return cells[table[0].index(column)]
+
+
+def cores_of(title: str) -> int:
+    """The cores of the machine that the section `title` was measured on."""
+    return int(re.findall(r", (\d+) cores,", _section(title))[0])
+
+
+def number(text: str) -> float:
+    """The first number in a cell: 1234.5 of '1,234.5 s'."""
+    return float(re.findall(r"-?[\d,]*\.?\d+", text)[0].replace(",", ""))
+
+
+def _section(title: str) -> str:
+    parts = re.split(r"^## ", RESULTS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return next(part for part in parts if part.startswith(f"{title}\n"))

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -44,7 +45,11 @@ _ROUNDS = 8  # candidates tried between two clusters in one chunk of the search,
 
 
 def cluster(
-    picture: Sequence[str], hashes: Hashes, thumbnails: Bytes, flat: npt.ArrayLike, rows: Indices | None = None
+    picture: Sequence[str] | pd.Series,
+    hashes: Hashes,
+    thumbnails: Bytes,
+    flat: npt.ArrayLike,
+    rows: Indices | None = None,
 ) -> Indices:
     """The cluster of each photo as a number; photos with the same number show the same picture.
 
@@ -53,7 +58,8 @@ def cluster(
     which of theirs each photo is, since a selection would be a copy. Which photos are together does not depend on
     their order.
     """
-    _, first, exact = np.unique(np.asarray(picture, dtype=np.bytes_), return_index=True, return_inverse=True)
+    exact, _ = pd.factorize(pd.Series(picture, dtype=str), sort=True)
+    _, first = np.unique(exact, return_index=True)
     telling = np.flatnonzero(~np.asarray(flat, dtype=bool)[first])
     labels = np.arange(len(first))
     chosen = first[telling] if rows is None else rows[first[telling]]
@@ -93,9 +99,8 @@ def _search(queries: Hashes, hashes: Hashes, tables: "list[_Table]") -> Iterator
         for band, table in enumerate(tables):
             keys = _band(asked, band)
             for flip in _FLIPS:
-                query, found = table.lookup(keys ^ flip)
-                near = np.bitwise_count(asked[query] ^ hashes[found]) <= RADIUS
-                parts.append((start + query[near], found[near]))
+                query, found = table.near(asked, keys ^ flip)
+                parts.append((start + query, found))
         yield np.concatenate([query for query, _ in parts]), np.concatenate([found for _, found in parts])
 
 
@@ -110,15 +115,19 @@ class _Table:
         values = _band(hashes, band)
         self._order = np.argsort(values, kind="stable")
         self._bounds = np.searchsorted(values[self._order], np.arange(2**_BAND_BITS + 1))
+        self._hashes = hashes[self._order]  # those of one value side by side: most of a search is reading them
 
-    def lookup(self, keys: Indices) -> tuple[Indices, Indices]:
-        """All pairs (index of key, index of hash) of equal band value, crowded values left out."""
+    def near(self, asked: Hashes, keys: Indices) -> tuple[Indices, Indices]:
+        """All pairs (index of query, index of hash) within RADIUS whose hash has the query's key as its band value,
+        crowded values left out."""
         begin = self._bounds[keys]
         count = self._bounds[keys + 1] - begin
         count[count > _CROWDED] = 0
-        key = np.repeat(np.arange(len(keys)), count)
-        offset = np.arange(len(key)) - np.repeat(np.cumsum(count) - count, count)
-        return key, self._order[np.repeat(begin, count) + offset]
+        place = np.repeat(begin - np.cumsum(count) + count, count)
+        place += np.arange(len(place))
+        near = np.flatnonzero(np.bitwise_count(np.repeat(asked, count) ^ self._hashes[place]) <= RADIUS)
+        query = np.searchsorted(np.cumsum(count), near, side="right")
+        return query, self._order[place[near]]
 
 
 def _neighbours(hashes: Hashes) -> Iterator[tuple[Indices, Indices]]:

@@ -20,6 +20,7 @@ from florafauna.bundle.inference import Ready, forward
 from florafauna.bundle.info import BUNDLE, TRAINING, WEIGHTS, read_info, read_training, write_training
 from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig, create
+from florafauna.model.ranks import by_all, part
 from florafauna.model.settings import Architecture
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.loading import AlteredView, EvalView, View, batches
@@ -121,6 +122,17 @@ def predict_logits(
         ready = Ready(bundle.model, data, compute)
         logits = [ready.logits(batch.images) for batch in drawn]
     return torch.cat([none, *logits]).numpy()
+
+
+def predict_together(
+    bundle: Bundle,
+    store: PixelStore,
+    compute: Compute,
+    altered: Callable[[np.ndarray, str], np.ndarray] | None = None,
+) -> np.ndarray:
+    """As `predict_logits`, of which each process of the job does its part; all get all logits."""
+    rows, workers = part(len(store), PREDICTION_BATCH), compute.default_workers
+    return np.concatenate(by_all(lambda: predict_logits(bundle, store, compute, workers, rows=rows, altered=altered)))
 
 
 def describe_data(data: DataConfig) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path, fingerprint, sha256_file
 from florafauna.base.metrics import weighted_f1
 from florafauna.base.split_names import SPLITS
-from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
+from florafauna.bundle.bundle import Bundle, load_trained, predict_together
 from florafauna.crossval.crossval import CrossValidation
 from florafauna.folds.draw import grouped_folds
 from florafauna.folds.out_of_fold import COLUMNS, FINAL, FINAL_LOGITS, OutOfFold
@@ -204,7 +204,7 @@ def _train(job: CrossValidation, fold: Fold, folder: Path) -> Scored:
         "wise": trained.info["wise"] and trained.info["wise"]["share"],
         "val_weighted_f1": round(trained.info["val"]["weighted_f1"], 6),
     }
-    logits = by_first(lambda: _logits(trained, fold.test))
+    logits = _logits(trained, fold.test)
     by_first(lambda: shutil.rmtree(out))
     return Scored(logits, facts)
 
@@ -225,7 +225,8 @@ def _train_on_all(job: CrossValidation, whole: PixelStore, photos: pd.DataFrame,
     test = PixelStore(job.stores[SPLITS.index("test")])
     print(f"{job.name}: all {len(whole)} photos train", flush=True)
     train(replace(_training(job, everything, val, out), params=params, settled=Settled(epochs, l2)))
-    by_first(lambda: _save(job.out / FINAL_LOGITS, _logits(load_trained(out), test)))
+    logits = _logits(load_trained(out), test)
+    by_first(lambda: _save(job.out / FINAL_LOGITS, logits))
 
 
 def _save(path: Path, logits: np.ndarray) -> None:
@@ -244,5 +245,4 @@ def _training(job: CrossValidation, train_store: PixelStore, val: PixelStore, ou
 
 
 def _logits(trained: Bundle, store: PixelStore) -> np.ndarray:
-    compute = for_inference(trained.info["precision"])
-    return predict_logits(trained, store, compute, compute.default_workers)
+    return predict_together(trained, store, for_inference(trained.info["precision"]))

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from florafauna.base.files import write_json
-from florafauna.bundle.bundle import Bundle, load_trained, predict_logits
+from florafauna.bundle.bundle import Bundle, load_trained, predict_together
 from florafauna.bundle.info import WEIGHTS, read_training
 from florafauna.evaluate._cover import Cover
 from florafauna.evaluate.finish import bundle_info, write_bundle
 from florafauna.folds.out_of_fold import FINAL, OutOfFold, read_out_of_fold
 from florafauna.model.compute import Compute, for_inference, hardware
-from florafauna.model.ranks import by_all, part, rank
-from florafauna.pixels.centre import PREDICTION_BATCH
+from florafauna.model.ranks import rank
 from florafauna.pixels.store import PixelStore
 from florafauna.scores.cross_validation import out_of_fold_predictions
 from florafauna.scores.predictions import ALSO, LOGITS, PER_CLASS, PHOTO, TIMING, Predictions, write_predictions
@@ -125,8 +124,7 @@ def _photos(store: PixelStore, split: str) -> pd.DataFrame:
 
 def _predict(name: str, trained: Bundle, store: PixelStore, compute: Compute, cover: Cover | None = None) -> np.ndarray:
     print(f"{name}: {len(store)} photos of {store.folder}{', animals covered' if cover else ''}", flush=True)
-    rows, workers = part(len(store), PREDICTION_BATCH), compute.default_workers
-    return np.concatenate(by_all(lambda: predict_logits(trained, store, compute, workers, rows=rows, altered=cover)))
+    return predict_together(trained, store, compute, cover)
 
 
 def _without_animals(name: str, trained: Bundle, stores: dict[str, PixelStore], compute: Compute) -> np.ndarray | None:

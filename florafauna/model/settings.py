@@ -78,19 +78,21 @@ class Augment(Strict):
         return self
 
 
-def _modules(value: Any, union: ValidatorFunctionWrapHandler) -> Any:
-    """Pydantic would refuse it in the words of the union's first member alone."""
-    try:
-        return union(value)
-    except ValidationError:
-        raise ValueError("must be all, head or a list of module paths such as [blocks.11, norm, head]") from None
+def _or_else(sentence: str) -> WrapValidator:
+    """Refuses with this sentence; pydantic would do so in the words of the union's first member alone."""
+
+    def check(value: Any, union: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return union(value)
+        except ValidationError:
+            raise ValueError(sentence) from None
+
+    return WrapValidator(check)
 
 
-def _wise(value: Any, union: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return union(value)
-    except ValidationError:
-        raise ValueError("must be auto, a number from 0 (the start) to 1 (the fine-tuned model), or null") from None
+MODULES = _or_else("must be all, head or a list of module paths such as [blocks.11, norm, head]")
+WISE = _or_else("must be auto, a number from 0 (the start) to 1 (the fine-tuned model), or null")
+COMPILE = _or_else("must be true, false or auto")
 
 
 class ModelParams(Strict):
@@ -124,7 +126,7 @@ class ModelParams(Strict):
     architecture: Architecture
     weights: Weights
 
-    trainable: Annotated[Literal["all", "head"] | Names, WrapValidator(_modules)]
+    trainable: Annotated[Literal["all", "head"] | Names, MODULES]
     norms: Literal["all", "tail"] = "tail"
     # The new classifier. zero: on real photos as good as the best on average (benchmark head_start), and fit for any
     # architecture; probe: the optimum over the frozen features (LP-FT), better with few photos and small rates; normal:
@@ -154,7 +156,7 @@ class ModelParams(Strict):
     class_weighting: Literal["none", "balanced"] = "none"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     # WiSE-FT: the share of the fine-tuned weights in their mean with the start; auto: the best on validation.
-    wise: Annotated[Literal["auto"] | Share | None, WrapValidator(_wise)] = None
+    wise: Annotated[Literal["auto"] | Share | None, WISE] = None
 
     train_size: Annotated[int, Field(ge=16)] | None = None
     test_size: Annotated[int, Field(ge=16)] | None = None
@@ -163,7 +165,7 @@ class ModelParams(Strict):
     views: Annotated[int, Field(ge=0)] = 0
 
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    compile: bool = False
+    compile: Annotated[bool | Literal["auto"], COMPILE] = False  # auto: on a GPU, if it pays by what steps take
     workers: Annotated[int, Field(ge=0)] | None = None
     seed: int = 0
     seeds: Count = 1  # trained so many times, with seed, seed + 1, …: how much of the score is luck

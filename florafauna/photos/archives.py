@@ -18,8 +18,10 @@ import tempfile
 import weakref
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Generic, NamedTuple, TypeVar
 
 from florafauna.base.errors import UserError
@@ -84,21 +86,51 @@ def is_hidden(path: str) -> bool:
 
 
 class Archive(Generic[Member]):
-    """What zip and tar have in common: their members by path, listed once in each process."""
+    """What zip and tar have in common: their members by path, listed when they are needed.
+
+    Threads take turns: to read a member is to go to its place in the one open file.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._turn = RLock()
+        self._close: Callable[[], object] = _nothing
 
     def __getstate__(self) -> dict[str, object]:
         return {"root": self.root}
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state, _turn=RLock(), _close=_nothing)
+
+    def forget(self) -> None:
+        """Close the file and drop the list of members, both until they are needed again."""
+        with self._turn:
+            for name in ("_listing", "_archive"):
+                vars(self).pop(name, None)
+            self._close()
+
     def files(self) -> list[str]:
         """See `Source`."""
-        return sorted(self._listing[0])
+        with self._turn:
+            return sorted(self._listing[0])
 
     def refused(self) -> list[Refused]:
         """See `Source`."""
-        return self._listing[1]
+        with self._turn:
+            return self._listing[1]
+
+    def read(self, path: str) -> bytes:
+        """See `Source`."""
+        with self._turn:
+            try:
+                return self._content(self._member(path))
+            except BROKEN_ARCHIVE as error:
+                raise OSError(f"{path} in {self.root}: {error}") from error
+
+    def stat(self, path: str) -> Status:
+        """See `Source`."""
+        with self._turn:
+            return status_of(self.root.stat(), self._size(self._member(path)))
 
     @cached_property
     def _listing(self) -> tuple[dict[str, Member], list[Refused]]:
@@ -114,6 +146,12 @@ class Archive(Generic[Member]):
     def _sort_in(self, members: dict[str, Member], refused: list[Refused]) -> None:
         raise NotImplementedError
 
+    def _content(self, member: Member) -> bytes:
+        raise NotImplementedError
+
+    def _size(self, member: Member) -> int:
+        raise NotImplementedError
+
     def _member(self, path: str) -> Member:
         try:
             return self._listing[0][path]
@@ -127,21 +165,16 @@ class Archive(Generic[Member]):
 class ZipSource(Archive[zipfile.ZipInfo]):
     """A zip archive."""
 
-    def read(self, path: str) -> bytes:
-        """See `Source`."""
-        try:
-            return self._archive.read(self._member(path))
-        except BROKEN_ARCHIVE as error:
-            raise OSError(f"{path} in {self.root}: {error}") from error
+    def _content(self, member: zipfile.ZipInfo) -> bytes:
+        return self._archive.read(member)
 
-    def stat(self, path: str) -> Status:
-        """See `Source`."""
-        return status_of(self.root.stat(), self._member(path).file_size)
+    def _size(self, member: zipfile.ZipInfo) -> int:
+        return member.file_size
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(self.root)
-        weakref.finalize(self, archive.close)
+        self._close = weakref.finalize(self, archive.close)
         return archive
 
     def _sort_in(self, members: dict[str, zipfile.ZipInfo], refused: list[Refused]) -> None:
@@ -176,26 +209,20 @@ class TarSource(Archive[tarfile.TarInfo]):
     def __getstate__(self) -> dict[str, object]:
         return {"root": self.root, "_plain": self._plain}
 
-    def read(self, path: str) -> bytes:
-        """See `Source`."""
-        member = self._member(path)
-        try:
-            file = self._archive.extractfile(member)
-            data = file.read() if file is not None else b""
-        except BROKEN_ARCHIVE as error:
-            raise OSError(f"{path} in {self.root}: {error}") from error
+    def _content(self, member: tarfile.TarInfo) -> bytes:
+        file = self._archive.extractfile(member)
+        data = file.read() if file is not None else b""
         if len(data) != member.size:
-            raise OSError(f"{path} in {self.root}: the archive ends within it")
+            raise EOFError("the archive ends within it")
         return data
 
-    def stat(self, path: str) -> Status:
-        """See `Source`."""
-        return status_of(self.root.stat(), self._member(path).size)
+    def _size(self, member: tarfile.TarInfo) -> int:
+        return member.size
 
     @cached_property
     def _archive(self) -> tarfile.TarFile:
         archive = tarfile.TarFile(self._plain)
-        weakref.finalize(self, archive.close)
+        self._close = weakref.finalize(self, archive.close)
         return archive
 
     def _sort_in(self, members: dict[str, tarfile.TarInfo], refused: list[Refused]) -> None:
@@ -219,6 +246,10 @@ class TarSource(Archive[tarfile.TarInfo]):
                 members[path] = members[target]
             else:
                 refused.append(Refused(path, "outside_root", f"a link to no file of {self.root.name}"))
+
+
+def _nothing() -> None:
+    """Closes what has not been opened."""
 
 
 def _target(path: str, link: tarfile.TarInfo) -> str | None:

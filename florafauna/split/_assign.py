@@ -114,11 +114,14 @@ def without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A split that the source gives is kept, but photos of a group that is also chosen by or tested on do not train."""
     order = table["split"].map({"train": 0, "val": 1, "test": 2})
     leak = order < order.groupby(table["key"]).transform("max")
-    other = table.loc[order.sort_values(ascending=False, kind="stable").index].groupby("key")[["path", "split"]].first()
-    path, split = (table["key"].map(other[name]) for name in ("path", "split"))
-    detail = "its split is " + table["split"] + ", but that of " + path + ", of the same group, is " + split
-    leaks = table[leak].assign(reason="leak", detail=detail[leak])
-    return table[~leak].reset_index(drop=True), leaks
+    leaks = table[leak]
+    if leaks.empty:
+        return table, leaks.assign(reason="", detail="")
+    order = order[table["key"].isin(leaks["key"])].sort_values(ascending=False, kind="stable")
+    other = table.loc[order.index].groupby("key")[["path", "split"]].first()
+    path, split = (leaks["key"].map(other[name]) for name in ("path", "split"))
+    detail = "its split is " + leaks["split"] + ", but that of " + path + ", of the same group, is " + split
+    return table[~leak].reset_index(drop=True), leaks.assign(reason="leak", detail=detail)
 
 
 def without_untrained(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

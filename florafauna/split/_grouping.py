@@ -34,23 +34,27 @@ def join(
         named["burst"] = burst
     files = [table["sha256"]] if "crop" in table.columns else []
     component = components([*named.values(), cluster, *files])
+    several = pd.Series(component).duplicated(keep=False).to_numpy()
     key = pd.Series("", index=table.index)
     for column, values in named.items():
         text = (column + "=" + values).where(values != "", "")
-        key = key.where(key != "", _least(text, component))
+        key = key.where(key != "", _least(text, component, several))
     own = "sha256=" + table["sha256"].str[:CLUSTER_DIGITS]
     lone = key == ""
-    key = key.where(~lone, _least(own, component))
-    size = pd.Series(component, index=table.index).groupby(component).transform("size")
-    return pd.DataFrame({"group": key.where(~lone | (size > 1), ""), "key": key})
+    key = key.where(~lone, _least(own, component, several))
+    return pd.DataFrame({"group": key.where(~lone | several, ""), "key": key})
 
 
-def _least(text: pd.Series, component: np.ndarray) -> pd.Series:
-    """For every row the text of its component with the smallest hash, "" where it has none.
+def _least(text: pd.Series, component: np.ndarray, several: np.ndarray) -> pd.Series:
+    """For every row the text of its component with the smallest hash, "" where it has none; `several` says which rows
+    are not alone in theirs.
 
     By hash, not by alphabet: a new member then changes the key of a group of n with probability 1 / (n + 1) only.
     """
-    digests = {value: sha256_bytes(value.encode(errors="surrogateescape")) for value in text.unique()}
-    frame = pd.DataFrame({"text": text, "digest": text.map(digests), "component": component})
+    own, component = text[several], component[several]
+    digests = {value: sha256_bytes(value.encode(errors="surrogateescape")) for value in own.unique()}
+    frame = pd.DataFrame({"text": own, "digest": own.map(digests), "component": component})
     present = frame[frame["text"] != ""].sort_values("digest").drop_duplicates("component").set_index("component")
-    return pd.Series(component, index=text.index).map(present["text"]).fillna("")
+    least = text.copy()
+    least[several] = pd.Series(component).map(present["text"]).fillna("").to_numpy()
+    return least

@@ -8,10 +8,12 @@ taken in an order that the seed draws, the large ones first. Then groups of seve
 helps: so that every class is in every split, and for its shares.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -51,9 +53,9 @@ def stratify(
     if given is not None:
         for number, name in enumerate(SPLITS):  # the last wins
             place[group_of[(given == name).to_numpy()]] = number
-    order = [rng_key(seed, 0, f"split {name}") for name in names]
+    order = array("q", (rng_key(seed, 0, f"split {name}") for name in names))
     drawn = _drawn(_groups_of(class_of, group_of, (1 - val - test, val, test), order), place.tolist())
-    split = pd.Series(np.array(SPLITS)[np.array(drawn, dtype=int)[group_of]], index=keys.index, dtype=object)
+    split = pd.Series(np.array(SPLITS, object)[np.array(drawn, dtype=int)[group_of]], index=keys.index, dtype=object)
     return Stratified(split, waivers(labels, split))
 
 
@@ -83,13 +85,16 @@ def shares(split: pd.Series) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Groups:
-    """What is drawn. The last class is all photos together, so that the rounding of many classes does not add up."""
+    """What is drawn. The last class is all photos together, so that the rounding of many classes does not add up.
 
-    inside: list[list[tuple[int, int]]]  # group → its classes, and the photos of each in it
-    members: list[list[tuple[int, int]]]  # class → its groups, and the photos of it in each
+    Most groups are one photo, so a group is held in few bytes: those that hold the same share one tuple.
+    """
+
+    inside: list[tuple[tuple[int, int], ...]]  # group → its classes, and the photos of each in it
+    members: list[Sequence[int]]  # class → its groups
     photos: list[int]  # class → its photos
     share: tuple[float, ...]  # of each split
-    order: list[int]  # by which groups are taken, drawn by the seed
+    order: Sequence[int]  # by which groups are taken, drawn by the seed
 
     @cached_property
     def classes(self) -> range:
@@ -132,20 +137,24 @@ class _Draw:
                 self.lack_photos[number][where] += sign * photos
 
 
-def _groups_of(class_of: np.ndarray, group_of: np.ndarray, share: tuple[float, ...], order: list[int]) -> _Groups:
+def _groups_of(class_of: np.ndarray, group_of: np.ndarray, share: tuple[float, ...], order: Sequence[int]) -> _Groups:
     """Photos, by the number of their class and group, counted."""
-    size = len(order)
+    size, everything = len(order), int(class_of.max(initial=-1)) + 1
     pairs, photos = np.unique(class_of.astype(np.int64) * size + group_of, return_counts=True)
-    everything = int(class_of.max(initial=-1)) + 1
-    inside: list[list[tuple[int, int]]] = [[] for _ in range(size)]
-    members: list[list[tuple[int, int]]] = [[] for _ in range(everything)]
-    for pair, count in zip(pairs.tolist(), photos.tolist(), strict=True):
-        inside[pair % size].append((pair // size, count))
-        members[pair // size].append((pair % size, count))
-    members.append([(group, sum(count for _, count in held)) for group, held in enumerate(inside)])
-    for group, count in members[-1]:
-        inside[group].append((everything, count))
-    return _Groups(inside, members, [sum(count for _, count in each) for each in members], share, order)
+    inside: list[tuple[tuple[int, int], ...]] = [()] * size
+    same: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = {}
+
+    def add(group: int, number: int, count: int) -> None:
+        held = (*inside[group], (number, count))
+        inside[group] = same.setdefault(held, held)
+
+    for pair, count in zip(map(int, pairs), map(int, photos), strict=True):
+        add(pair % size, pair // size, count)
+    for group, held in enumerate(inside):
+        add(group, everything, sum(count for _, count in held))
+    bounds = np.searchsorted(pairs, np.arange(everything + 1) * size)
+    members = [array("q", (pairs[begin:end] % size).tobytes()) for begin, end in pairwise(bounds)]
+    return _Groups(inside, [*members, range(size)], [*np.bincount(class_of).tolist(), len(class_of)], share, order)
 
 
 def _drawn(groups: _Groups, fixed: Sequence[int]) -> list[int]:
@@ -155,9 +164,9 @@ def _drawn(groups: _Groups, fixed: Sequence[int]) -> list[int]:
         if split != NOWHERE:
             draw.put(group, split)
     _serve_all(draw)
-    free = [group for group, split in enumerate(fixed) if split == NOWHERE]
+    free = [split == NOWHERE for split in fixed]
     _cover(draw, free)
-    _improve(draw, [group for group in free if len(groups.inside[group]) > 2])
+    _improve(draw, [group for group, held in enumerate(groups.inside) if free[group] and len(held) > 2])
     return draw.place
 
 
@@ -178,10 +187,14 @@ def _serve_all(draw: _Draw) -> None:
 def _serve(draw: _Draw, number: int) -> None:
     """Place all groups of a class that are nowhere."""
     groups = draw.groups
-    free = [(group, photos) for group, photos in groups.members[number] if draw.place[group] == NOWHERE]
+    free = [group for group in groups.members[number] if draw.place[group] == NOWHERE]
     quota = _quota(draw, number, len(free))
-    # Groups of like size are in the order that the seed draws
-    for group, _ in sorted(free, key=lambda each: (-each[1].bit_length(), groups.order[each[0]], each[0])):
+
+    def turn(group: int) -> tuple[int, int, int]:
+        """Groups of like size are in the order that the seed draws."""
+        return -dict(groups.inside[group])[number].bit_length(), groups.order[group], group
+
+    for group in sorted(free, key=turn):
         split = max((split for split in SERVED if quota[split]), key=lambda split: _gain(draw, group, split))
         quota[split] -= 1
         draw.put(group, split)
@@ -217,23 +230,23 @@ def _gain(draw: _Draw, group: int, split: int) -> float:
 # ---- covering: every class in every split that its groups suffice for
 
 
-def _cover(draw: _Draw, free: Sequence[int]) -> None:
-    """Move groups in `free` until no class lacks a split that it has groups enough for.
+def _cover(draw: _Draw, free: Sequence[bool]) -> None:
+    """Move groups that are `free` until no class lacks a split that it has groups enough for.
 
     Minimising conflicts (Minton et al. 1992): a class that lacks a split is drawn and takes the group there whose
     move takes least from others; the best state seen is kept.
     """
-    groups, movable = draw.groups, set(free)
+    groups = draw.groups
     random = Random(min(groups.order, default=0))
     moved_at: dict[int, int] = {}
-    best, best_place, step, since = _unmet(draw, movable), list(draw.place), 0, 0
+    best, best_place, step, since = _unmet(draw, free), list(draw.place), 0, 0
     unmet = best
     while unmet and since < PATIENCE:
         number, split = random.choice(unmet)
         ready = [
             group
-            for group, _ in groups.members[number]
-            if group in movable and draw.place[group] != split and moved_at.get(group, -TABU) <= step - TABU
+            for group in groups.members[number]
+            if free[group] and draw.place[group] != split and moved_at.get(group, -TABU) <= step - TABU
         ]
         step, since = step + 1, since + 1
         if not ready:
@@ -241,15 +254,15 @@ def _cover(draw: _Draw, free: Sequence[int]) -> None:
         chosen = min(ready, key=lambda group: (_harm(draw, group), -_gain(draw, group, split), groups.order[group]))
         moved_at[chosen] = step
         draw.put(chosen, split)
-        unmet = _unmet(draw, movable)
+        unmet = _unmet(draw, free)
         if _severity(groups, unmet) < _severity(groups, best):
             best, best_place, since = unmet, list(draw.place), 0
-    for group in free:
-        if draw.place[group] != best_place[group]:
-            draw.put(group, best_place[group])
+    for group, split in enumerate(best_place):
+        if draw.place[group] != split:
+            draw.put(group, split)
 
 
-def _unmet(draw: _Draw, movable: set[int]) -> list[tuple[int, int]]:
+def _unmet(draw: _Draw, free: Sequence[bool]) -> list[tuple[int, int]]:
     """Classes and the splits that they need, lack and have a group to move to."""
     groups = draw.groups
     return [
@@ -257,7 +270,7 @@ def _unmet(draw: _Draw, movable: set[int]) -> list[tuple[int, int]]:
         for number in groups.classes
         if 0 in draw.have[number]
         for split in groups.needed(number)
-        if not draw.have[number][split] and any(group in movable for group, _ in groups.members[number])
+        if not draw.have[number][split] and any(free[group] for group in groups.members[number])
     ]
 
 

@@ -27,11 +27,11 @@ def correct(
     """
     fixes = _read(corrections)
     fixes = fixes[fixes["path"].map(lambda name: bool(split_name(name)[1])).astype(bool) == of_boxes]
+    if fixes.empty:
+        return table, omitted
     unknown = fixes.loc[~fixes["path"].isin(pd.concat([table["path"], omitted["path"]])), "path"]
     if len(unknown):
         raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
-    if fixes.empty:
-        return table, omitted
     by_path = fixes.set_index("path")
     labels, suspected = (table["path"].map(by_path[name]) for name in ("label", "by"))
     changed = labels.notna() & (labels != table["label"])

@@ -276,7 +276,7 @@ def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataF
     kept = table[~bad].drop(columns=set(FACTS) & set(table.columns)).reset_index(drop=True).join(facts)
     kept = kept.assign(content=_contents(kept))
     kept = kept.assign(picture=kept["pixels"].where(~kept["flat"], kept["content"]))
-    clusters = cluster(kept["picture"].tolist(), found.hashes, found.thumbnails, kept["flat"], np.flatnonzero(~bad))
+    clusters = cluster(kept["picture"], found.hashes, found.thumbnails, kept["flat"], np.flatnonzero(~bad))
     detail = label_conflicts(kept)
     clash = (detail != "").to_numpy()
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])

@@ -25,7 +25,7 @@ from florafauna.model.ranks import mirrored_part
 from florafauna.model.settings import ModelParams
 from florafauna.pixels.loading import EvalView, Loader, PixelBatch, normalise
 from florafauna.pixels.store import PixelStore
-from florafauna.training._compiling import compiled
+from florafauna.training._compiling import forward_of
 from florafauna.training._epochs import Epochs, epoch_order
 from florafauna.training._parallel import Forward, distributed
 from florafauna.training.augment._view import TrainView, random_erasing
@@ -287,11 +287,14 @@ class FeatureFeed:
         return Batch(inputs, compute.send(torch.from_numpy(store.targets[rows])))
 
 
-def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Path) -> tuple[Feed, str]:
+def choose_feed(
+    photos: Photos, model: nn.Module, weights_sha256: str, cache: Path, kept: Path | None = None
+) -> tuple[Feed, str]:
     """The feed for this model, and a remark for the log that says which and why.
 
     Features are remembered where `views` are cycled and something is frozen ahead of what is trained; `cache` holds
-    them by weights, cut, views and photos, so that a changed rate or epoch count finds them again.
+    them by weights, cut, views and photos, so that a changed rate or epoch count finds them again. `kept` is the file
+    in which what `compile: auto` decides outlives a killed training.
     """
     params = photos.params
     try:
@@ -305,10 +308,12 @@ def choose_feed(photos: Photos, model: nn.Module, weights_sha256: str, cache: Pa
         train, val = _features(photos, halves, weights_sha256, cache)
     except (NoPrefixError, NotRememberedError) as reason:
         kind = "no frozen prefix" if isinstance(reason, NoPrefixError) else "the frozen prefix is run in every epoch"
-        forward = distributed(model, compiled(model) if params.compile else model)
+        steps = params.epochs * photos.batches_per_epoch
+        forward = distributed(model, forward_of(model, params.compile, steps, kept))
         return PixelFeed(photos, model, forward), f"{kind}: {reason}"
     if params.compile:
-        print("compile: true has no effect behind a frozen prefix, because little is left to run", flush=True)
+        asked = "true" if params.compile is True else params.compile
+        print(f"compile: {asked} has no effect behind a frozen prefix, because little is left to run", flush=True)
     size = sum(value.row_bytes for value in val.values)
     shapes = ", ".join("×".join(map(str, value.shape)) for value in val.values)
     remark = f"frozen prefix run once for each of {params.views} views, {size / 1e3:.1f} kB a photo ({shapes})"

@@ -18,16 +18,43 @@ from florafauna.model.ranks import ranks
 Forward = Callable[..., torch.Tensor]
 
 
-class _Sum(torch.autograd.Function):
-    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+class _CommonBatchNorm(torch.autograd.Function):
+    """Batch norm by the statistics of all processes' images, (photos, channels, …), on a CPU.
+
+    Gives the normalised images, and of the statistics mean and variance (channels,) and the number of values a channel.
+    The gradients of weight and bias are this process's share, as those of every layer are.
+    """
 
     @staticmethod
-    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
-        return together(value)
+    def forward(
+        ctx: Any, images: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float
+    ) -> tuple[torch.Tensor, ...]:
+        own_mean, own_variance = torch.batch_norm_update_stats(
+            images.float(), None, None, 0.0
+        )  # 25 times var_mean's speed
+        own = torch.full_like(own_mean[:1], images.numel() / images.shape[1])
+        sums = together(torch.cat([own * own_mean, own]))
+        mean, count = sums[:-1] / sums[-1], sums[-1]
+        variance = together(own * (own_variance + (own_mean - mean).square())) / count
+        ctx.save_for_backward(images, weight, mean, variance, count)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, variance, count)
+        return batch_norm(images, mean, variance, weight, bias, False, 0.0, eps), mean, variance, count
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return together(gradient.contiguous())
+    def backward(ctx: Any, gradient: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        images, weight, mean, variance, count = ctx.saved_tensors
+        of_images, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, images, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )  # as if mean and variance were constants; what they depend on comes on top
+        by_weight, by_bias = together(torch.cat([of_weight, of_bias])).chunk(2)
+        inverse = (variance + ctx.eps).rsqrt()
+        scale = -inverse / count if weight is None else -weight * inverse / count
+        slope = scale * inverse * by_weight
+        shape = [1, -1] + [1] * (images.dim() - 2)
+        level = (scale * by_bias - slope * mean).to(images.dtype).view(shape)
+        of_images.add_(level).addcmul_(images, slope.to(images.dtype).view(shape))
+        return of_images, None if weight is None else of_weight, None if weight is None else of_bias, None
 
 
 class _Module(nn.Module):
@@ -101,23 +128,14 @@ def with_common_batch_norms(model: nn.Module) -> nn.Module:
 
 
 def _common_batch_norm(module: nn.modules.batchnorm._BatchNorm, images: torch.Tensor) -> torch.Tensor:
-    """Batch norm by the statistics of all processes' images, (photos, channels, …)."""
-    if not module.training:
+    """The module's forward pass; in training by the statistics of all processes' images."""
+    if module.training:
+        normal, mean, variance, count = _CommonBatchNorm.apply(images, module.weight, module.bias, module.eps)
+        _track(module, mean, variance * count / (count - 1))
+    else:
         normal = batch_norm(
             images, module.running_mean, module.running_var, module.weight, module.bias, False, 0.0, module.eps
         )
-    else:
-        over = [dim for dim in range(images.dim()) if dim != 1]
-        shape = [1, -1] + [1] * (images.dim() - 2)
-        own = images.new_tensor([images.numel() / images.shape[1]])
-        count = together(own)
-        mean = _Sum.apply(images.sum(over)) / count
-        centred = images - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(over)) / count
-        normal = centred * (variance + module.eps).rsqrt().view(shape)
-        if module.affine:
-            normal = normal * module.weight.view(shape) + module.bias.view(shape)
-        _track(module, mean.detach(), (variance * count / (count - 1)).detach())
     return module.act(module.drop(normal)) if isinstance(module, BatchNormAct2d) else normal
 
 

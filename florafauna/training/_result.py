@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from florafauna.base.version import own_version
 from florafauna.bundle.bundle import describe_data, load_trained, predict_logits, save_trained
 from florafauna.model.compute import hardware, peak_memory
 from florafauna.model.weights import InitialWeights
+from florafauna.training._compiling import Decision
 from florafauna.training._feeds import Photos
 from florafauna.training._resume import Epoch, State
 from florafauna.training.trainable import count_parameters
@@ -54,8 +56,8 @@ def write_checked(out: Path, model: nn.Module, info: dict[str, Any], photos: Pho
     pd.DataFrame(history).to_csv(out / "history.csv", index=False, lineterminator="\n")
 
 
-def timing(photos: Photos, state: State, prefix_seconds: float) -> dict[str, Any]:
-    """What the run took, and on what."""
+def timing(photos: Photos, state: State, prefix_seconds: float, compiling: Decision | None) -> dict[str, Any]:
+    """What the run took, and on what; `compiling` is what `compile: auto` has decided."""
     peak, seconds = peak_memory(photos.compute), state.seconds + prefix_seconds
     return {
         "seconds": round(seconds, 2),
@@ -65,6 +67,7 @@ def timing(photos: Photos, state: State, prefix_seconds: float) -> dict[str, Any
         "device": photos.compute.device.type,
         "hardware": hardware(),
         "precision": photos.compute.precision,
+        "compiling": compiling and asdict(compiling),
     }
 
 

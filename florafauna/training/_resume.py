@@ -19,6 +19,7 @@ from florafauna.base.files import fingerprint, sha256_file
 from florafauna.model.tensors import DamagedError, load_tensors, save_tensors
 
 STATE = "state.safetensors"
+COMPILING = "compiling.json"  # what compile: auto has decided
 START = "start.safetensors"  # what training could change, before its first step; for params: wise
 
 

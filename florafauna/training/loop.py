@@ -27,12 +27,14 @@ from florafauna.model.weights import InitialWeights, load_initial_weights
 from florafauna.pixels.centre import PREDICTION_BATCH
 from florafauna.pixels.store import PixelStore
 from florafauna.training._averaging import averaged, moving_tensors, update_average
+from florafauna.training._compiling import remembered
 from florafauna.training._feeds import Photos, choose_feed
 from florafauna.training._loss import loss_of
 from florafauna.training._parallel import mean_of, share, together, unsynced, with_common_batch_norms
 from florafauna.training._parts import Parts
 from florafauna.training._result import describe, timing, write_checked
 from florafauna.training._resume import (
+    COMPILING,
     START,
     STATE,
     Epoch,
@@ -138,7 +140,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
         for size in {photos.data.train_size, photos.data.test_size}:
             try_out(model, size, params.architecture.name)
         weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
-        feed, remark = choose_feed(photos, model, weights_sha256, features)
+        feed, remark = choose_feed(photos, model, weights_sha256, features, folder / COMPILING)
         _say(job, remark)
 
         # --- head ---
@@ -178,7 +180,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
 
         # --- result ---
         _finish(parts, state, initial, photos)
-        return timing(photos, state, feed.prefix_seconds), folder
+        return timing(photos, state, feed.prefix_seconds, remembered(folder / COMPILING)), folder
 
 
 # --- the loop ---

@@ -247,6 +247,7 @@ def test_the_params_of_an_unknown_model_are_refused_with_the_known_names(tmp_pat
         ({"loss": "logit_adjusted", "class_weighting": "balanced"}, "both make up for rare classes"),
         ({"wise": 1.5}, "must be auto, a number from 0"),
         ({"wise": "best"}, "must be auto, a number from 0"),
+        ({"compile": "always"}, "must be true, false or auto"),
         ({"augment": {"scale": [1.0, 0.5]}}, "[smaller, larger]"),
         ({"augment": {"scale": [0.5, 2.0]}}, "cannot exceed 1"),
         ({"augment": {"rand_augment": "strong"}}, "rand-m9"),

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from crossval.test_crossval import found_in, job
+from helpers.machines import needs_posix
+from helpers.ranks import train_by
 from helpers.tiny import Place, params
 from safetensors.torch import load_file
 
@@ -60,6 +62,15 @@ def test_it_is_calibrated_on_what_folds_said_of_photos_that_they_had_not_seen(fo
     card = (folder / "bundle/MODEL_CARD.md").read_text()
     assert "**This model was trained on all photos, also on those for validation and testing**" in card
     assert "which nothing was tuned on" not in card
+
+
+@needs_posix
+def test_two_processes_find_what_one_does(place: Place, folder: Path, tmp_path: Path) -> None:
+    assert train_by(2, [job(place, tmp_path, ALL, HEAD)], tmp_path / "logs") == [0, 0]
+    one, two = (found_in(root / "out").logits for root in (folder, tmp_path))
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+    one, two = (np.load(root / "out" / FINAL_LOGITS) for root in (folder, tmp_path))
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
 
 
 def test_a_head_that_is_solved_for_keeps_the_l2_that_the_folds_chose(place: Place, tmp_path: Path) -> None:

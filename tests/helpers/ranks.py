@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import torch
 from helpers.tiny import Place, params
 
 from florafauna.base.errors import one_sentence_on_error
+from florafauna.crossval.crossval import CrossValidation, cross_validate
 from florafauna.model.launch import on_all_gpus
 from florafauna.training.job import TrainingJob
 from florafauna.training.loop import train
 
 
-def train_by(count: int, jobs: list[TrainingJob], logs: Path) -> list[int | None]:
+def train_by(count: int, jobs: Sequence[TrainingJob | CrossValidation], logs: Path) -> list[int | None]:
     """Do trainings one after another, each by all processes; returns the exit codes. They log to files of `logs`."""
     logs.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
@@ -36,7 +38,7 @@ def train_by(count: int, jobs: list[TrainingJob], logs: Path) -> list[int | None
     return [process.exitcode for process in processes]
 
 
-def _one(rank: int, count: int, port: int, jobs: list[TrainingJob], logs: Path) -> None:
+def _one(rank: int, count: int, port: int, jobs: Sequence[TrainingJob | CrossValidation], logs: Path) -> None:
     torch.set_num_threads(1)
     os.environ |= {
         "RANK": str(rank),
@@ -46,13 +48,16 @@ def _one(rank: int, count: int, port: int, jobs: list[TrainingJob], logs: Path) 
         "MASTER_PORT": str(port),
     }
     with (logs / f"{rank}.txt").open("a") as log, redirect_stdout(log), redirect_stderr(log):
-        on_all_gpus(lambda: [_train_and_evaluate(job) for job in jobs] and None)
+        on_all_gpus(lambda: [_do(job) for job in jobs] and None)
         sys.stdout.flush()
 
 
-def _train_and_evaluate(job: TrainingJob) -> None:
-    train(job)
-    Place(job.train.parent).evaluated(job.out, job.timing.parent)
+def _do(job: TrainingJob | CrossValidation) -> None:
+    if isinstance(job, CrossValidation):
+        cross_validate(job)
+    else:
+        train(job)
+        Place(job.train.parent).evaluated(job.out, job.timing.parent)
 
 
 def _die_when_there_is(pattern: str, folder: Path) -> None:

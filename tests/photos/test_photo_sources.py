@@ -3,11 +3,15 @@
 import io
 import os
 import pickle
+import random
+import shutil
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from helpers.machines import needs_posix
 
 from florafauna.base.errors import UserError
 from florafauna.labels.read import open_source, read_photos
+from florafauna.photos.sources import LISTED_AT_ONCE
 from florafauna.photos.status import status_of
 
 MakePhotos = Callable[..., Path]
@@ -22,6 +27,7 @@ MakePhotos = Callable[..., Path]
 
 def pack(folder: Path, archive: Path) -> Path:
     """A zip or tar archive of what lies in a folder, made by the standard library."""
+    archive.parent.mkdir(exist_ok=True)
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive, "w") as packed:
             for path in sorted(folder.rglob("*")):
@@ -81,6 +87,43 @@ def test_archives_in_a_folder_are_read_where_they_lie(make_photos: MakePhotos, t
     assert pickle.loads(pickle.dumps(source)).read("more.zip/fox/b.jpg") == jpeg
     # an archive is no label, unless photos lie in it without a folder
     assert list(read_photos(root, root).table["label"]) == ["deer", "hare", "deer", "fox"]
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_threads_may_read_from_archives_at_once(tmp_path: Path, suffix: str) -> None:
+    """More archives than stay listed, each with members whose content is their path, many times over."""
+    for number in range(2 * LISTED_AT_ONCE):
+        for member in range(20):
+            file = tmp_path / f"{number}/deer/{member}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(f"{number}.{suffix}/deer/{member}.jpg ".encode() * 5000)
+        pack(tmp_path / str(number), tmp_path / f"root/{number}.{suffix}")
+    source = open_source(tmp_path / "root")
+    paths = source.files() * 3
+    random.Random(0).shuffle(paths)
+    with ThreadPoolExecutor(4) as threads:
+        assert all(map(str.startswith, map(bytes.decode, threads.map(source.read, paths)), paths))
+
+
+def test_of_many_archives_few_members_are_held(make_photos: MakePhotos, tmp_path: Path, jpeg: bytes) -> None:
+    """As many processes as there are cores read from them, and each would hold all."""
+    folder = make_photos(*(f"deer/{number:04d}.jpg" for number in range(300)))
+    for number in range(LISTED_AT_ONCE):
+        pack(folder, tmp_path / f"root/{number:02d}.tar")
+    source = open_source(tmp_path / "root")
+    tracemalloc.start()
+    try:
+        for path in source.files():
+            assert source.read(path) == jpeg
+        few, _ = tracemalloc.get_traced_memory()
+        for number in range(LISTED_AT_ONCE, 3 * LISTED_AT_ONCE):
+            shutil.copy(tmp_path / "root/00.tar", tmp_path / f"root/{number:02d}.tar")
+            assert source.read(f"{number:02d}.tar/deer/0299.jpg") == jpeg
+        many, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert many < 1.2 * few
+    assert source.read("00.tar/deer/0000.jpg") == jpeg
 
 
 def test_members_that_leave_a_zip_are_refused(tmp_path: Path, jpeg: bytes) -> None:

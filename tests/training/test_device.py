@@ -1,10 +1,11 @@
 """On the device: no step waits for the GPU, compiling may fail, and freed memory is used again."""
 
 import copy
+import json
 import platform
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from helpers.tiny import CPU, Place, params
 from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from florafauna.base.files import write_json
 from florafauna.model.compute import Compute, choose
 from florafauna.model.settings import ModelParams
+from florafauna.training._compiling import compiled_if_it_pays, decide, remembered
 from florafauna.training._feeds import PixelFeed, choose_feed
 from florafauna.training._parts import Parts
 from florafauna.training._resume import State
@@ -99,6 +102,80 @@ def test_a_backward_pass_that_cannot_be_compiled_is_found_in_time(
     feed.logits(next(iter(feed.training(0, 0))), training=True).sum().backward()
     assert "compile: true has no effect here" in capsys.readouterr().out
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    ("steps", "plain", "compiled", "used"),
+    [(1000, 0.10, 0.05, True), (1000, 0.10, 0.06, False), (100, 0.10, 0.05, False), (10**6, 0.10, 0.11, False)],
+)
+def test_compiling_pays_if_the_steps_ahead_save_more_than_it_takes(
+    steps: int, plain: float, compiled: float, used: bool
+) -> None:
+    decision = decide(steps, plain, compiled, compiling=45.0)
+    assert decision.used is used
+    assert f"compiling took 45 s, {steps:,} steps then {steps * compiled:,.0f} s instead of" in decision.why
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, backend: str = "aot_eager") -> list[str]:
+    """A compiler that generates no code, and so takes a second; the list grows with each compiled pass."""
+    whole, passes = torch.compile, list[str]()
+
+    def quick(model: torch.nn.Module) -> Any:
+        fast = whole(model, backend=backend)
+        return lambda images: passes.append("compiled") or fast(images)
+
+    monkeypatch.setattr(torch, "compile", quick)
+    return passes
+
+
+def test_what_is_decided_is_measured_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passes = counted(monkeypatch)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    alone, images = copy.deepcopy(model), torch.randn(4, 3, 2, 2)
+    forward = compiled_if_it_pays(model, 100, tmp_path / "tried.json", worth_trying=0.0)
+    torch.testing.assert_close(forward(images), alone(images))
+    assert all(map(torch.equal, model.buffers(), alone.buffers())), "measuring left the statistics alone"
+    tried = remembered(tmp_path / "tried.json")
+    assert tried is not None
+    assert tried.plain
+    assert tried.compiled
+    assert tried.compiling
+    assert tried == decide(100, tried.plain, tried.compiled, tried.compiling)
+    assert capsys.readouterr().out == f"compile: auto does{'' if tried.used else ' not'} compile: {tried.why}\n"
+
+    passes.clear()
+    compiled_if_it_pays(model, 100, tmp_path / "short.json")(images)
+    short = remembered(tmp_path / "short.json")
+    assert short is not None
+    assert "not tried, as all 100 steps take about 0 s" in short.why
+    assert not passes
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_resumed_training_keeps_to_what_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: bool
+) -> None:
+    passes = counted(monkeypatch)
+    decided = decide(1000, plain=0.10, compiled=0.05 if used else 0.15, compiling=45.0)
+    write_json(tmp_path / "kept.json", asdict(decided))
+    compiled_if_it_pays(torch.nn.Linear(12, 2), 1, tmp_path / "kept.json")(torch.randn(4, 12))
+    assert bool(passes) is used
+    assert remembered(tmp_path / "kept.json") == decided
+    torch._dynamo.reset()
+
+
+def test_on_a_cpu_auto_trains_as_without(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, how in (("plain", False), ("auto", "auto")):
+        place.trained(tmp_path / name, params("test_vit", epochs=1, warmup_epochs=0, compile=how))
+    assert capsys.readouterr().out.count("compile: auto does not compile: not tried on a CPU") == 1
+    files = [tmp_path / name / "model/model.safetensors" for name in ("plain", "auto")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    timings = [json.loads((tmp_path / name / "timing.json").read_text()) for name in ("plain", "auto")]
+    assert timings[0]["compiling"] is None
+    assert timings[1]["compiling"]["used"] is False
 
 
 def test_compiling_behind_a_prefix_is_said_to_have_no_effect(

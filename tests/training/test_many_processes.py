@@ -70,11 +70,13 @@ def test_weights_and_scores_are_those_of_one_process(place: Place, tmp_path: Pat
     assert not (tmp_path / "logs/1.txt").read_text()
 
 
-def launched(place: Place, folder: Path, values: dict[str, Any], dies: str = "", **variables: str) -> Any:
-    """A stage in processes of its own; process `dies` is killed when a state was saved."""
+def launched(
+    place: Place, folder: Path, values: dict[str, Any], dies: str = "", before: tuple[str, ...] = (), **variables: str
+) -> Any:
+    """A stage in processes of its own; process `dies` is killed when a state was saved. `before` is what starts it."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("FLORAFAUNA", "RANK"))}
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
-    command = [sys.executable, "-m", "helpers.ranks", str(place.root), str(folder), json.dumps(values), dies]
+    command = [*before, sys.executable, "-m", "helpers.ranks", str(place.root), str(folder), json.dumps(values), dies]
     environment = mine | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | variables
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
 
@@ -98,11 +100,28 @@ def test_a_killed_process_ends_all_with_one_sentence_and_one_alone_resumes(place
     same_weights(unkilled.out, job.out, "resumed")
 
 
-def test_the_users_launcher_comes_before_the_command(place: Place, tmp_path: Path) -> None:
-    torchrun = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
-    done = launched(place, tmp_path, CASES["head"], FLORAFAUNA_LAUNCH=torchrun)
+# What srun does with a command on a job of two nodes, both of them this machine, on which torchrun finds no GPU.
+SRUN = r"""#!/usr/bin/env bash
+[ "$1" = --kill-on-bad-exit=1 ] && shift
+for node in 1 2; do "${@/--nproc-per-node=auto/--nproc-per-node=1}" & nodes+=($!); done
+for node in "${nodes[@]}"; do wait "$node" || exit; done
+"""
+
+
+def test_the_script_for_several_nodes_trains_as_one_process(place: Place, tmp_path: Path, alone: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in (("srun", SRUN), ("scontrol", "#!/bin/sh\necho localhost; echo elsewhere\n")):
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    paths = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
+    job = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_CPUS_PER_TASK": "1"}
+    job |= {"SLURM_JOB_ID": str(os.getpid()), "PATH": paths}
+    script = ("bash", str(REPOSITORY / "docs/nodes.sbatch"))
+    done = launched(place, tmp_path, CASES["head"], before=script, **job)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("best epoch") == 1
+    same_weights(alone / "head/model", tmp_path / "model", "head")
 
 
 @pytest.mark.parametrize(

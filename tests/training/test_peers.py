@@ -1,5 +1,7 @@
 """The benchmarks against peers run, and compare like with like."""
 
+import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -7,16 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.machines import needs_posix
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from benchmarks import gpu, notebook_way, repro
+from benchmarks import gpu, notebook_way, ranks, repro
 from benchmarks.__main__ import NAMES
 from benchmarks.noop import chain, declared
 from benchmarks.noop import repro as no_op
 from benchmarks.notebook_way import OWN, TIMM, link_folders, recipe_of, serving_best
 from benchmarks.shared import copy_photos, manifest_of
 from benchmarks.timing import in_turn
+from florafauna.base.cores import usable_cores
 from florafauna.model.settings import ModelParams
 
 
@@ -113,6 +117,27 @@ def test_the_gpu_benchmark_also_runs_on_a_cpu() -> None:
     assert [row[0] for row in rows] == ["test_efficientnet, fp32", "test_convnext, fp32"]
     assert all("steps/s" in row[1] and "steps/s" in row[2] and int(row[-1].rstrip("%")) > 0 for row in rows)
     assert gpu.measured_peak(torch.device("cpu"), 64, "fp32", tries=2) > 0
+
+
+@needs_posix
+def test_scaling_compares_one_process_with_one_a_gpu() -> None:
+    sizes = gpu.Sizes(size=32, store_size=40, batch=4, photos=8, drawn=2, classes=2)
+    models = ("test_efficientnet", "test_convnext")
+    assert gpu.scaling(models, sizes, gpus=1) == ["not measured, one was there"] * 2
+    for speed in gpu.scaling(models, sizes, gpus=2, epochs=1, precision="fp32"):
+        found = re.fullmatch(r"2: \*\*(.*)×\*\* \((.*)%\)", speed)
+        assert found, speed
+        assert float(found[2]) == pytest.approx(50 * float(found[1]), abs=1)
+
+
+@pytest.mark.skipif(usable_cores() < 2 or sys.platform != "linux", reason="each process is put on a core of its own")
+def test_the_benchmark_of_one_training_by_two_processes_runs() -> None:
+    sizes = ranks.Sizes(photos=8, size=32, batch=4, rounds=1, epochs=1, longer=1)
+    cases = {"norms": {"architecture": {"name": "test_efficientnet"}}}
+    cases["prefix"] = {"architecture": {"name": "test_vit"}, "trainable": "head", "views": 1}
+    rows = ranks.measure(cases, sizes)
+    assert [len(row) for row in rows] == [len(ranks.COLUMNS)] * 2
+    assert [row[0] for row in rows] == ["norms", "prefix"]
 
 
 def test_without_a_gpu_nothing_is_claimed() -> None:
