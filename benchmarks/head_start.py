@@ -26,14 +26,20 @@ WORK = REPOSITORY / ".florafauna/benchmarks/head_start"  # until all runs are do
 STARTS = ("random", "normal", "zero", "probe")
 SOLVED = "solved"
 SEEDS = range(5)
-STORE_SIZE = 144
 
 SAMPLE = REPOSITORY / "data/sample"
 PHOTOS = {
+    "all shared": DATA,
     "sample": DataParams(root=str(SAMPLE), labels=str(SAMPLE / "labels.csv"), groups=("group",)),
     "shared": DATA,
 }
-BACKBONES = {"sample": ("test_efficientnet", "test_vit"), "shared": ("mobilenetv2_035", "mobilenetv2_100")}
+FEWER = {"shared": FEW}  # training photos of a class; of the others all are used
+STORE_SIZE = {"all shared": 256, "sample": 144, "shared": 144}
+BACKBONES = {
+    "all shared": ("mobilenetv2_035",),
+    "sample": ("test_efficientnet", "test_vit"),
+    "shared": ("mobilenetv2_035", "mobilenetv2_100"),
+}
 LAST_STAGE = {
     "test_efficientnet": ["blocks.4", "conv_head", "bn2", "classifier"],
     "test_vit": ["blocks.4", "blocks.5", "norm", "head"],
@@ -41,6 +47,7 @@ LAST_STAGE = {
     "mobilenetv2_100": ["blocks.6", "conv_head", "bn2", "head"],
 }
 STRATEGIES: dict[str, dict[str, dict[str, Any]]] = {
+    "all shared": {"all layers": {"rate": 1e-3, "epochs": 5, "train_size": 160}},  # as in the benchmark real_photos
     "sample": {
         "head only": {"rate": 1e-2, "views": 5, "epochs": 15},
         "last stage and head": {"rate": 1e-3, "views": 5, "epochs": 10},
@@ -53,6 +60,7 @@ STRATEGIES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 RECIPE: dict[str, dict[str, Any]] = {
+    "all shared": {"batch_size": 64, "augment": {"scale": [0.4, 1.0]}},
     "sample": {"batch_size": 32, "augment": {"scale": [0.35, 1.0]}, "label_smoothing": 0.1},
     "shared": {"batch_size": 32, "augment": {"scale": [0.4, 1.0]}},
 }
@@ -61,7 +69,8 @@ the views and the order of the photos; the split stays. `random` is the classifi
 standard deviation of 0.01, `probe` starts from the solved head; AdamW trains them all. `solved` is `optimizer: lbfgs`,
 which needs no start. Sample: {sample} and {sample_val} drawn photos, at 96 px, 10 to 15 epochs. Shared: {shared} real
 photos for training, 20 of a class, and {shared_val} for validation; the head 40 epochs and the last stage 10, at 96 px,
-all layers 4 epochs at 80 px. The test photos are not used."""
+all layers 4 epochs at 80 px. All shared: {all_shared} photos for training, the same for validation, 5 epochs at
+160 px. The test photos are not used."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class Setting:
     def params(self, start: str, seed: int) -> ModelParams:
         """Those of one run."""
         name, given = self.backbone, STRATEGIES[self.photos][self.strategy]
-        shared = self.photos == "shared"
+        shared = self.photos != "sample"
         size = {"img_size": 96} if name == "test_vit" else {}
         trainable = {"head only": "head", "all layers": "all"}.get(self.strategy, LAST_STAGE.get(name))
         values: dict[str, Any] = {
@@ -110,9 +119,8 @@ def run() -> Section:
     torch.set_num_threads(1)
     for photos, data in PHOTOS.items():
         if not (WORK / photos / "store").is_dir():
-            split_and_store(
-                data, SplitParams(val=0.15, test=0.2), WORK / photos, STORE_SIZE, FEW if photos == "shared" else None
-            )
+            split = SplitParams(val=0.15, test=0.2)
+            split_and_store(data, split, WORK / photos, STORE_SIZE[photos], FEWER.get(photos))
     runs = [(setting, start, seed) for seed in SEEDS for setting in SETTINGS for start in setting.starts]
     scores = {one: score(*one) for one in runs}
     rows, columns = [], (*STARTS, SOLVED)
@@ -125,7 +133,7 @@ def run() -> Section:
         means = [statistics.mean(scores[setting, start, seed] for setting, seed in these) for start in STARTS]
         rows.append((f"all of {photos}", "", "", *(f"**{mean:.3f}**" for mean in means), ""))
     counts = {
-        f"{photos}{suffix}": len(PixelStore(WORK / photos / "store" / split))
+        f"{photos}{suffix}".replace(" ", "_"): len(PixelStore(WORK / photos / "store" / split))
         for photos, (suffix, split) in product(PHOTOS, (("", "train"), ("_val", "val")))
     }
     shutil.rmtree(WORK)
@@ -141,7 +149,7 @@ def score(setting: Setting, start: str, seed: int) -> float:
     if not known.is_file():
         model = setting.params(start, seed)
         given = REPOSITORY / f"data/weights/{setting.backbone}.safetensors"
-        file = weights(setting.backbone) if setting.photos == "shared" else given
+        file = given if setting.photos == "sample" else weights(setting.backbone)
         initial = folder / f"{setting.backbone}.safetensors"
         make_initial_weights(model.architecture, model.weights.model_copy(update={"file": str(file)}), initial)
         work = job(model, folder / "store", initial, folder / "scratch")
