@@ -4,8 +4,6 @@ Facts are remembered by content outside DVC's outs. As in git and DVC, a file wh
 those of the last audit is taken to be unchanged; one changed within two seconds of being read is read again.
 """
 
-import os
-import tempfile
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +26,7 @@ from florafauna.base.code import code_hash
 from florafauna.base.cores import usable_cores
 from florafauna.base.files import sha256_bytes
 from florafauna.base.progress import track
+from florafauna.base.tables import ROWS, mapped_zeros, spilled
 from florafauna.photos.budget import ended_when_slow
 from florafauna.photos.crops import Rectangle, content_of, split_name
 from florafauna.photos.kinds import (
@@ -225,16 +224,14 @@ def _workers(work: ExamineChunk, count: int, few: bool) -> Workers[Sequence[str]
 
 
 class _Rows:
-    """The facts of files in few bytes a file, filled in any order.
-
-    What is large and read a part at a time lies in a temporary file, mapped: it takes no memory that others need.
-    """
+    """The facts of files, filled in any order, on the disk."""
 
     def __init__(self, count: int, folder: Path | None) -> None:
-        self._rows = np.zeros(count, ROW)
+        self._folder = folder
+        self._rows = mapped_zeros((count,), ROW, folder)
         self._texts = {("",) * len(TEXTS): 0}  # the number of each of the few different rows of TEXTS
-        self._hashes = _mapped((count, len(_perceptual.VIEWS)), np.dtype("<u8"), folder)
-        self._thumbnails = _mapped((count, _perceptual.THUMBNAIL**2), np.dtype(np.uint8), folder)
+        self._hashes = mapped_zeros((count, len(_perceptual.VIEWS)), np.dtype("<u8"), folder)
+        self._thumbnails = mapped_zeros((count, _perceptual.THUMBNAIL**2), np.dtype(np.uint8), folder)
 
     def put(self, files: dict[int, File]) -> None:
         """Fill rows, by number."""
@@ -267,15 +264,19 @@ class _Rows:
 
     def audit(self, paths: Sequence[str]) -> Audit:
         """The rows, which are those of `paths`."""
-        columns: dict[str, Any] = {name: self._rows[name].astype(kind) for name, kind in NUMBERS.items()}
-        for name, texts in zip(TEXTS, zip(*self._texts, strict=True), strict=True):
-            columns[name] = pd.array(texts, dtype="str").take(self._rows["texts"])
-        columns["path"] = pd.array([printable(path) for path in paths], dtype="str")
-        columns["sha256"] = _hex(self._rows["sha256"], self._rows["read"])
-        columns["pixels"] = _hex(self._rows["pixels"], columns["reason"] == "")
-        side = _perceptual.THUMBNAIL
-        table = pd.DataFrame({name: columns[name] for name in COLUMNS})
+        starts, side = range(0, max(len(paths), 1), ROWS), _perceptual.THUMBNAIL
+        table = spilled(lambda: (self._table(paths, slice(start, start + ROWS)) for start in starts), self._folder)
         return Audit(table, self._hashes, self._thumbnails.reshape(-1, side, side))
+
+    def _table(self, paths: Sequence[str], some: slice) -> pd.DataFrame:
+        rows = self._rows[some]
+        columns: dict[str, Any] = {name: rows[name].astype(kind) for name, kind in NUMBERS.items()}
+        for name, texts in zip(TEXTS, zip(*self._texts, strict=True), strict=True):
+            columns[name] = pd.array(texts, dtype="str").take(rows["texts"])
+        columns["path"] = pd.array([printable(path) for path in paths[some]], dtype="str")
+        columns["sha256"] = _hex(rows["sha256"], rows["read"])
+        columns["pixels"] = _hex(rows["pixels"], columns["reason"] == "")
+        return pd.DataFrame({name: columns[name] for name in COLUMNS})
 
 
 def _hex(digests: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> Any:
@@ -284,16 +285,3 @@ def _hex(digests: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> Any:
     text = digests[there].tobytes().hex().encode()
     column = pa.LargeStringArray.from_buffers(len(there), pa.py_buffer(ends), pa.py_buffer(text))
     return pd.array(column, dtype="str")
-
-
-def _mapped(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -> npt.NDArray[Any]:
-    if shape[0] == 0:
-        return np.zeros(shape, dtype)
-    usable = folder is not None and folder.is_dir() and os.access(folder, os.W_OK)
-    try:
-        with tempfile.TemporaryFile(dir=folder if usable else None) as file:
-            if hasattr(os, "posix_fallocate"):  # a page that a full disk has no room for would end the process (SIGBUS)
-                os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1] * dtype.itemsize)
-            return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
-    except OSError:  # no room: then in memory
-        return np.zeros(shape, dtype)

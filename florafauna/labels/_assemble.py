@@ -1,14 +1,17 @@
 """The rows of a label source and the photos that are there → one table with one row a photo."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLIT_OF, split_of
+from florafauna.base.tables import repeated, rows_where, sorted_by
+from florafauna.base.texts import Texts
 from florafauna.labels._boxed import PRIVATE, boxes_of_photos, named_by_box, with_boxes_apart
 from florafauna.labels._moments import to_iso
 from florafauna.labels._paths import below_root, cannot_be_there
@@ -141,33 +144,35 @@ def _take_out(rows: pd.DataFrame, reason: pd.Series, detail: pd.Series) -> tuple
     out = reason != ""
     gone = rows.loc[out, ["path", "label"]].assign(reason=reason[out], detail=detail[out])
     gone["path"] = gone["path"].map(printable)
-    return rows[~out], gone.drop_duplicates("path")
+    return rows_where(rows, ~out), gone.drop_duplicates("path")
 
 
 def _one_row_a_photo(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row for each photo that has one label, and the photos omitted."""
     about_photo = (rows["_reason"] != "") & ~rows["_reason"].isin(ABOUT_THE_LABEL)
     unusable = rows[about_photo].drop_duplicates("path")
-    rows = rows[~among(rows["path"], set(unusable["path"]))]
+    rows = rows_where(rows, ~among(rows["path"], set(unusable["path"])))
     if "weak" in rows.columns:
         weak = rows["weak"].isin(WEAK)
         rows = rows[~weak | ~among(rows["path"], set(rows.loc[~weak & (rows["label"] != ""), "path"]))]
-    labelled = rows[(rows["label"] != "") & (rows["_reason"] != "no_label")]
-    unlabelled = rows[~among(rows["path"], set(labelled["path"]))].drop_duplicates("path")
+    has_label = (rows["label"] != "") & (rows["_reason"] != "no_label")
+    labelled, unlabelled = rows_where(rows, has_label), rows[~has_label]
+    also_labelled = labelled.loc[among(labelled["path"], set(unlabelled["path"])), "path"]
+    unlabelled = unlabelled[~among(unlabelled["path"], set(also_labelled))].drop_duplicates("path")
     unlabelled = unlabelled.assign(
         _reason="no_label", _detail=unlabelled["_detail"].mask(unlabelled["_detail"] == "", "the label is empty")
     )
-    pairs = labelled.drop_duplicates(["path", "label"]).sort_values(["path", "label"])
+    pairs = labelled[repeated(labelled["path"])].drop_duplicates(["path", "label"]).sort_values(["path", "label"])
     several = pairs[pairs["path"].duplicated(keep=False)].groupby("path")["label"].agg(list)
     clash = pd.DataFrame({"path": several.index, "label": several.str.join(" | ").astype(str)})
     clash = clash.assign(_reason="label_conflict", _detail="it has several labels: " + clash["label"])
-    single = _merge(labelled[~among(labelled["path"], set(clash["path"]))])
+    single = _merge(rows_where(labelled, ~among(labelled["path"], set(clash["path"]))))
     no_animal = single["_reason"] != ""
     omitted = pd.concat([unusable, unlabelled, clash, single[no_animal]], ignore_index=True)
     omitted = omitted[["path", "label", "_reason", "_detail"]].rename(
         columns={"_reason": "reason", "_detail": "detail"}
     )
-    return single[~no_animal].drop(columns=["_reason", "_detail"]), omitted
+    return rows_where(single, ~no_animal).drop(columns=["_reason", "_detail"]), omitted
 
 
 def _with_ambiguous(omitted: pd.DataFrame, taken: frozenset[str]) -> pd.DataFrame:
@@ -181,22 +186,22 @@ def _with_ambiguous(omitted: pd.DataFrame, taken: frozenset[str]) -> pd.DataFram
 
 def _merge(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of one photo and one label made one: its first value in each column, but no rank on which they disagree."""
-    repeated = rows["path"].duplicated(keep=False)
-    if not repeated.any():
+    several = repeated(rows["path"])
+    if not several.any():
         return rows
-    groups = rows[repeated].mask(rows[repeated] == "").groupby("path", sort=False)
+    groups = rows[several].mask(rows[several] == "").groupby("path", sort=False)
     merged = groups.first()
     for rank in RANKS:
         if rank in merged.columns:
             merged[rank] = merged[rank].where(groups[rank].nunique() <= 1)
-    return pd.concat([rows[~repeated], merged.fillna("").astype(str).reset_index()[list(rows.columns)]])
+    return pd.concat([rows[~several], merged.fillna("").astype(str).reset_index()[list(rows.columns)]])
 
 
 def _with_split(rows: pd.DataFrame, labels: Labels) -> tuple[pd.DataFrame, str]:
     """The rows with a split where something gives one, and what: a column, the label files, the photos' folders."""
     if "split" in rows.columns:
         return rows, labels.split_origin or "the column split"
-    splits, origin = splits_of_photos(list(rows["path"]))
+    splits, origin = splits_of_photos(Texts.of(rows["path"]))
     return (rows.assign(split=splits), origin) if splits else (rows, "")
 
 
@@ -248,26 +253,22 @@ def _unmatched(omitted: pd.DataFrame) -> list[str]:
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
     first = ["path", "label", *(name for name in STANDARD if name in rows.columns)]
     columns = [*first, *(name for name in rows.columns if name not in first)]
-    return rows[columns].astype(str).sort_values("path", ignore_index=True)
+    return sorted_by(rows[columns].astype(str), "path")
 
 
 def _with_the_rest(table: pd.DataFrame, omitted: pd.DataFrame, found: Found, origin: Path) -> pd.DataFrame:
     """The omitted photos and whatever else lies below the root."""
-    # Arrow's search: a Python set of all paths would be most of the memory of reading them
-    without_box = omitted["path"].map(lambda name: split_name(name)[0])
-    listed = pa.array(pd.concat([table["path"], without_box]), pa.large_string())
-
-    def is_listed(paths: list[str]) -> list[bool]:
-        known: list[bool] = pc.is_in(pa.array(paths, pa.large_string()), listed).to_pylist()
-        return known
-
-    of_others = is_listed([other.path for other in found.others])
-    rest = [other for other, known in zip(found.others, of_others, strict=True) if not known]
-    rest += [
-        Refused(path, "unlisted", f"{origin.name} has no row for it")
-        for path, known in zip(found.photos, is_listed(found.photos), strict=True)
-        if not known
-    ]
+    without_box = [split_name(name)[0] for name in omitted["path"]]
+    alien = {other.path: other for other in found.others}
+    listed = np.zeros(len(found.photos), dtype=bool)  # a set of all paths would be most of the memory of reading them
+    for path in chain(Texts.of(table["path"]), without_box):
+        alien.pop(path, None)
+        at = bisect_left(found.photos, path)
+        if found.photos[at : at + 1] == [path]:
+            listed[at] = True
+    rest = list(alien.values())
+    unlisted = (found.photos[at] for at in np.flatnonzero(~listed))
+    rest += [Refused(path, "unlisted", f"{origin.name} has no row for it") for path in unlisted]
     others = pd.DataFrame(rest, columns=["path", "reason", "detail"]).assign(label="")
     omitted = pd.concat([omitted, others], ignore_index=True)[["path", "label", "reason", "detail"]]
     return omitted.astype(str).sort_values(["path", "reason"], ignore_index=True)

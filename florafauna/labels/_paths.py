@@ -199,9 +199,12 @@ def cannot_be_there(paths: pd.Series, found: Found) -> tuple[pd.Series, pd.Serie
     """Reason and detail for each path that is not a photo below the root, "" for the rest."""
     known = {other.path: (other.reason, other.detail) for other in found.others}
     missing = ("missing_file", "listed, but there is no such file")
-    there = zip(paths.to_numpy(object), among(paths, found.files), strict=True)
-    facts = [known.get(path, ("", "") if is_there else missing) for path, is_there in there]
-    reason = pd.Series([reason for reason, _ in facts], index=paths.index, dtype=str)
-    detail = pd.Series([detail for _, detail in facts], index=paths.index, dtype=str)
+    reason, detail = (pd.Series("", index=paths.index, dtype=str) for _ in range(2))
+    odd = ~among(paths, found.files) | among(paths, known.keys())
+    if odd.any():
+        facts = [known.get(path, missing) for path in paths[odd]]
+        reason[odd], detail[odd] = (pd.array([fact[part] for fact in facts], dtype="str") for part in range(2))
     control = paths.str.contains(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", regex=True)
-    return reason.mask(control, "bad_name"), detail.mask(control, "the name holds a control character; rename the file")
+    if control.any():
+        reason[control], detail[control] = "bad_name", "the name holds a control character; rename the file"
+    return reason, detail

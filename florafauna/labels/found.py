@@ -46,8 +46,8 @@ def find_photos(source: Source) -> Found:
 
 def without_videos(found: Found) -> Found:
     """What was found, with videos among the `others`: among labelled photos they are not photos that cannot be read."""
-    suffixes = {path: posixpath.splitext(path)[1].lower() for path in found.photos}
-    videos = {path: suffix for path, suffix in suffixes.items() if VIDEO.fullmatch(suffix)}
+    suffixes = ((path, posixpath.splitext(path)[1].lower()) for path in found.photos)
+    videos = {path: suffix for path, suffix in suffixes if VIDEO.fullmatch(suffix)}
     if not videos:
         return found
     refused = [Refused(path, "not_a_photo", f"a video ({suffix}); extract frames") for path, suffix in videos.items()]

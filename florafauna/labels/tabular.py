@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Set
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import parse_json
+from florafauna.base.tables import ROWS
 from florafauna.labels.labels import LabelFiles, base_name, decode
 
 TEXT_TABLES = (".csv", ".tsv", ".tab", ".txt")
@@ -109,7 +111,11 @@ def _without_preamble(data: bytes) -> bytes:
 
 def among(values: pd.Series, known: Set[str]) -> pd.Series:
     """Whether each value is a known one: `isin`, which takes seconds a million and refuses text that is not UTF-8."""
-    return pd.Series([value in known for value in values.to_numpy(object)], index=values.index, dtype=bool)
+    found = np.zeros(len(values), dtype=bool)
+    for start in range(0, len(values), ROWS):  # as Python's strings all of them would be most of the memory
+        some = slice(start, start + ROWS)
+        found[some] = [value in known for value in values.iloc[some].to_numpy(object)]
+    return pd.Series(found, index=values.index)
 
 
 def parse(data: bytes, name: str, delimiter: str, quote: str | None, skip: int = 1) -> pd.DataFrame:

@@ -134,7 +134,8 @@ class FolderSource:
                             self._sort_in(entry, folder, files, folders, refused)
             except OSError as error:
                 refused.append(Refused(folder or ".", "unreadable", error.strerror or str(error)))
-        return sorted(files), sorted(refused)
+        files.sort()
+        return files, sorted(refused)
 
     def _sort_in(
         self, entry: os.DirEntry[str], folder: str, files: list[str], folders: list[str], refused: list[Refused]

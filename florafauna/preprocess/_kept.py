@@ -51,7 +51,8 @@ class KeptPixels:
         except OSError as error:
             self._say(f"{self.folder} cannot be used", error, "this run decodes all photos, and so does the next")
             self._places = SCHEMA.empty_table()
-        self._checksums = dict(zip(*(self._places[name].to_pylist() for name in ("shard", "checksum")), strict=True))
+        of_shards = self._places.group_by("shard").aggregate([("checksum", "max")])
+        self._checksums = dict(zip(*(of_shards[name].to_pylist() for name in ("shard", "checksum_max")), strict=True))
 
     def __enter__(self) -> Self:
         return self
@@ -170,4 +171,5 @@ def _places_of(index: Path) -> pa.Table:
 
 
 def _shards_of(index: Path) -> set[str]:
-    return set(_places_of(index)["shard"].unique().to_pylist())
+    shards = pq.read_table(index, columns=["shard"], page_checksum_verification=True)["shard"]
+    return set(shards.unique().to_pylist())

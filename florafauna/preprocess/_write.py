@@ -30,6 +30,7 @@ from florafauna.base.cores import usable_cores
 from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path, flush, sha256_bytes
 from florafauna.base.progress import track
+from florafauna.base.tables import ROWS, parts_of, spilled
 from florafauna.base.texts import AT_ONCE
 from florafauna.photos.crops import Rectangle, content_of, split_name
 from florafauna.photos.sources import Source
@@ -125,7 +126,7 @@ def build_store(
     nor on the number of workers, memory does not depend on the number of photos. A photo that is no longer what the
     manifest says is a `UserError`. `facts` are added to what the index says of all photos.
     """
-    index = _index(rows, store_size)
+    index = _index(rows, store_size, folder.parent)
     files = folder / "pixels"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,13 +138,9 @@ def build_store(
         except BaseException:
             shutil.rmtree(files)
             raise
-        index["checksum"] = index["shard"].map(checksums).astype("int64")
-        table = pa.Table.from_pandas(index, preserve_index=False)
         metadata = {"labels": json.dumps(labels), "store_size": str(store_size), "decoder": decoder()}
         metadata |= facts or {}
-        table = table.replace_schema_metadata(metadata | {"checksum": metadata_checksum(metadata)})
-        with atomic_path(folder / "index.parquet") as temporary:
-            pq.write_table(table, temporary, row_group_size=AT_ONCE, write_page_checksum=True)
+        _write_index(folder / "index.parquet", index, checksums, metadata)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.") from None
     return decoded
@@ -177,7 +174,7 @@ def _write_shards(
     return int(new.sum()), linked | checksums
 
 
-def _index(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
+def _index(rows: pd.DataFrame, store_size: int, scratch: Path) -> pd.DataFrame:
     """COLUMNS, the stored height and width, the shard, and where in it the pixels lie; its checksum is added later."""
     sizes = np.zeros((len(rows), 2), np.int64)
     shards, contents, number = list[str](), list[str](), np.zeros(len(rows), np.int64)
@@ -193,12 +190,34 @@ def _index(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
     lengths = sizes.prod(axis=1) * 3
     begin = np.cumsum(lengths) - lengths
     first = np.searchsorted(number, np.arange(len(shards)))
-    return rows[[*COLUMNS, *rows.columns.intersection(ALSO)]].assign(
-        height=sizes[:, 0],
-        width=sizes[:, 1],
-        shard=pd.array(shards, dtype="str").take(number),
-        offset=begin - begin[first][number],
-    )
+    names, columns = pd.array(shards, dtype="str"), [*COLUMNS, *rows.columns.intersection(ALSO)]
+
+    def parts() -> Iterator[pd.DataFrame]:
+        for start, part in zip(range(0, len(rows) + 1, ROWS), parts_of(rows[columns]), strict=False):
+            some = slice(start, start + len(part))
+            yield part.assign(
+                height=sizes[some, 0],
+                width=sizes[some, 1],
+                shard=names.take(number[some]),
+                offset=begin[some] - begin[first][number[some]],
+            )
+
+    return spilled(parts, scratch)
+
+
+def _write_index(path: Path, index: pd.DataFrame, checksums: Mapping[str, int], metadata: dict[str, str]) -> None:
+    """Write the table with a column of its shards' `checksums`, some rows at a time."""
+    metadata = metadata | {"checksum": metadata_checksum(metadata)}
+
+    def table(start: int) -> pa.Table:
+        part = index.iloc[start : start + AT_ONCE]
+        part = part.assign(checksum=np.array([checksums[name] for name in part["shard"]], np.int64))
+        return pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(metadata)
+
+    first = table(0)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, first.schema, write_page_checksum=True) as writer:
+        for start in range(0, max(len(index), 1), AT_ONCE):
+            writer.write_table(table(start) if start else first)
 
 
 def _name(contents: list[str]) -> str:

@@ -1,6 +1,8 @@
 """The preprocess stage: the photos of a manifest, decoded once, into a pixel store for each split."""
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +11,9 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from florafauna.base.errors import UserError
+from florafauna.base.memory import give_freed_memory_back
 from florafauna.base.split_names import SPLITS
+from florafauna.base.tables import mapped_table, spilled
 from florafauna.base.taxonomy import ABOVE_SPECIES, ancestors_of
 from florafauna.photos.crops import Rectangle, content_of, name_of, split_name
 from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
@@ -44,7 +48,8 @@ def preprocess(
     >>> manifest, root, out = Path("data/manifest.csv"), Path("data/raw"), Path("data/processed")  # doctest: +SKIP
     >>> preprocess(manifest, root, out, store_size=256, kept=Path(".florafauna/pixels"))  # doctest: +SKIP
     """
-    photos = _read(manifest)
+    give_freed_memory_back()
+    photos = _read(manifest, kept)
     classes = photos.group_by("target").aggregate([("label", "min"), ("label", "max")]).sort_by("target")
     labels = classes["label_min"].to_pylist()
     if labels != classes["label_max"].to_pylist() or classes["target"].to_pylist() != list(range(len(labels))):
@@ -56,7 +61,7 @@ def preprocess(
             # in the test store alone: a corrected taxonomy or another site's name must not train models anew
             also = OF_TEST if split == "test" else OF_CROPS
             columns = [*STORED, *(name for name in also if name in photos.column_names)]
-            rows = _named(photos.filter(pc.field("split") == split).select(columns).to_pandas(), store_size)
+            rows = spilled(partial(_rows_of, photos, split, columns, store_size), kept)
             if split == "test" and "crop" in rows.columns:
                 rows = _in_events(rows)
             facts = {}
@@ -70,6 +75,12 @@ def preprocess(
             known.keep(out / split)
     print(f"preprocess: {len(photos)} photos, {decoded} decoded, {len(photos) - decoded} as before", flush=True)
     return decoded
+
+
+def _rows_of(photos: pa.Table, split: str, columns: list[str], store_size: int) -> Iterator[pd.DataFrame]:
+    """The rows of one split, in parts."""
+    for batch in photos.to_batches() or [photos]:
+        yield _named(batch.filter(pc.equal(batch["split"], split)).select(columns).to_pandas(), store_size)
 
 
 def _named(rows: pd.DataFrame, store_size: int) -> pd.DataFrame:
@@ -95,19 +106,20 @@ def _stored_boxes(texts: str, width: int, height: int, store_size: int) -> str:
     return " ".join(box.text for box in found if box is not None)
 
 
-def _read(manifest: Path) -> pa.Table:
-    """The columns needed. Arrow reads block by block: pandas would hold every cell as an object for a while."""
+def _read(manifest: Path, folder: Path) -> pa.Table:
+    """The columns needed; `folder` is for temporary files. `open_csv` has few rows in memory at a time."""
     try:
         present = _columns(manifest)
         columns = TYPES | {name: pa.string() for name in (*OF_TEST, *ABOVE_SPECIES) if name in present}
-        photos = csv.read_csv(
+        with csv.open_csv(
             manifest,
             read_options=csv.ReadOptions(use_threads=False),
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=columns, include_columns=list(columns), strings_can_be_null=False
             ),
-        )
+        ) as rows:
+            photos = mapped_table(rows, rows.schema, folder)
     except FileNotFoundError:
         raise UserError(f"{manifest} is missing; run `dvc repro split`.") from None
     except (ValueError, KeyError) as error:  # Arrow's and pandas's errors are among them

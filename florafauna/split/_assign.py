@@ -6,8 +6,9 @@ import pandas as pd
 
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLITS
+from florafauna.base.tables import repeated, rows_where
 from florafauna.split._stratify import crossing, stratify, waivers
-from florafauna.split.kept_places import KeptPlaces, drawn_with, keep, kept_from_splits, match
+from florafauna.split.kept_places import KeptPlaces, drawn_with, kept_from_splits, match
 from florafauna.split.settings import SplitParams
 
 NAMED = 5  # locations named in a sentence
@@ -34,7 +35,7 @@ def assign(
     held_out = held_out_photos(table, params)
     given, notes = given_split(table, params)
     inside = held_out == ""
-    _refuse_one_class(table[inside])
+    _refuse_one_class(table.loc[inside, "label"])
     given = given.mask(~inside, "test")
     has_test = bool((given[inside] == "test").any())
     drawn = inside & ~table["key"].isin(table.loc[inside & (given != ""), "key"])
@@ -55,8 +56,8 @@ def assign(
     return Assigned(
         assigned,
         waivers(table.loc[inside, "label"], split[inside]),
-        keep(assigned[drawn], settings),
-        (*notes, *more, *kept_from_splits(table[inside], split[inside], known)),
+        KeptPlaces.of(settings, table.loc[drawn, "sha256"], split[drawn]),
+        (*notes, *more, *kept_from_splits(table.loc[inside, ["label", "key"]], split[inside], known)),
     )
 
 
@@ -103,17 +104,18 @@ def given_split(table: pd.DataFrame, params: SplitParams) -> tuple[pd.Series, tu
     return given, tuple(notes)
 
 
-def _refuse_one_class(table: pd.DataFrame) -> None:
-    if table["label"].nunique() < 2:
-        raise UserError(
-            f"all {len(table)} photos have the label '{table['label'].iloc[0]}'; classifying takes two classes."
-        )
+def _refuse_one_class(labels: pd.Series) -> None:
+    if labels.nunique() < 2:
+        raise UserError(f"all {len(labels)} photos have the label '{labels.iloc[0]}'; classifying takes two classes.")
 
 
 def without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A split that the source gives is kept, but photos of a group that is also chosen by or tested on do not train."""
     order = table["split"].map({"train": 0, "val": 1, "test": 2})
-    leak = order < order.groupby(table["key"]).transform("max")
+    several = repeated(table["key"])
+    last = order.copy()
+    last[several] = order[several].groupby(table["key"][several]).transform("max")
+    leak = order < last
     leaks = table[leak]
     if leaks.empty:
         return table, leaks.assign(reason="", detail="")
@@ -121,7 +123,7 @@ def without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     other = table.loc[order.index].groupby("key")[["path", "split"]].first()
     path, split = (leaks["key"].map(other[name]) for name in ("path", "split"))
     detail = "its split is " + leaks["split"] + ", but that of " + path + ", of the same group, is " + split
-    return table[~leak].reset_index(drop=True), leaks.assign(reason="leak", detail=detail)
+    return rows_where(table, ~leak).reset_index(drop=True), leaks.assign(reason="leak", detail=detail)
 
 
 def without_untrained(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -129,7 +131,7 @@ def without_untrained(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     trained = set(table.loc[table["split"] == "train", "label"])
     alien = ~table["label"].isin(trained)
     gone = table[alien].assign(reason="not_trained", detail="no photo of its class is left to train on")
-    return table[~alien].reset_index(drop=True), gone
+    return rows_where(table, ~alien).reset_index(drop=True), gone
 
 
 def assert_apart(table: pd.DataFrame) -> None:

@@ -51,7 +51,8 @@ def _of_clusters(source: Source, manifest: pd.DataFrame) -> list[Row]:
 
 def _of_suspects(source: Source, manifest: pd.DataFrame, mixed: Sequence[Mapping[str, list[str]]]) -> list[Row]:
     """One photo of each label of a cluster, side by side."""
-    by_path = manifest.set_index("path")
+    needed = {path for found in mixed[:SUSPECTS] for path in found["paths"]}
+    by_path = manifest[manifest["path"].isin(needed)].set_index("path")
     rows: list[Row] = []
     for found in mixed[:SUSPECTS]:
         shown = pd.DataFrame(found).drop_duplicates("labels").head(LABELS)

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from florafauna.base.split_names import SPLITS
+from florafauna.base.tables import repeated
 from florafauna.split._stratify import crossing, shares
 from florafauna.split._suspects import look_like_none, mixed_clusters, seen_once, variants
 from florafauna.split.corrections import MODEL, PERSON
@@ -23,12 +24,12 @@ def facts_of_dataset(
 ) -> dict[str, Any]:
     """metrics/data.json. `photos.input` = used + quarantined, in all and by class."""
     of_photos = facts_of_photos(form, table, quarantine, labels_as_read)
-    inside = table[table["held_out"] == ""]
+    inside = table.loc[table["held_out"] == "", "split"]
     per_split = pd.crosstab(table["label"], table["split"].where(table["held_out"] == "", "held_out"))
     of_split = {
-        "splits": {name: int((inside["split"] == name).sum()) for name in SPLITS}
+        "splits": {name: int((inside == name).sum()) for name in SPLITS}
         | ({"held_out": len(table) - len(inside)} if len(inside) < len(table) else {}),
-        "shares": {name: round(share, 4) for name, share in shares(inside["split"]).items()},
+        "shares": {name: round(share, 4) for name, share in shares(inside).items()},
         "waivers": {label: list(got) for label, got in sorted(waivers.items())},
         "leaks": leaky,
         "crossing": {  # the proof that nothing crosses: how many lie in more than one split
@@ -74,7 +75,7 @@ def facts_of_photos(
         "duplicates": {
             "clusters": int(clusters.nunique()),
             "photos": len(clusters),
-            "exact": int((table.groupby("picture")["path"].transform("size") > 1).sum()),
+            "exact": int(repeated(table["picture"]).sum()),
         },
         "quarantine": {str(k): v for k, v in sorted(quarantine["reason"].value_counts().items())},
         "suspects": {

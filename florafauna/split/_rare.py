@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from florafauna.base.errors import UserError
+from florafauna.base.tables import rows_where
 from florafauna.photos.settings import DataParams
 from florafauna.split._assign import given_split, held_out_photos
 from florafauna.split._suspects import canonical
@@ -45,7 +46,7 @@ def without_rare(table: pd.DataFrame, data: DataParams, split: SplitParams) -> F
     rare = table["label"].isin(few.index)
     detail = "its class has " + table["label"].map(counts).astype("Int64").astype(str) + f" usable {unit}(s), fewer "
     left_out = table[rare].assign(reason="rare_class", detail=detail[rare] + f"than data.least ({data.least})")
-    table = table[~rare].reset_index(drop=True)
+    table = rows_where(table, ~rare).reset_index(drop=True)
     if table["label"].nunique() < 2 and len(few):
         raise UserError(
             f"{table['label'].nunique()} classes have {data.least} {unit}s or more, and classifying takes two "
@@ -63,7 +64,7 @@ def _counts(table: pd.DataFrame, data: DataParams, split: SplitParams) -> pd.Ser
     drawn = inside & (given_split(table, split)[0] == "")
     of_boxes = "crop" in table.columns  # of which a photo may have several
     what, count = ("key", "nunique") if data.groups else ("sha256", "nunique") if of_boxes else ("key", "size")
-    counts = table[inside].groupby("label")[what].agg(count)
+    counts = table.loc[inside, ["label", what]].groupby("label")[what].agg(count)
     return counts[counts.index.isin(set(table.loc[drawn, "label"]))].sort_index()
 
 

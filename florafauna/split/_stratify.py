@@ -21,6 +21,7 @@ import pandas as pd
 
 from florafauna.base.randomness import rng_key
 from florafauna.base.split_names import SPLITS
+from florafauna.base.tables import numbered, repeated
 
 TRAIN = SPLITS.index("train")
 SERVED = (0, 2, 1)  # what a class needs first: something to learn from, then something to be tested on
@@ -48,7 +49,7 @@ def stratify(
     split. Equal arguments give equal splits whatever the order of the rows.
     """
     class_of, _ = pd.factorize(labels, sort=True)
-    group_of, names = pd.factorize(keys, sort=True)
+    group_of, names = numbered(keys)
     place = np.full(len(names), NOWHERE)
     if given is not None:
         for number, name in enumerate(SPLITS):  # the last wins
@@ -71,7 +72,8 @@ def waivers(labels: pd.Series, split: pd.Series) -> dict[str, tuple[str, ...]]:
 
 def crossing(split: pd.Series, keys: pd.Series) -> list[str]:
     """The groups that lie in more than one split."""
-    counts = split.groupby(keys).nunique()
+    several = repeated(keys)  # most groups are one photo
+    counts = split[several].groupby(keys[several]).nunique()
     return sorted(counts.index[counts > 1])
 
 

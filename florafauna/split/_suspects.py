@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from florafauna.base.suspicions import with_labels
+from florafauna.base.tables import repeated
 from florafauna.labels.taxonomy import NO_LABEL
 
 NAMED = 4  # files in a sentence
@@ -51,8 +52,9 @@ def mixed_clusters(table: pd.DataFrame) -> list[dict[str, list[str]]]:
 def label_conflicts(table: pd.DataFrame) -> pd.Series:
     """For each photo whose `picture` has several labels a sentence that names the files; "" for the others."""
     detail = pd.Series("", index=table.index, dtype=object)
-    clash = table["label"].groupby(table["picture"]).transform("nunique") > 1
-    for _, rows in table[clash].sort_values("path").groupby("picture"):
+    alike = table[repeated(table["picture"])]
+    clash = alike.groupby("picture")["label"].transform("nunique") > 1
+    for _, rows in alike[clash].sort_values("path").groupby("picture"):
         what = "file" if rows["sha256"].nunique() == 1 else "picture"
         named = with_labels(rows["path"], rows["label"])
         more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from florafauna.base.errors import UserError
+from florafauna.base.tables import rows_where
 from florafauna.photos.crops import split_name
 
 CORRECTIONS = Path("data/corrections.csv")
@@ -42,7 +43,7 @@ def correct(
     )
     removed = corrected["label"].str.strip().isin(REMOVE)
     gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
-    return corrected[~removed].reset_index(drop=True), pd.concat([omitted, gone])
+    return rows_where(corrected, ~removed).reset_index(drop=True), pd.concat([omitted, gone])
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -1,17 +1,21 @@
 """Labelled photos → the manifest, the quarantine and the counts: everything the split stage writes."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from florafauna.audit.audit import Audit, audit
 from florafauna.audit.duplicates import cluster
 from florafauna.base.errors import UserError
-from florafauna.base.files import atomic_path, write_atomic, write_json
+from florafauna.base.files import atomic_path, write_json
+from florafauna.base.memory import give_freed_memory_back
+from florafauna.base.tables import parts_of, rows_where, sorted_by, spilled
 from florafauna.base.texts import Texts
 from florafauna.labels.detections import read_detections
 from florafauna.labels.read import Photos, read_photos
@@ -66,7 +70,7 @@ class Dataset:
             with atomic_path(path) as temporary:
                 table.to_csv(temporary, index=False, lineterminator="\n", chunksize=ROWS_AT_ONCE)
         write_json(metrics, self.facts)
-        write_atomic(places, self.places.text())
+        self.places.write(places)
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,10 @@ def prepare(
     >>> data = DataParams(root="data/raw", labels="data/raw")  # doctest: +SKIP
     >>> prepare(data, SplitParams(), Path("data/corrections.csv")).manifest["split"].value_counts()  # doctest: +SKIP
     """
+    give_freed_memory_back()
     kept = read_places(places) if places is not None else None
     photos = read_with_boxes(data, boxes)
+    photos = replace(photos, table=spilled(partial(parts_of, photos.table), cache))
     return split_photos(examine_photos(photos, data, split, corrections, cache, workers, boxes, by), split, kept)
 
 
@@ -167,7 +173,7 @@ def examine_photos(
         look = partial(audit, source, origin=f"{origin}{FRAGMENT}", cache=cache, workers=workers)
         found = seen(table, found, paths, look)
     listed = len(table)
-    table, unreadable, conflicts = _readable(table, found)
+    table, unreadable, conflicts = _readable(table, found, cache)
     if "_boxes" in table.columns:
         table = table.assign(boxes=rectangles(table["_boxes"], table["width"], table["height"]))
     missing = out["reason"].isin([str(reason) for reason in Reason])
@@ -201,7 +207,7 @@ def split_photos(examined: Examined, split: SplitParams, kept: KeptPlaces | None
     assert_apart(table)
     quarantine = _listed([examined.quarantine, frequent.rare, leaks, untrained])
     targets = {label: number for number, label in enumerate(sorted(table["label"].unique()))}
-    table = table.assign(target=table["label"].map(targets)).sort_values("path", ignore_index=True)
+    table = sorted_by(table.assign(target=table["label"].map(targets)), "path")
     also = [name for name in examined.kept_columns if name in table.columns and name not in COLUMNS]
     notes = (*examined.notes, *frequent.notes, *assigned.notes, *_unused_columns(table, examined.data))
     facts = facts_of_dataset(examined.format, table, quarantine, assigned.waivers, labels_as_read, _leaky_groups(leaks))
@@ -261,27 +267,38 @@ def _require_columns(table: pd.DataFrame, data: DataParams, split: SplitParams, 
             )
 
 
-def _readable(table: pd.DataFrame, found: Audit) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _readable(
+    table: pd.DataFrame, found: Audit, folder: Path | None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The photos that decode, with FACTS, picture and cluster; those that do not; and label conflicts.
 
-    `picture` is equal for files that certainly show the same: their pixels are equal or, since all black frames are
-    alike, their bytes where they are flat. Nobody can tell which label of a picture with two is right: both files are
-    taken out.
+    Nobody can tell which label of a picture with two is right: both files are taken out. `folder` is for temporary
+    files.
     """
     bad = (found.table["reason"] != "").to_numpy()
     unreadable = table.loc[bad, ["path", "label"]].assign(
         reason=found.table.loc[bad, "reason"].to_numpy(), detail=found.table.loc[bad, "detail"].to_numpy()
     )
-    facts = found.table.loc[~bad, FACTS].reset_index(drop=True)
-    kept = table[~bad].drop(columns=set(FACTS) & set(table.columns)).reset_index(drop=True).join(facts)
-    kept = kept.assign(content=_contents(kept))
-    kept = kept.assign(picture=kept["pixels"].where(~kept["flat"], kept["content"]))
+    kept = spilled(partial(_with_facts, table, found.table, ~bad), folder)
     clusters = cluster(kept["picture"], found.hashes, found.thumbnails, kept["flat"], np.flatnonzero(~bad))
     detail = label_conflicts(kept)
     clash = (detail != "").to_numpy()
     conflicts = kept.loc[clash, ["path", "label"]].assign(reason="label_conflict", detail=detail[clash])
-    kept, clusters = kept[~clash].reset_index(drop=True), clusters[~clash]
+    kept, clusters = rows_where(kept, ~clash).reset_index(drop=True), clusters[~clash]
     return kept.assign(cluster=cluster_names(clusters, kept["content"])), unreadable, conflicts
+
+
+def _with_facts(table: pd.DataFrame, facts: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> Iterator[pd.DataFrame]:
+    """The `chosen` photos, in parts, with FACTS, content and picture.
+
+    `picture` is equal for files that certainly show the same: their pixels are equal or, since all black frames are
+    alike, their bytes where they are flat.
+    """
+    own = table.drop(columns=set(FACTS) & set(table.columns))
+    for photos, known in zip(parts_of(own, chosen), parts_of(facts[FACTS], chosen), strict=True):
+        part = photos.reset_index(drop=True).join(known.reset_index(drop=True))
+        part = part.assign(content=_contents(part))
+        yield part.assign(picture=part["pixels"].where(~part["flat"], part["content"]))
 
 
 def _contents(table: pd.DataFrame) -> pd.Series:

@@ -6,19 +6,26 @@ first DIGITS digits) and `split`, sorted. The file belongs in git: it is what th
 
 import json
 import re
+from array import array
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from florafauna.base.errors import UserError
+from florafauna.base.files import atomic_path
 from florafauna.base.split_names import SPLITS
+from florafauna.base.texts import Texts
 from florafauna.split._stratify import waivers
 from florafauna.split.settings import SplitParams
 
 PLACES = Path("data/places.csv")
 DIGITS = 16  # 64 bits: two of a million photos share them once in 37 million sets
 HEADER = "sha256,split"
+FIRST = 3  # the line of the first photo
 LINE = re.compile(rf"([0-9a-f]{{{DIGITS}}}),({'|'.join(SPLITS)})")
 NAMED = 5  # groups or classes named in a note
 Setting = int | float | list[str]
@@ -26,15 +33,34 @@ Setting = int | float | list[str]
 
 @dataclass(frozen=True)
 class KeptPlaces:
-    """`drawn_with` has the settings that places depend on; `split` the split by photo (the digits of its SHA-256)."""
+    """`drawn_with` has the settings that places depend on, `photos` the digits of SHA-256 as sorted numbers (uint64),
+    `split` the index in SPLITS of each (int8): millions of them are held."""
 
     drawn_with: dict[str, Setting]
-    split: dict[str, str]
+    photos: npt.NDArray[np.uint64]
+    split: npt.NDArray[np.int8]
 
-    def text(self) -> str:
-        """The file's content."""
-        lines = [f"{digits},{split}" for digits, split in sorted(self.split.items())]
-        return "\n".join([f"# {json.dumps(self.drawn_with, ensure_ascii=False)}", HEADER, *lines]) + "\n"
+    @classmethod
+    def of(cls, settings: dict[str, Setting], sha256: pd.Series, split: pd.Series) -> "KeptPlaces":
+        """The places of photos."""
+        photos, first = np.unique(_numbers(sha256), return_index=True)
+        return cls(settings, photos, pd.Index(SPLITS).get_indexer(pd.Index(split.iloc[first])).astype(np.int8))
+
+    def split_of(self, sha256: pd.Series) -> pd.Series:
+        """The split of each photo, "" where it has none here."""
+        found = np.full(len(sha256), len(SPLITS))
+        if len(self.photos):
+            numbers = _numbers(sha256)
+            at = np.searchsorted(self.photos, numbers).clip(max=len(self.photos) - 1)
+            found = np.where(self.photos[at] == numbers, self.split[at], found)
+        return pd.Series(pd.array([*SPLITS, ""], dtype="str").take(found), index=sha256.index)
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(f"# {json.dumps(self.drawn_with, ensure_ascii=False)}\n{HEADER}\n")
+            for number, split in zip(self.photos, self.split, strict=True):
+                file.write(f"{number:0{DIGITS}x},{SPLITS[split]}\n")
 
 
 def drawn_with(groups: tuple[str, ...], split: SplitParams) -> dict[str, Setting]:
@@ -42,14 +68,9 @@ def drawn_with(groups: tuple[str, ...], split: SplitParams) -> dict[str, Setting
     return {"groups": list(groups), "seed": split.seed, "test": split.test, "val": split.val}
 
 
-def digits_of(sha256: pd.Series) -> pd.Series:
-    """The part of a SHA-256 that names a photo in the file."""
-    return sha256.str[:DIGITS]
-
-
-def keep(table: pd.DataFrame, settings: dict[str, Setting]) -> KeptPlaces:
-    """The places of photos (sha256, split), for the next run."""
-    return KeptPlaces(settings, dict(zip(digits_of(table["sha256"]), table["split"], strict=True)))
+def _numbers(sha256: pd.Series) -> npt.NDArray[np.uint64]:
+    """The part of each SHA-256 that names a photo in the file."""
+    return np.fromiter((int(text[:DIGITS], 16) for text in Texts.of(sha256)), np.uint64, len(sha256))
 
 
 def match(
@@ -66,7 +87,7 @@ def match(
     if changed or kept.drawn_with.keys() != settings.keys():
         what = ", ".join(f"{'data' if name == 'groups' else 'split'}.{name}" for name in changed) or "the settings"
         return nothing, (f"{what} changed since the places in {PLACES} were drawn: all are drawn anew",)
-    known = digits_of(table["sha256"]).map(lambda digits: kept.split.get(digits, ""))
+    known = kept.split_of(table["sha256"])
     notes = []
     overruled = (known[~drawn] != "") & (known[~drawn] != table.loc[~drawn].get("split", nothing[~drawn]))
     if overruled.any():
@@ -104,22 +125,31 @@ def _some(names: list[str]) -> str:
 
 def read_places(path: Path) -> KeptPlaces | None:
     """The places in `path`, None where there is no file; `UserError` where it is not what `KeptPlaces.text` writes."""
+    photos, split = array("Q"), array("b")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open(encoding="utf-8-sig") as file:
+            settings = _settings(path, [line.rstrip("\n") for line in islice(file, 2)])
+            for number, line in enumerate(file, start=FIRST):
+                entry = LINE.fullmatch(line.rstrip("\n"))
+                if entry is None:
+                    what = f"'{line.rstrip()[:60]}', not {DIGITS} digits of a SHA-256, a comma and a split"
+                    raise _bad(path, f"line {number} is {what}")
+                photos.append(int(entry[1], 16))
+                split.append(SPLITS.index(entry[2]))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise _bad(path, f"cannot be read ({error})") from None
-    settings = _settings(path, lines)
-    split: dict[str, str] = {}
-    for number, line in enumerate(lines[2:], start=3):
-        entry = LINE.fullmatch(line)
-        if entry is None:
-            raise _bad(path, f"line {number} is '{line[:60]}', not {DIGITS} digits of a SHA-256, a comma and a split")
-        digits, place = entry.groups()
-        if split.setdefault(digits, place) != place:
-            raise _bad(path, f"line {number} puts {digits} into {place} and an earlier one into {split[digits]}")
-    return KeptPlaces(settings, split)
+    known, first, same = np.unique(np.asarray(photos, np.uint64), return_index=True, return_inverse=True)
+    places = np.asarray(split, np.int8)
+    differ = np.flatnonzero(places != places[first][same])
+    if len(differ):
+        row = differ[0]
+        digits, place, earlier = f"{photos[row]:0{DIGITS}x}", places[row], places[first[same[row]]]
+        raise _bad(
+            path, f"line {row + FIRST} puts {digits} into {SPLITS[place]} and an earlier one into {SPLITS[earlier]}"
+        )
+    return KeptPlaces(settings, known, places[first])
 
 
 def _settings(path: Path, lines: list[str]) -> dict[str, Setting]:

@@ -1,5 +1,6 @@
 """data/places.csv: read as it was written, refused in one sentence where it was not; which photos it holds."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from florafauna.base.errors import UserError
 from florafauna.split._assign import Assigned, assign
-from florafauna.split.kept_places import DIGITS, KeptPlaces, digits_of, drawn_with, read_places
+from florafauna.split.kept_places import DIGITS, KeptPlaces, drawn_with, read_places
 from florafauna.split.settings import SplitParams
 
 PHOTO = "0" * DIGITS
-TEXT = KeptPlaces(drawn_with(("site",), SplitParams()), {PHOTO: "test", "1" * DIGITS: "train"}).text()
+SETTINGS = drawn_with(("site",), SplitParams())
+TEXT = f"# {json.dumps(SETTINGS)}\nsha256,split\n{PHOTO},test\n{'1' * DIGITS},train\n"
 
 
 def photos(count: int, **columns: list[str]) -> pd.DataFrame:
@@ -34,11 +36,24 @@ def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, split: dict[str, str], seed: int, column: str
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "places.csv"
-    places = KeptPlaces(drawn_with((column,), SplitParams(seed=seed)), split)
-    path.write_text(places.text(), encoding="utf-8")
-    assert read_places(path) == places
-    path.write_bytes(b"\xef\xbb\xbf" + places.text().replace("\n", "\r\n").encode())  # as Windows may leave it
-    assert read_places(path) == places
+    settings = drawn_with((column,), SplitParams(seed=seed))
+    photos, known = (pd.Series(list(values), dtype=str) for values in (split, split.values()))
+    KeptPlaces.of(settings, photos, known).write(path)
+    written = path.read_bytes()
+    for _ in range(2):
+        places = read_places(path)
+        assert places is not None
+        assert places.drawn_with == settings
+        assert len(places.photos) == len(split)
+        assert list(places.split_of(photos)) == list(known)
+        assert places.split_of(pd.Series(["f" * DIGITS])).item() == split.get("f" * DIGITS, "")
+        path.write_bytes(b"\xef\xbb\xbf" + written.replace(b"\n", b"\r\n"))  # as Windows may leave it
+
+
+def test_the_file_is_as_it_was_written_before(tmp_path: Path) -> None:
+    photos = pd.Series(["1" * 64, "0" * 64])
+    KeptPlaces.of(SETTINGS, photos, pd.Series(["train", "test"])).write(tmp_path / "places.csv")
+    assert (tmp_path / "places.csv").read_text() == TEXT
 
 
 def test_without_a_file_there_are_no_places(tmp_path: Path) -> None:
@@ -116,9 +131,9 @@ def test_what_the_user_decides_is_no_place() -> None:
     table.loc[20, "key"] = table.loc[0, "key"]
     result = placed(table.assign(split=table["split"].mask(table.index == 15, "val")), held_out_locations=["far"])
     drawn = result.table.index[21:75]
-    assert result.places.split == dict(
-        zip(digits_of(table["sha256"][drawn]), result.table["split"][drawn], strict=True)
-    )
+    kept = result.places.split_of(table["sha256"])
+    assert list(kept[drawn]) == list(result.table["split"][drawn])
+    assert (kept.drop(drawn) == "").all()
     assert result.table.loc[20, "split"] == "test"
 
 

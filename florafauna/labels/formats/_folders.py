@@ -61,7 +61,8 @@ def read(photos: Sequence[str], root: Path, layout: str | None = None) -> tuple[
     rows = pd.DataFrame({"path": list(photos), "label": [_at(parts, label) for parts in folders]}, dtype=str)
     if layout is None:
         _refuse_sites_and_cards(rows["label"], root)
-    rows["_detail"] = f"it is not in a label folder (layout {chosen})"
+    rows["_detail"] = ""
+    rows.loc[rows["label"] == "", "_detail"] = f"it is not in a label folder (layout {chosen})"
     if site is not None:
         rows["location"] = [_at(parts, site) for parts in folders]
     names = sorted(set(rows["label"]) - {""})
