@@ -15,7 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from florafauna.audit.examine import Content
+from florafauna.base.tables import ROWS, hashes
 from florafauna.photos.status import Status
 
 FILE_NAME = "audit.sqlite"
@@ -131,9 +134,7 @@ class AuditCache:
         if self._run("SELECT day FROM pruned WHERE origin = ? AND day = ?", (origin, self._today)):
             return
         self._run("INSERT OR REPLACE INTO pruned VALUES (?, ?)", (origin, self._today))
-        there = set(paths)
-        seen = self._run("SELECT path FROM seen WHERE origin = ?", (origin,))
-        gone = [(origin, path) for (path,) in seen if path not in there]
+        gone = [(origin, path) for path in self._not_among(paths, origin)]
         self._run_many("DELETE FROM seen WHERE origin = ? AND path = ?", gone)
         self._run(
             "UPDATE content SET used = ? WHERE used < ? AND sha256 IN (SELECT sha256 FROM seen WHERE origin = ?)",
@@ -141,6 +142,20 @@ class AuditCache:
         )
         self._run("DELETE FROM content WHERE used < ?", (self._today - KEPT_DAYS,))
         self._run("DELETE FROM seen WHERE sha256 NOT IN (SELECT sha256 FROM content)", ())
+
+    def _not_among(self, paths: Sequence[str], origin: str) -> list[str]:
+        """The remembered paths of `origin` that are not among `paths`, but for the odd one whose hash one of them has:
+        hashes take a tenth of what a set of paths would."""
+        parts = (paths[start : start + ROWS] for start in range(0, len(paths), ROWS))
+        there = np.sort(np.concatenate([np.zeros(0, np.uint64), *map(hashes, parts)]))
+        gone: list[str] = []
+        try:
+            seen = self._connection.execute("SELECT path FROM seen WHERE origin = ?", (origin,))
+            while some := [path for (path,) in seen.fetchmany(ROWS)]:
+                gone += (some[at] for at in np.flatnonzero(~np.isin(hashes(some), there)))
+        except sqlite3.Error as error:
+            self._go_on_without(error)
+        return gone
 
     def _open(self) -> sqlite3.Connection:
         """The cache file, made anew where it is missing, broken or of another version; else memory alone."""
@@ -161,8 +176,6 @@ class AuditCache:
     def _connect(self, name: str) -> sqlite3.Connection:
         connection = sqlite3.connect(name, timeout=self._locked_seconds)
         try:
-            # A write whose pages spill to the file locks out the workers that read, and the audit waits for them.
-            connection.execute("PRAGMA cache_spill = OFF")
             tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             current = "version" in tables and connection.execute("SELECT text FROM version").fetchall()
             if current != [(self._version,)]:
@@ -171,6 +184,8 @@ class AuditCache:
                 connection.executescript(_SCHEMA)
                 connection.execute("INSERT INTO version VALUES (?)", (self._version,))
                 connection.commit()
+            # A write whose pages spill to the file locks out the workers that read, and the audit waits for them.
+            connection.execute("PRAGMA cache_spill = OFF")
         except sqlite3.Error:
             connection.close()
             raise

@@ -6,7 +6,7 @@ Text and arrays lie in temporary files that are mapped: memory that others can h
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
@@ -104,12 +104,18 @@ def numbered(texts: pd.Series) -> tuple[npt.NDArray[np.int64], Texts]:
     return numbers, Texts(ordered.filter(pa.array(new)))
 
 
+def hashes(texts: Sequence[str] | pd.Series) -> npt.NDArray[np.uint64]:
+    """A number for each text, equal for equal ones."""
+    return hash_array(np.asarray(texts, dtype=object))
+
+
 def repeated(texts: pd.Series) -> npt.NDArray[np.bool_]:
     """`texts.duplicated(keep=False)` in 16 bytes a row, as most often none is."""
     parts = (texts.iloc[start : start + ROWS] for start in range(0, len(texts), ROWS))
-    hashes = np.concatenate([np.zeros(0, np.uint64), *(hash_array(part.to_numpy(object)) for part in parts)])
-    ordered = np.sort(hashes)
-    found = np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]])
+    numbers = np.concatenate([np.zeros(0, np.uint64), *map(hashes, parts)])
+    ordered = np.sort(numbers)
+    several = ordered[1:][ordered[1:] == ordered[:-1]]
+    found = np.isin(numbers, several) if len(several) else np.zeros(len(texts), dtype=bool)
     found[found] = texts[found].duplicated(keep=False)  # unequal texts may have one hash
     return found
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pandas as pd
 
 from florafauna.base.errors import UserError
+from florafauna.base.tables import ROWS
 from florafauna.labels.found import Found
 from florafauna.labels.tabular import among
 from florafauna.photos.archives import inner_path
@@ -24,6 +25,7 @@ SAME_FORMAT = {"jpeg": "jpg", "jpe": "jpg", "tiff": "tif"}
 # Label Studio: a file that was uploaded, under a new name, or one of a folder that it was given
 UPLOADED = r"^/?data/upload/(?:\d+/)?[0-9a-f]{8}-"
 LOCAL = r"^/?data/local-files/\?d="
+CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 
 
 def below_root(
@@ -37,7 +39,11 @@ def below_root(
     one leaves the root and is not found in these ways.
     """
     base = root.absolute().as_posix() + "/"
-    plain = given.str.replace("\\", "/", regex=False).str.removeprefix(base)
+    plain = given
+    if plain.str.contains("\\", regex=False).any():  # else either of these would be a copy for nothing
+        plain = plain.str.replace("\\", "/", regex=False)
+    if plain.str.startswith(base).any():
+        plain = plain.str.removeprefix(base)
     odd = plain.str.contains(r"(?:^|/)\.{0,2}(?:/|$)", regex=True) & (plain != "")
     if odd.any():
         forms = {path: inner_path(path) or path for path in plain[odd].unique()}
@@ -204,7 +210,8 @@ def cannot_be_there(paths: pd.Series, found: Found) -> tuple[pd.Series, pd.Serie
     if odd.any():
         facts = [known.get(path, missing) for path in paths[odd]]
         reason[odd], detail[odd] = (pd.array([fact[part] for fact in facts], dtype="str") for part in range(2))
-    control = paths.str.contains(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", regex=True)
+    parts = (paths.iloc[start : start + ROWS] for start in range(0, len(paths), ROWS))
+    control = pd.concat([paths[:0] == "", *(part.str.contains(CONTROL, regex=True) for part in parts)])
     if control.any():
         reason[control], detail[control] = "bad_name", "the name holds a control character; rename the file"
     return reason, detail
