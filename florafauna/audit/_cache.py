@@ -19,6 +19,7 @@ import numpy as np
 
 from florafauna.audit.examine import Content
 from florafauna.base.tables import ROWS, hashes
+from florafauna.photos.kinds import printable
 from florafauna.photos.status import Status
 
 FILE_NAME = "audit.sqlite"
@@ -146,7 +147,7 @@ class AuditCache:
     def _not_among(self, paths: Sequence[str], origin: str) -> list[str]:
         """The remembered paths of `origin` that are not among `paths`, but for the odd one whose hash one of them has:
         hashes take a tenth of what a set of paths would."""
-        parts = (paths[start : start + ROWS] for start in range(0, len(paths), ROWS))
+        parts = ([*map(printable, paths[start : start + ROWS])] for start in range(0, len(paths), ROWS))
         there = np.sort(np.concatenate([np.zeros(0, np.uint64), *map(hashes, parts)]))
         gone: list[str] = []
         try:

@@ -39,7 +39,7 @@ from florafauna.photos.kinds import (
     unreadable,
 )
 from florafauna.photos.status import Status
-from florafauna.photos.workers import Workers, map_despite_crashes
+from florafauna.photos.workers import Workers, map_despite_crashes, stop_server
 
 CACHE = Path(".florafauna/audit")  # where runs of this folder remember
 CHUNK = 32  # photos a task, at most: 20 to 300 ms of work, so that neither the queue nor the last task costs much
@@ -128,6 +128,7 @@ def audit(
         for chunk in _examine_all(ExamineChunk(source, cache, version), paths, unknown, workers):
             memory.remember(origin, [file for file in chunk if file.sha256])
             rows.put(dict(zip(islice(place, len(chunk)), chunk, strict=True)))
+        stop_server()
         memory.prune(origin, paths)
     return rows.audit(paths)
 

@@ -113,8 +113,8 @@ class _Table:
 
     def __init__(self, hashes: Hashes, band: int) -> None:
         values = _band(hashes, band)
-        self._order = np.argsort(values, kind="stable")
-        self._bounds = np.searchsorted(values[self._order], np.arange(2**_BAND_BITS + 1))
+        self._order = np.argsort(values, kind="stable").astype(np.uint32)  # half the memory
+        self._bounds = np.concatenate([[0], np.cumsum(np.bincount(values, minlength=2**_BAND_BITS))])
         self._hashes = hashes[self._order]  # those of one value side by side: most of a search is reading them
 
     def near(self, asked: Hashes, keys: Indices) -> tuple[Indices, Indices]:
@@ -127,7 +127,7 @@ class _Table:
         place += np.arange(len(place))
         near = np.flatnonzero(np.bitwise_count(np.repeat(asked, count) ^ self._hashes[place]) <= RADIUS)
         query = np.searchsorted(np.cumsum(count), near, side="right")
-        return query, self._order[place[near]]
+        return query, self._order[place[near]].astype(np.int64)
 
 
 def _neighbours(hashes: Hashes) -> Iterator[tuple[Indices, Indices]]:

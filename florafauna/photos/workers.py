@@ -1,6 +1,5 @@
 """Worker processes: told once what to do, a sentence where none can be started, and none outlives its parent."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from florafauna.base.errors import UserError
+from florafauna.base.memory import return_freed_memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -52,7 +52,7 @@ class Workers(Generic[Task, Result]):
         prepare: Callable[[], None] | None = None,
         forked: bool = False,
     ) -> None:
-        _return_freed()
+        return_freed_memory()
         method = _start_method(forked)
         context = get_context(method)
         if method == "forkserver":
@@ -121,13 +121,14 @@ def one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _return_freed() -> None:
-    """Give back what this process has freed and its allocators keep: its children need memory now."""
-    if "pyarrow" in sys.modules:
-        sys.modules["pyarrow"].default_memory_pool().release_unused()
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)
+def stop_server() -> None:
+    """End the process that worker processes are forked from, which holds 75 MB of imports for further ones.
+
+    Python has no public way and would keep it until the end; where one is needed again, it is started anew.
+    """
+    server: Any = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    with suppress(AttributeError, OSError):
+        server._stop()
 
 
 def _start_method(forked: bool) -> str:

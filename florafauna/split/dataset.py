@@ -14,7 +14,7 @@ from florafauna.audit.audit import Audit, audit
 from florafauna.audit.duplicates import cluster
 from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path, write_json
-from florafauna.base.memory import give_freed_memory_back
+from florafauna.base.memory import return_large_blocks
 from florafauna.base.tables import parts_of, rows_where, sorted_by, spilled
 from florafauna.base.texts import Texts
 from florafauna.labels.detections import read_detections
@@ -116,7 +116,7 @@ def prepare(
     >>> data = DataParams(root="data/raw", labels="data/raw")  # doctest: +SKIP
     >>> prepare(data, SplitParams(), Path("data/corrections.csv")).manifest["split"].value_counts()  # doctest: +SKIP
     """
-    give_freed_memory_back()
+    return_large_blocks()
     kept = read_places(places) if places is not None else None
     photos = read_with_boxes(data, boxes)
     photos = replace(photos, table=spilled(partial(parts_of, photos.table), cache))
@@ -179,10 +179,11 @@ def examine_photos(
     missing = out["reason"].isin([str(reason) for reason in Reason])
     table = table.assign(_burst=bursts(table, data.groups, data.burst))
     groups = join(table, data.groups, table["cluster"], table["_burst"])
+    table = table.assign(group=groups["group"], key=groups["key"])
     return Examined(
         data,
         photos.format,
-        table.assign(group=groups["group"], key=groups["key"]),
+        spilled(partial(parts_of, table), cache),
         _listed([out, unreadable, conflicts]),
         pd.concat([unreadable, out[missing]]),
         listed + int(missing.sum()),
