@@ -15,15 +15,12 @@ from typing import Any
 import boto3
 import pandas as pd
 import pytest
-from ci.conftest import s3
 from helpers.project import REPOSITORY
 from helpers.tiny import Place
 from predict.conftest import Run
 
 from florafauna.bundle.info import read_info, write_info
 from florafauna.commands.cli import main
-
-__all__ = ["s3"]  # a fixture
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 BROKEN, CRASHES, BATCH = "moss-10340.jpg", "newt-10980.jpg", 64
@@ -40,10 +37,10 @@ NOWHERE = "127.0.0.1:1"  # no cluster answers here
 
 
 @pytest.fixture(scope="module")
-def given(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def given(hundred: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """500 photos, one of which, in the midst of them, is broken, and one of the last crashes the cluster's decoders."""
     folder = tmp_path_factory.mktemp("given")
-    for photo in sorted((place.root / "photos" / "val").iterdir()):
+    for photo in sorted((hundred.root / "photos" / "val").iterdir()):
         for copy in range(5):
             shutil.copy(photo, folder / f"{photo.stem}{copy}.jpg")
     (folder / BROKEN).write_bytes(b"")

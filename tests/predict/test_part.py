@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.fixtures import PHOTOS
 from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
-from predict.conftest import PHOTOS, Run
+from predict.conftest import Run
 
 from florafauna.commands.cli import main
 
