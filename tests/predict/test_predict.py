@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 from helpers.drawn import CrashingSource
 from helpers.fixtures import PHOTOS
+from helpers.forks import quick
 from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
 from helpers.tiny import CPU, Place
@@ -193,7 +193,7 @@ def test_killed_and_restarted_no_row_is_lost_or_doubled(
 ) -> None:
     out, last = tmp_path / name, sorted(path.name for path in photos.iterdir())[80]
     arguments = [command, str(photos), "--bundle", str(bundle), "--workers", "1", "--out"]
-    dying = [sys.executable, str(Path(__file__).parent / "die.py"), last, *arguments, str(out)]
+    dying = [quick(), str(Path(__file__).parent / "die.py"), last, *arguments, str(out)]
     ended = subprocess.run(dying, env=ENVIRONMENT, check=False)
     assert ended.returncode == -signal.SIGKILL
     part = out.with_name(f"{name}.part")
@@ -216,7 +216,7 @@ def test_a_part_of_something_else_is_not_resumed(
     run: Run, bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str
 ) -> None:
     out, last = tmp_path / "o.csv", sorted(path.name for path in photos.iterdir())[80]
-    command = [sys.executable, str(Path(__file__).parent / "die.py"), last, "predict", str(photos), "--out", str(out)]
+    command = [quick(), str(Path(__file__).parent / "die.py"), last, "predict", str(photos), "--out", str(out)]
     command += ["--bundle", str(bundle), "--workers", "1"]
     subprocess.run(command, env=ENVIRONMENT, check=False)
     given = [photos / "*-10[0-4]*.jpg"] if changed == "photos" else [photos]

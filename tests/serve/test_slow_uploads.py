@@ -5,13 +5,13 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from helpers.forks import quick
 from helpers.project import REPOSITORY
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
@@ -29,7 +29,7 @@ def served(bundle: Path, root: Path, seconds: float = 60, held: int | None = Non
     code = "import sys, florafauna.serve._app as app\napp.UPLOAD_SECONDS = float(sys.argv.pop(1))\n"
     code += f"app.HELD = {held}\n" if held is not None else ""
     code += "from florafauna.commands.cli import main\nraise SystemExit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, str(seconds), "serve", "--bundle", str(bundle), "--port", "0"]
+    command = [quick(), "-c", code, str(seconds), "serve", "--bundle", str(bundle), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
