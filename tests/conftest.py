@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 settings.register_profile("florafauna", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("florafauna")
 
+pytest_plugins = ["helpers.fixtures"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -31,6 +33,7 @@ SLOW = (
     "tests/faults",
     "tests/predict",
     "tests/serve",
+    "tests/benchmarks",
     "tests/test_machines.py",
     "tests/split/test_conflicts.py",
     "tests/compare/test_browser.py",

@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import importlib
 import json
 import os
 import tempfile
@@ -13,16 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from florafauna.base.errors import UserError
+from florafauna.base.locks import OPEN_FILES_MOVE, lock
 
 SECONDS_TO_LOCK = 60.0  # a temporary file of this age that nobody holds is nobody's any more
-
-
-def _locking() -> Any:
-    """The module `fcntl`, None on Windows."""
-    try:
-        return importlib.import_module("fcntl")
-    except ImportError:
-        return None
 
 
 @contextmanager
@@ -35,13 +27,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_orphans(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary, fcntl = Path(name), _locking()
+    temporary = Path(name)
     try:
-        if fcntl is not None:
+        if OPEN_FILES_MOVE:
             with suppress(OSError):  # some network file systems have no locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system drops it when this process ends
+                lock(descriptor)
         else:
-            os.close(descriptor)  # Windows does not rename an open file
+            os.close(descriptor)
         yield temporary
         flush(temporary)
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
@@ -51,7 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         error.filename = error.filename or str(path)  # a write that finds the disk full does not say where
         raise
     finally:
-        if fcntl is not None:
+        if OPEN_FILES_MOVE:
             os.close(descriptor)
         temporary.unlink(missing_ok=True)
 
@@ -62,11 +54,10 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_orphans(temporaries: Iterable[Path]) -> None:
-    fcntl = _locking()
-    for file in temporaries if fcntl is not None else ():
+    for file in temporaries if OPEN_FILES_MOVE else ():
         with suppress(OSError), file.open("rb") as opened:
             if time.time() - os.fstat(opened.fileno()).st_mtime > SECONDS_TO_LOCK:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(opened.fileno())
                 file.unlink()
 
 

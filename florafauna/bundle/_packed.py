@@ -11,12 +11,17 @@ import torch
 from torch import nn
 
 
+def can_pack() -> bool:
+    """Whether torch was built with oneDNN."""
+    return torch.backends.mkldnn.is_available()
+
+
 def pack(model: nn.Module, called: Collection[str]) -> None:
     """In place, the convolutions and linear layers among `called` that are torch's own; nothing without oneDNN.
 
     Their plain weights are NaN then, so that a model which reads them past the layer is found out.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not can_pack():
         return
     for name in called:
         module = model.get_submodule(name)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from florafauna.base.errors import UserError
-from florafauna.bundle._packed import pack
+from florafauna.bundle._packed import can_pack, pack
 from florafauna.model.compute import Compute
 from florafauna.model.network import DataConfig
 from florafauna.pixels.loading import normalise
@@ -111,6 +111,8 @@ def for_cpu(model: nn.Module, size: int) -> nn.Module:
     What there is to fold and to pack is found by running the model on seeded noise, `size` the side of its input. Where
     the copy then gives other logits, the model itself is returned, and that is said.
     """
+    if not can_pack() and not any(map(_can_fold, model.modules())):
+        return model
     noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     noise = noise.contiguous(memory_format=torch.channels_last)
     expected, pairs, called = _traced(model, noise)
@@ -146,7 +148,7 @@ def _traced(
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             hooks.append(module.register_forward_hook(_notes_output(made, name)))
-        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+        elif _can_fold(module):
             hooks.append(module.register_forward_pre_hook(_notes_input(taken, name)))
     try:
         given = _tensors(model(images))
@@ -159,6 +161,10 @@ def _traced(
     convolutions = {name for name, _ in made if isinstance(model.get_submodule(name), nn.Conv2d)}
     once = [pair for pair in pairs if pair[0] in convolutions and all(runs[name] == 1 for name in pair)]
     return given, once, list(dict.fromkeys(name for name, _ in made))
+
+
+def _can_fold(module: nn.Module) -> bool:
+    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
 
 
 def _tensors(given: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

@@ -37,6 +37,13 @@ def checksum(file: Path) -> int:
     return zlib.crc32(file.read_bytes())
 
 
+def damaged(checksums: Mapping[Path, int]) -> list[Path]:
+    """Those of the files, in their order, that do not have the checksum they had when they were written."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        found = pool.map(checksum, checksums)
+        return [file for file, now in zip(checksums, found, strict=True) if now != checksums[file]]
+
+
 def metadata_checksum(metadata: Mapping[str, str]) -> str:
     """Of an index's metadata, for the checksums of Parquet are those of its pages alone."""
     return str(zlib.crc32(json.dumps(sorted(metadata.items())).encode()))
@@ -105,11 +112,9 @@ class PixelStore:
         if known != metadata_checksum(metadata):
             raise self._unreadable("the checksum of its metadata differs")
         names, _, expected = self._layout
-        files = [self._file(name) for name in names]
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            for file, wanted, found in zip(files, expected, pool.map(checksum, files), strict=True):
-                if found != wanted:
-                    raise UserError(f"{file} was damaged on disk (its checksum differs); {_remedy(file)}.")
+        files = damaged(dict(zip(map(self._file, names), expected, strict=True)))
+        if files:
+            raise UserError(f"{files[0]} was damaged on disk (its checksum differs); {_remedy(files[0])}.")
         self._is_verified = True
 
     @property

@@ -20,7 +20,7 @@ from florafauna.photos.crops import box_text, name_of
 from florafauna.photos.kinds import EXTENSIONS, printable
 from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
 from florafauna.photos.sources import FolderSource, Source, open_source
-from florafauna.predict._remote import REMOTE, RemoteSource
+from florafauna.predict._remote import RemoteSource, is_url
 
 PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
 
@@ -105,7 +105,7 @@ def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Input
 
 
 def _named(argument: str, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
-    if REMOTE.match(argument):
+    if is_url(argument):
         source = RemoteSource(argument)
         sources.append(source)
         yield from _of_source(source, len(sources) - 1, source.url)

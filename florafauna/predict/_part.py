@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, BinaryIO, Self
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import sha256_bytes
-from florafauna.predict._lock import lock
+from florafauna.base.locks import OPEN_FILES_MOVE, lock
 
 Row = dict[str, Any]
 DIGEST = 64  # characters of a SHA-256 in hex
@@ -113,16 +112,21 @@ def open_locked(path: Path) -> BinaryIO:
     """The file, made where there is none, for this process alone; `UserError` while another has it open."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
-        if not lock(file):
-            file.close()
-            raise UserError(f"{path} is in use by another prediction; wait for it to end, or choose another --out.")
         try:
-            if sys.platform == "win32" or os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            lock(file.fileno())
+        except BlockingIOError:
+            file.close()
+            in_use = f"{path} is in use by another prediction; wait for it to end, or choose another --out."
+            raise UserError(in_use) from None
+        except OSError:
+            pass  # some network file systems have no locks
+        try:
+            if not OPEN_FILES_MOVE or os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
             pass
-        # The other prediction ended, and removed it, after it was opened here and before it was locked. (Not on
-        # Windows, where nobody removes what is open.)
+        # The other prediction ended, and removed it, after it was opened here and before it was locked. (Not where
+        # nobody removes what is open.)
         file.close()
 
 

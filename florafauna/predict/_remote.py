@@ -4,6 +4,7 @@ import posixpath
 import re
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -13,7 +14,12 @@ from florafauna.photos.kinds import one_line
 from florafauna.photos.status import Status
 
 T = TypeVar("T")
-REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://")
+
+
+def is_url(given: str | Path) -> bool:
+    """Whether it is a URL such as s3://bucket, of which a `Path` keeps one slash; a drive of Windows is none."""
+    text, slashes = (given.as_posix(), "/") if isinstance(given, Path) else (given, "//")
+    return re.match(rf"[a-z][a-z0-9+.-]+:{slashes}", text) is not None
 
 
 class RemoteSource:

@@ -9,12 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from florafauna.base.errors import UserError
 from florafauna.base.files import read_json
+from florafauna.predict._remote import is_url
 
 EXTENSIONS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl",
               ".json": "megadetector"}  # fmt: skip
-
-
-URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # such as s3://bucket, of which a Path keeps one slash; no drive of Windows
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def _refuse_on_ray(out: Path, form: str | None, **others: object) -> None:
         given.append(f"--format {form}")
     if given:
         raise UserError(f"--on ray writes Parquet files with a row a photo; leave out {', '.join(given)}.")
-    if out.name in ("", "-") or EXTENSIONS.get(out.suffix.lower(), "parquet") != "parquet" or URL.match(str(out)):
+    if out.name in ("", "-") or EXTENSIONS.get(out.suffix.lower(), "parquet") != "parquet" or is_url(out):
         raise UserError(f"--out {out}: --on ray writes a folder of Parquet files; name a folder that all workers see.")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; with --on ray, name a folder.")

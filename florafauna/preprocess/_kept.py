@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from florafauna.base.code import code_hash
-from florafauna.base.cores import usable_cores
 from florafauna.base.files import fingerprint
-from florafauna.pixels.store import checksum
+from florafauna.pixels.store import damaged
 
 COLUMNS = ["sha256", "height", "width", "shard", "offset", "checksum"]
 SCHEMA = pa.schema([(name, pa.string() if name in ("sha256", "shard") else pa.int64()) for name in COLUMNS])
@@ -119,18 +117,16 @@ class KeptPixels:
         """Forget those of `shards` that are not as they were written."""
         new = sorted(set(shards) - self._checked)
         self._checked.update(new)
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            found = pool.map(checksum, (self._shards / name for name in new))
-            damaged = [name for name, now in zip(new, found, strict=True) if now != self._checksums[name]]
-        if damaged:
-            first = self._shards / damaged[0]
+        files = damaged({self._shards / name: self._checksums[name] for name in new})
+        if files:
             self._say_once(
-                "damaged", f"{first} was damaged on disk: what is damaged of the kept pixels is decoded again"
+                "damaged", f"{files[0]} was damaged on disk: what is damaged of the kept pixels is decoded again"
             )
-            for name in damaged:
-                (self._shards / name).unlink()
-                del self._checksums[name]
-            self._places = self._places.filter(pc.invert(pc.is_in(self._places["shard"], pa.array(damaged))))
+            for file in files:
+                file.unlink()
+                del self._checksums[file.name]
+            names = pa.array([file.name for file in files])
+            self._places = self._places.filter(pc.invert(pc.is_in(self._places["shard"], names)))
 
     def _indexes(self) -> Iterator[Path]:
         return self.folder.glob("[!.]*.parquet")

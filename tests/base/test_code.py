@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.forks import quick
 from helpers.project import REPOSITORY
 
 from florafauna.base.code import code_hash
@@ -50,7 +50,7 @@ print(json.dumps([len(source.was_read), decoded, len(list((root / "features").it
 def remembers(folder: Path, package: Path) -> list[object]:
     """Files that an audit read, photos that were decoded, remembered features, and the contents of a store."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(package.parent), str(REPOSITORY / "tests")])}
-    command = [sys.executable, "-c", RUN, str(folder)]
+    command = [quick(), "-c", RUN, str(folder)]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found: list[object] = json.loads(ended.stderr.splitlines()[-1])

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.forks import quick
 from helpers.tiny import ARCHITECTURES, CPU, LABELS, TRAIN, VAL, Place, params
 from safetensors.torch import load_file, save_file
 
@@ -119,7 +119,7 @@ def test_a_bundle_works_alone(place: Place, made: Path, tmp_path: Path) -> None:
         "np.save('logits.npy', predict_logits(bundle, store, compute))"
     )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    subprocess.run([quick(), "-c", code], cwd=tmp_path, env=environment, check=True)
     evaluated = read_predictions(made / "predictions/logits.parquet").part("test")
     assert np.array_equal(np.load(tmp_path / "logits.npy"), evaluated.logits)
     assert evaluated.logits.dtype == np.float32

@@ -78,6 +78,16 @@ def test_where_folding_would_change_the_logits_the_model_stays(capsys: pytest.Ca
     assert "the model is run as it was trained" in capsys.readouterr().err
 
 
+def test_where_there_is_nothing_to_change_the_model_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)  # as on macOS
+    model, runs = nn.Conv2d(3, 4, 3), list[object]()
+    model.register_forward_hook(lambda *given: runs.append(given))
+    assert for_cpu(model, 16) is model
+    assert not runs
+    folded = for_cpu(with_statistics(nn.Sequential(model, nn.BatchNorm2d(4))), 16)
+    assert not any(norms(folded))
+
+
 def test_logits_do_not_depend_on_the_number_of_cores() -> None:
     model = with_statistics(timm.create_model("test_efficientnet", num_classes=5))
     photos = 2 * PIXELS // 64**2 + 3  # three parts

@@ -1,14 +1,11 @@
-"""One project that has run and was pushed, made once: a bare git repository and a DVC remote in a folder and on S3."""
+"""One project that has run and was pushed, made once: a bare git repository and a DVC remote in a folder."""
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.project import REPOSITORY, Project, changed_project, finished_project
 from helpers.team import Origin, Runner, linked
-from moto.server import ThreadedMotoServer
 
 
 @pytest.fixture(autouse=True)
@@ -62,21 +59,3 @@ def branch(origin: Origin, tmp_path: Path) -> Project:
     project.run("git", "push", "-q", "origin", "main")
     project.run("git", "checkout", "-q", "-b", "change")
     return project
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """The address of a real S3 server on this machine that keeps everything in memory."""
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    before = {key: os.environ.get(key) for key in keys}
-    os.environ.update(keys)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-    for key, value in before.items():
-        if value is None:
-            os.environ.pop(key)
-        else:
-            os.environ[key] = value

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from helpers.tiny import LABELS, SIDE, Place, draw_photos, params
 from PIL import Image
-from training.conftest import one_thread
 
 from florafauna.base.files import sha256_file
 from florafauna.evaluate._cover import Cover
@@ -16,8 +15,6 @@ from florafauna.photos.settings import BoxParams
 from florafauna.photos.sources import open_source
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
-
-__all__ = ["one_thread"]  # a fixture
 
 WIDTH, ANIMAL = 2 * SIDE, 16  # pixels
 

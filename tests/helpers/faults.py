@@ -26,7 +26,7 @@ PLAIN = ("data/manifest.csv", "history.csv")  # text for people, without a check
 CACHE = ".florafauna"
 CACHED = {"split": ("audit",), "preprocess": ("pixels",)}  # folders of CACHE; training has the others
 INTERRUPTS = ("SIGINT", "SIGTERM")
-UNTOLD = 128 + signal.SIGTERM  # before the script has begun: Python's own way to end
+UNTOLD = -signal.SIGTERM  # before the script has begun: Python's own way to end
 LONG_AGO = 120.0  # seconds: temporary files of killed runs are swept after a minute
 FAULTS = ("killed", "killed twice", "interrupted", "cache", "killed, then cache", "input", "object")
 

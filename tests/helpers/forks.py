@@ -1,8 +1,10 @@
-"""A `python` for the small projects that has imported the libraries already: `python -m MODULE` forks one process.
+"""A `python` that has imported the libraries already: `-m MODULE`, `-c CODE` and `SCRIPT.py` fork one process.
 
 Importing torch and timm takes a stage five seconds of a core, and its work on a small project a fraction of one. A fork
-shares the libraries and nothing else: it imports florafauna from the folder it is started in, has the environment, the
-arguments and the streams of the command, and ends as Python ends.
+shares the libraries and nothing else: it imports florafauna from the folder it is started in or from PYTHONPATH, has
+the environment, the arguments and the streams of the command, and ends as Python ends; killed, it ends, too. It has
+another number than the command, so signals do not reach it, and what libraries read from the environment when they are
+imported is what this process had.
 """
 
 import gc
@@ -15,6 +17,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import types
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -24,16 +28,20 @@ LIBRARIES = (
     "safetensors.torch", "scipy.stats", "sklearn.linear_model", "sklearn.metrics", "timm", "torchvision", "yaml",
 )  # fmt: skip
 CLIENT = """#!{python} -IS
-import json, os, socket, sys
-if sys.argv[1:2] != ["-m"]:
+import json, os, signal, socket, sys
+if sys.argv[1:2] not in (["-m"], ["-c"]) and not "".join(sys.argv[1:2]).endswith(".py"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     socket.send_fds(server, [b"0"], [0, 1, 2])
-    server.sendall(json.dumps([os.getcwd(), dict(os.environ), sys.argv[2:]]).encode())
+    server.sendall(json.dumps([os.getcwd(), dict(os.environ), sys.argv[1:]]).encode())
     server.shutdown(socket.SHUT_WR)
-    code = server.recv(16)
-sys.exit(int(code) if code else 1)
+    code = int(server.recv(16) or 1)
+if code < 0:
+    if code != -signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
@@ -56,6 +64,11 @@ def quick_python() -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
+def quick() -> str:
+    """The `python` to start a command with: this one, where there are no forks."""
+    return str(Path(quick_python().name, "python")) if sys.platform == "linux" else sys.executable
+
+
 def next_connection(address: str) -> socket.socket:
     """Fork at every connection; returns in the new process alone, and ends this one when standard input is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -72,15 +85,29 @@ def next_connection(address: str) -> socket.socket:
     sys.exit()
 
 
-def become(connection: socket.socket) -> None:
-    """Fork again: the child takes over the client's streams, folder, environment and arguments and returns."""
+def waited_for(child: int, client: socket.socket) -> int:
+    """How a process ended, killed when the client is: its code, or the number of the signal, negative."""
+    ended, events = os.pidfd_open(child), select.poll()
+    events.register(ended, select.POLLIN)
+    events.register(client, 0)  # which tells that both of its directions are closed
+    if ended not in dict(events.poll()):
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def become(connection: socket.socket) -> str:
+    """Fork again: the child takes over the client's streams, folder, environment and arguments and returns.
+
+    What it returns is -m, -c, or "" for a script.
+    """
     with connection:
         _, streams, _, _ = socket.recv_fds(connection, 1, 3)
         with connection.makefile() as said:
             folder, environment, arguments = json.load(said)
         if child := os.fork():
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            connection.sendall(str(code if code >= 0 else 128 - code).encode())
+            code = waited_for(child, connection)
+            with suppress(OSError):  # the client is gone
+                connection.sendall(str(code).encode())
             os._exit(0)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -88,8 +115,10 @@ def become(connection: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[0] = folder
-    sys.argv = arguments
+    begun, *sys.argv = arguments if arguments[0].startswith("-") else ["", *arguments]
+    first = folder if begun else str(Path(folder, sys.argv[0]).parent)
+    sys.path[:1] = [first, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    return begun
 
 
 if __name__ == "__main__":
@@ -97,5 +126,12 @@ if __name__ == "__main__":
         import_module(library)
     assert "florafauna" not in sys.modules
     gc.freeze()
-    become(next_connection(sys.argv[1]))
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    begun = become(next_connection(sys.argv[1]))
+    if begun == "-m":
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    elif begun == "-c":
+        code, sys.argv[0] = sys.argv[0], "-c"
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(code, vars(sys.modules["__main__"]))
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,37 +1,12 @@
-"""Folders of tiny photos to read, and the committed label files of the formats."""
+"""Label files beside the photos, and the committed ones of the formats."""
 
-import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 FORMATS = Path(__file__).resolve().parents[1] / "fixtures" / "formats"
-
-
-@pytest.fixture(scope="session")
-def jpeg() -> bytes:
-    """A JPEG of 8 × 8 pixels."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), (30, 120, 60)).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def make_photos(tmp_path: Path, jpeg: bytes) -> Callable[..., Path]:
-    """Write photos at the given paths below a new folder, and return it."""
-
-    def make(*paths: str, root: str = "photos") -> Path:
-        folder = tmp_path / root
-        folder.mkdir(exist_ok=True)
-        for path in paths:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(jpeg)
-        return folder
-
-    return make
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.drawn import saved
+from helpers.forks import quick
 from helpers.machines import needs_proc
 from helpers.project import REPOSITORY
 from PIL import Image
@@ -27,12 +29,6 @@ HERE: Any = {"cwd": REPOSITORY / "tests", "env": os.environ | {"PYTHONPATH": str
 SIDE = 13_376  # its square is just below Pillow's limit
 
 
-def saved(image: Image.Image, form: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
 def with_scans(width: int, height: int, scans: int) -> bytes:
     """A progressive JPEG whose last scan comes again and again."""
     data = saved(Image.new("RGB", (width, height), "green"), "JPEG", progressive=True)
@@ -41,11 +37,15 @@ def with_scans(width: int, height: int, scans: int) -> bytes:
 
 
 def seen_elsewhere(file: Path) -> tuple[str, int]:
-    """The error of a photo, and the bytes that a process of its own takes at most to decode it."""
+    """The error of a photo, and the bytes that a process of its own takes at most to decode it.
+
+    Whatever is large goes back to the system when it is freed (M_MMAP_THRESHOLD is -3), wherever small blocks lie.
+    """
     code = (
-        "import io, re, sys\n"
+        "import ctypes, re, sys\n"
         "from pathlib import Path\n"
         "from photos.test_budget import PREPROCESSOR, Image, saved, decode_bytes\n"
+        "if hasattr(libc := ctypes.CDLL(None), 'mallopt'): libc.mallopt(-3, 1 << 16)\n"
         "def peak(): return int(re.findall(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[0])\n"
         "decode_bytes(saved(Image.new('RGB', (99, 99)), 'PNG'), PREPROCESSOR)\n"
         "data = Path(sys.argv[1]).read_bytes()\n"
@@ -53,7 +53,7 @@ def seen_elsewhere(file: Path) -> tuple[str, int]:
         "error = decode_bytes(data, PREPROCESSOR).error\n"
         "print(1024 * (peak() - before), error)\n"
     )
-    command = [sys.executable, "-c", code, str(file)]
+    command = [quick(), "-c", code, str(file)]
     memory, _, error = subprocess.run(command, capture_output=True, text=True, check=True, **HERE).stdout.partition(" ")
     return error.strip(), int(memory)
 

@@ -13,13 +13,10 @@ import pytest
 import yaml
 from helpers.project import REPOSITORY
 from megadetector.postprocessing.validate_batch_results import validate_batch_results
-from training.conftest import one_thread
 
 from florafauna.commands.cli import main
 from florafauna.compare.report._context import contexts
 from florafauna.pixels.store import PixelStore
-
-__all__ = ["one_thread"]  # a fixture
 
 TEXT = (REPOSITORY / "docs/camera-traps.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.strip().splitlines()]

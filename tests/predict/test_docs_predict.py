@@ -18,7 +18,7 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) fo
 
 
 @pytest.fixture
-def project(place: Place, bundle: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(hundred: Place, bundle: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished project with new photos in it."""
     monkeypatch.chdir(tmp_path)
     for folder in ("new/deep", "models", "metrics", "data/processed"):
@@ -29,7 +29,7 @@ def project(place: Place, bundle: Path, photos: Path, tmp_path: Path, monkeypatc
         archive.write("d.jpg")
     for name, column in (("list.csv", "path"), ("Test.csv", "Image_ID")):
         Path(name).write_text(f"{column}\nnew/a.jpg\nnew/b.jpg\n")
-    shutil.copytree(place.val, "data/processed/val")
+    shutil.copytree(hundred.val, "data/processed/val")
     shutil.copytree(bundle, "models/vit")
     Path("metrics/comparison.json").write_text('{"best": "vit"}')
     return tmp_path

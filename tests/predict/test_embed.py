@@ -17,7 +17,7 @@ from florafauna.model.network import classifier_paths
 from florafauna.pixels.store import PixelStore
 
 
-def test_the_classifier_makes_the_logits_of_them(bundle: Path, place: Place, photos: Path, tmp_path: Path) -> None:
+def test_the_classifier_makes_the_logits_of_them(bundle: Path, hundred: Place, photos: Path, tmp_path: Path) -> None:
     assert main(["embed", str(photos), "--bundle", str(bundle), "--out", str(tmp_path / "o.parquet")]) == 0
     table = pd.read_parquet(tmp_path / "o.parquet")
     assert list(table) == ["path", "embedding", "error"]
@@ -27,7 +27,7 @@ def test_the_classifier_makes_the_logits_of_them(bundle: Path, place: Place, pho
     classifier = loaded.model.get_submodule(classifier_paths(loaded.model)[0])
     with torch.inference_mode():
         logits = classifier(torch.from_numpy(np.stack(table["embedding"]))).numpy()
-    np.testing.assert_allclose(logits, predict_logits(loaded, PixelStore(place.val), CPU), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits, predict_logits(loaded, PixelStore(hundred.val), CPU), rtol=0, atol=1e-4)
     assert pq.read_schema(tmp_path / "o.parquet").metadata[b"sha256"].decode() == loaded.info["sha256"]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.fixtures import PHOTOS
 from helpers.project import REPOSITORY
 from helpers.tiny import Place
 from PIL import Image
-from predict.conftest import PHOTOS
 from safetensors.numpy import load_file, save_file
 
 from florafauna.audit.examine import examine
@@ -39,10 +39,10 @@ def without(modules: str, *arguments: object) -> subprocess.CompletedProcess[str
 
 
 @pytest.fixture(scope="session")
-def project(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(hundred: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose validation photos lie where the pipeline puts them."""
     root = tmp_path_factory.mktemp("project")
-    shutil.copytree(place.val, root / "data/processed/val")
+    shutil.copytree(hundred.val, root / "data/processed/val")
     return root
 
 

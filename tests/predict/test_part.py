@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.fixtures import PHOTOS
+from helpers.forks import quick
 from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
-from predict.conftest import PHOTOS, Run
+from predict.conftest import Run
 
 from florafauna.commands.cli import main
 
@@ -32,7 +34,7 @@ def given(photos: Path, tmp_path: Path) -> Path:
 def part(bundle: Path, given: Path, tmp_path: Path) -> Path:
     """What a prediction into o.csv left that was killed in its second batch."""
     last = sorted(path.name for path in given.iterdir())[80]
-    command = [sys.executable, str(Path(__file__).parent / "die.py"), last, "predict", str(given)]
+    command = [quick(), str(Path(__file__).parent / "die.py"), last, "predict", str(given)]
     command += ["--bundle", str(bundle), "--out", str(tmp_path / "o.csv"), "--workers", "1"]
     ended = subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, check=False)
     assert ended.returncode == -signal.SIGKILL

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -16,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.drawn import CrashingSource
+from helpers.fixtures import PHOTOS
+from helpers.forks import quick
 from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
 from helpers.tiny import CPU, Place
 from PIL import Image, ImageFile
-from predict.conftest import PHOTOS, Run
+from predict.conftest import Run
 
 from florafauna.bundle.bundle import load_bundle, predict_logits
 from florafauna.bundle.info import read_info, write_info
@@ -76,7 +77,7 @@ def spoil(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [None, 1, 2])
 def test_logits_are_those_of_evaluate(
-    place: Place, bundle: Path, photos: Path, tmp_path: Path, workers: int | None, monkeypatch: pytest.MonkeyPatch
+    hundred: Place, bundle: Path, photos: Path, tmp_path: Path, workers: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the last bit, also where unreadable files lie between the photos, and another library would have them read."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
@@ -88,7 +89,7 @@ def test_logits_are_those_of_evaluate(
     decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, resize))
     scored = list(score_photos(scorer, decoder, inputs.photos, workers))
     found = np.concatenate([batch.logits for batch in scored])
-    np.testing.assert_array_equal(found, predict_logits(load_bundle(bundle), PixelStore(place.val), CPU))
+    np.testing.assert_array_equal(found, predict_logits(load_bundle(bundle), PixelStore(hundred.val), CPU))
     readable = [seen.pixels is not None for batch in scored for seen in batch.seen]
     assert [Path(photo.name).name for photo, good in zip(inputs.photos, readable, strict=True) if good] == sorted(
         path.name for path in photos.iterdir()
@@ -192,7 +193,7 @@ def test_killed_and_restarted_no_row_is_lost_or_doubled(
 ) -> None:
     out, last = tmp_path / name, sorted(path.name for path in photos.iterdir())[80]
     arguments = [command, str(photos), "--bundle", str(bundle), "--workers", "1", "--out"]
-    dying = [sys.executable, str(Path(__file__).parent / "die.py"), last, *arguments, str(out)]
+    dying = [quick(), str(Path(__file__).parent / "die.py"), last, *arguments, str(out)]
     ended = subprocess.run(dying, env=ENVIRONMENT, check=False)
     assert ended.returncode == -signal.SIGKILL
     part = out.with_name(f"{name}.part")
@@ -215,7 +216,7 @@ def test_a_part_of_something_else_is_not_resumed(
     run: Run, bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str
 ) -> None:
     out, last = tmp_path / "o.csv", sorted(path.name for path in photos.iterdir())[80]
-    command = [sys.executable, str(Path(__file__).parent / "die.py"), last, "predict", str(photos), "--out", str(out)]
+    command = [quick(), str(Path(__file__).parent / "die.py"), last, "predict", str(photos), "--out", str(out)]
     command += ["--bundle", str(bundle), "--workers", "1"]
     subprocess.run(command, env=ENVIRONMENT, check=False)
     given = [photos / "*-10[0-4]*.jpg"] if changed == "photos" else [photos]
@@ -239,12 +240,12 @@ def test_a_part_of_something_else_is_not_resumed(
 
 
 def test_what_is_accepted_is_what_evaluation_measured(
-    run: Run, photos: Path, bundle: Path, place: Place, tmp_path: Path
+    run: Run, photos: Path, bundle: Path, hundred: Place, tmp_path: Path
 ) -> None:
     """The test photos again: as many are accepted, as many of them rightly."""
     assert run(photos, "--out", tmp_path / "o.csv") == 0
     rows = pd.read_csv(tmp_path / "o.csv")
-    targets = PixelStore(place.val).table().set_index("path")["label"]
+    targets = PixelStore(hundred.val).table().set_index("path")["label"]
     rows["truth"] = targets[[Path(path).name for path in rows["path"]]].to_numpy()
     measured = read_info(bundle)["calibration"]["thresholds"]["test"]
     accepted = rows[rows["accepted"]]

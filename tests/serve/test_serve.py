@@ -70,10 +70,10 @@ def started(root: Path, bundle: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def server(bundle: Path, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(bundle: Path, hundred: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With training photos and one class, newt, that is always unknown."""
     root = tmp_path_factory.mktemp("served")
-    shutil.copytree(place.train, root / "data/processed/train")
+    shutil.copytree(hundred.train, root / "data/processed/train")
     info = read_info(bundle)
     thresholds = {"global": 0.0, "per_class": {"newt": None}, "precision": 0.9, "roll_up": None, "sentence": ""}
     shutil.copytree(bundle, root / "bundle")
@@ -133,10 +133,10 @@ def test_where_nothing_is_promised_the_page_calls_no_photo_sure_or_unsure(
 
 
 def test_the_nearest_training_photos_are_of_the_predicted_class(
-    page: "playwright.Page", server: Server, place: Place
+    page: "playwright.Page", server: Server, hundred: Place
 ) -> None:
     """A training photo is most like itself, whether it is right or not."""
-    photo = sorted((place.root / "photos/train").iterdir())[0]
+    photo = sorted((hundred.root / "photos/train").iterdir())[0]
     (card,) = cards(page, photo).all()
     card.locator(".near img").first.wait_for()
     label = card.locator(".labels li span").first.inner_text()

@@ -1,19 +1,44 @@
 """Who sends slowly, or too much, keeps nobody else waiting: a real server and sockets on this machine."""
 
 import http.client
+import os
+import re
 import socket
+import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from predict.conftest import served
+from helpers.forks import quick
+from helpers.project import REPOSITORY
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
 MANY = 12  # connections; more than photos are looked at at once
 SOON = 20.0  # seconds, far below the time that a slow photo is given
 SHORT = 3.0  # seconds that a photo is given where the limit itself is tested
+
+
+def served(bundle: Path, root: Path, seconds: float = 60, held: int | None = None) -> Iterator[int]:
+    """The port of a `florafauna serve` that runs in `root` and gives each photo so many seconds to arrive.
+
+    `held` is how many bytes of unfinished photos it holds, if not as many as usual.
+    """
+    code = "import sys, florafauna.serve._app as app\napp.UPLOAD_SECONDS = float(sys.argv.pop(1))\n"
+    code += f"app.HELD = {held}\n" if held is not None else ""
+    code += "from florafauna.commands.cli import main\nraise SystemExit(main(sys.argv[1:]))"
+    command = [quick(), "-c", code, str(seconds), "serve", "--bundle", str(bundle), "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert found
+        try:
+            yield int(found[1])
+        finally:
+            process.kill()
 
 
 def sent(port: int, declared: int, begun: bytes) -> socket.socket:

@@ -4,13 +4,13 @@ import copy
 import json
 import platform
 import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.forks import quick
 from helpers.tiny import CPU, Place, params
 from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -54,7 +54,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_freed_memory_is_used_again_without_asking_the_system() -> None:
     faults = {}
     for how in ("plain", "reuse"):
-        words = [sys.executable, "-c", FAULTS, how]
+        words = [quick(), "-c", FAULTS, how]
         faults[how] = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     assert faults["reuse"] < faults["plain"] / 5, "tensors of 64 MiB are else mapped anew, each"
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.forks import quick
 from helpers.machines import needs_posix
 from helpers.project import REPOSITORY
 from helpers.ranks import train_by
@@ -76,7 +77,8 @@ def launched(
     """A stage in processes of its own; process `dies` is killed when a state was saved. `before` is what starts it."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("FLORAFAUNA", "RANK"))}
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
-    command = [*before, sys.executable, "-m", "helpers.ranks", str(place.root), str(folder), json.dumps(values), dies]
+    python = sys.executable if before else quick()
+    command = [*before, python, "-m", "helpers.ranks", str(place.root), str(folder), json.dumps(values), dies]
     environment = mine | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | variables
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
 
