@@ -246,6 +246,8 @@ def _inspect(data: bytes, times: bool) -> tuple[str, tuple[int, int]]:
             cut = image.format in ("JPEG", "MPO") and ends_in_zeros(data)
             if image.width * image.height > LARGEST_PIXELS or cut or over_budget(image, data):
                 raise _RefusedError
+            if image.format == "PNG":
+                Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding passes over the checksums
             on_its_side = orientation(image) in ON_THE_SIDE
             return time_taken(image) if times else "", (image.size[::-1] if on_its_side else image.size)
 

@@ -1,6 +1,7 @@
 """New photos are labelled as `evaluate` labels its own, from whatever names them, into whatever is asked for."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -64,6 +65,15 @@ def by_name(out: Path) -> dict[str, tuple[str, float]]:
     return {Path(row["path"]).name: (row["label_1"], row["confidence_1"]) for row in rows.to_dict("records")}
 
 
+def damaged_png(photo: bytes) -> bytes:
+    """Of which a byte of the pixels was changed, so that it decodes, to another picture."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(photo)).save(buffer, "PNG", compress_level=0)
+    data = bytearray(buffer.getvalue())
+    data[len(data) // 2] ^= 255
+    return bytes(data)
+
+
 def spoil(folder: Path) -> None:
     """Files that cannot be read, sorted before, between and behind the photos."""
     whole = sorted(folder.glob("*.jpg"))[0].read_bytes()
@@ -71,6 +81,7 @@ def spoil(folder: Path) -> None:
     (folder / "g.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "h.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
     (folder / "i.png").write_bytes(b"no picture")
+    (folder / "j.png").write_bytes(damaged_png(whole))
     (folder / "z.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
 
@@ -84,7 +95,7 @@ def test_logits_are_those_of_evaluate(
     shutil.copytree(photos, tmp_path / "photos")
     spoil(tmp_path / "photos")
     inputs = find_inputs([str(tmp_path / "photos")])
-    assert len(inputs.photos) == PHOTOS + 6
+    assert len(inputs.photos) == PHOTOS + 7
     scorer = TorchScorer.of_bundle(load_bundle(bundle), CPU)
     decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, resize))
     scored = list(score_photos(scorer, decoder, inputs.photos, workers))
@@ -154,6 +165,7 @@ def test_a_file_that_cannot_be_read_is_a_row_with_the_reason(run: Run, few: Path
         "g.jpg": "truncated",
         "h.jpg": "truncated",
         "i.png": "not_an_image",
+        "j.png": "corrupt",
         "z.heic": "unsupported",
         "gone.jpg": "missing_file",
     }
