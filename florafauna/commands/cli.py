@@ -67,12 +67,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTOS",
         help="folders, files, globs, zip or tar archives, a CSV of paths, or a detector's results",
     )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        metavar="ROOT",
-        help="folder of the photos of a detector's results (default: beside them)",
-    )
+    _add_root(parser)
     _add_bundle(parser, "models/NAME, or what `export` wrote")
     parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .jsonl or .json; with --on, a folder")
     parser.add_argument("--format", choices=FORMATS, help="default: by the extension of OUT")
@@ -126,7 +121,13 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_embed)
-    parser.add_argument("photos", nargs="+", help="folders, files, globs, zip or tar archives, or a CSV of paths")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="PHOTOS",
+        help="folders, files, globs, zip or tar archives, a CSV of paths, or a detector's results",
+    )
+    _add_root(parser)
     _add_bundle(parser, "models/NAME")
     parser.add_argument("--out", type=Path, required=True, help="a .parquet file: columns path, embedding, error")
     parser.add_argument(
@@ -138,7 +139,7 @@ def _embed(options: argparse.Namespace) -> int:
     from florafauna.predict.embed import embed
     from florafauna.predict.request import choose_bundle
 
-    return embed(options.photos, options.out, choose_bundle(options.bundle), options.workers)
+    return embed(options.inputs, options.out, choose_bundle(options.bundle), options.workers, options.photos)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -190,6 +191,15 @@ def _serve(options: argparse.Namespace) -> int:
 
     serve(folder, options.host, options.port)
     return 0
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="ROOT",
+        help="folder of the photos of a detector's results (default for a .json: beside it)",
+    )
 
 
 def _add_bundle(parser: argparse.ArgumentParser, what: str) -> None:

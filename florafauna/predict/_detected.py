@@ -32,8 +32,9 @@ def find_detected(file: Path, root: Path, params: BoxParams) -> Inputs:
     found, source = read_detections(file), open_source(root, "--photos")
     results = Results(file) if found.format == RESULTS else None
     photos, table = _photos_and_boxes(found, results)
-    _refuse(photos["path"], table, source, file, root)
-    rows = Detected(photos, table[~(table["confidence"] < params.confidence)], params.category)
+    above = f"{root.absolute().as_posix().rstrip('/')}/"
+    _refuse(photos["path"], table, source, file, root, above)
+    rows = Detected(photos, table[~(table["confidence"] < params.confidence)], params.category, above)
     return Inputs(rows, [source], file if results is not None else None, params)
 
 
@@ -58,7 +59,7 @@ def _photos_and_boxes(found: Detections, results: Results | None) -> tuple[pd.Da
     return photos, found.table
 
 
-def _refuse(paths: pd.Series, table: pd.DataFrame, source: Source, file: Path, root: Path) -> None:
+def _refuse(paths: pd.Series, table: pd.DataFrame, source: Source, file: Path, root: Path, above: str) -> None:
     if paths.empty:
         raise UserError(f"there is no photo in {file}.")
     videos = paths[paths.str.lower().str.endswith(VIDEOS)].tolist() or table.loc[table["frame"] >= 0, "path"].tolist()
@@ -68,7 +69,7 @@ def _refuse(paths: pd.Series, table: pd.DataFrame, source: Source, file: Path, r
             "(`ffmpeg -i VIDEO -vf fps=1 VIDEO-%04d.jpg`), run the detector on those, and give its results."
         )
     tried = paths.iloc[:TRIED]
-    if not any(_is_there(source, _place(path)) for path in tried):
+    if not any(_is_there(source, _place(path, above)) for path in tried):
         raise UserError(
             f"{root} has none of the first {len(tried)} photos of {file}, such as {printable(tried.iloc[0])}; "
             "name the folder that their paths start from with --photos."
@@ -83,16 +84,17 @@ def _is_there(source: Source, path: str) -> bool:
     return True
 
 
-def _place(path: str) -> str:
-    """As a `Source` has it; Windows writes backslashes."""
-    return path.replace("\\", "/").removeprefix("./")
+def _place(path: str, above: str) -> str:
+    """As a `Source` has it; Windows writes backslashes, and MegaDetector absolute paths, with what is `above` them."""
+    return path.replace("\\", "/").removeprefix("./").removeprefix(above)
 
 
 class Detected(Sequence[Photo]):
     """The rows, in the order of the file, each made where it is asked for: 100,000 objects would take 50 MB."""
 
-    def __init__(self, photos: pd.DataFrame, boxes: pd.DataFrame, category: str) -> None:
-        """Every photo has a row, and one for each of its `boxes`, whose `image` increases."""
+    def __init__(self, photos: pd.DataFrame, boxes: pd.DataFrame, category: str, above: str) -> None:
+        """Every photo has a row, and one for each of its `boxes`, whose `image` increases; `above`: see `_place`."""
+        self._above = above
         self._paths, self._errors, self._sequences = (Texts.of(photos[name]) for name in photos)
         image = boxes["image"].to_numpy()
         without = np.setdiff1d(np.arange(len(photos)), image)
@@ -116,7 +118,8 @@ class Detected(Sequence[Photo]):
             return [self[row] for row in range(*at.indices(len(self)))]
         image, number = int(self._image[at]), int(self._box[at])
         path = self._paths[image]
-        photo = Photo(printable(path), printable(PurePosixPath(_place(path)).name), 0, _place(path))
+        place = _place(path, self._above)
+        photo = Photo(printable(path), printable(PurePosixPath(place).name), 0, place)
         photo = photo._replace(error=self._errors[image], sequence=self._sequences[image], entry=image)
         if number < 0:
             return photo._replace(known="" if photo.error else BLANK)

@@ -24,18 +24,19 @@ from florafauna.predict.scorer import is_exported, load_scorer
 FLOAT = np.dtype("<f4")
 
 
-def embed(photos: list[str], out: Path, folder: Path, workers: int | None = None) -> int:
+def embed(photos: list[str], out: Path, folder: Path, workers: int | None = None, root: Path | None = None) -> int:
     """Write the features of the photos to a Parquet file `out`; returns the exit code, 1 if no photo could be read.
 
-    Columns are `path`, `embedding` (a list of fixed size, float32) and `error`. Resumed as `predict` is. `UserError`
-    for bad input, and for an exported bundle, which gives logits alone.
+    Columns are `path`, `embedding` (a list of fixed size, float32) and `error`. Resumed as `predict` is. `root` is the
+    folder of the photos of a detector's file. `UserError` for bad input, and for an exported bundle, which gives logits
+    alone.
 
     >>> embed(["new/"], Path("features.parquet"), Path("models/vit"))  # doctest: +SKIP
     0
     """
     if EXTENSIONS.get(out.suffix.lower()) != "parquet":
         raise UserError(f"--out {out}: features are written as Parquet; name a file that ends in .parquet.")
-    request = PredictionRequest.checked(photos, out, "parquet", 0, None, "index")
+    request = PredictionRequest.checked(photos, out, "parquet", 0, None, "index", root=root)
     if is_exported(folder):
         raise UserError(f"{folder} was exported and gives labels alone; embed with the bundle it was exported from.")
     inputs = checked_inputs(request) if request.root is None else None

@@ -265,3 +265,21 @@ def test_what_cannot_be_cut_is_refused(
     with pytest.raises(SystemExit):
         run(camera, "--photos", root, "--out", tmp_path / "out.json")
     assert sentence in capsys.readouterr().err
+
+
+def test_a_detector_s_absolute_paths_lead_to_the_photos(run: Run, bundle: Path, camera: Path, tmp_path: Path) -> None:
+    """Which are MegaDetector's unless it is asked for relative ones; `embed` takes them, too."""
+    results = json.loads(camera.read_text())
+    images = [image | {"file": f"{tmp_path.as_posix()}/{image['file']}"} for image in results["images"]]
+    other = tmp_path / "elsewhere" / "results.json"
+    other.parent.mkdir()
+    other.write_text(json.dumps(results | {"images": images}))
+    assert run(camera, "--out", tmp_path / "relative.csv") == 0
+    assert run(other, "--photos", "/", "--out", tmp_path / "top.csv") == 0
+    assert run(other, "--photos", tmp_path, "--out", tmp_path / "absolute.csv") == 0
+    rows = pd.read_csv(tmp_path / "relative.csv").drop(columns="path")
+    for name in ("top.csv", "absolute.csv"):
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / name).drop(columns="path"), rows)
+    out = tmp_path / "o.parquet"
+    assert main(["embed", str(other), "--photos", str(tmp_path), "--bundle", str(bundle), "--out", str(out)]) == 0
+    assert pd.read_parquet(out)["embedding"].notna().tolist() == rows["label_1"].notna().tolist()
