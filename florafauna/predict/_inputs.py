@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from florafauna.base.errors import UserError
-from florafauna.labels.columns import SYNONYMS, named
+from florafauna.labels.columns import SYNONYMS, boxes_of, named
 from florafauna.labels.found import find_photos
 from florafauna.labels.labels import LabelFiles
 from florafauna.labels.tabular import is_table, read_table
-from florafauna.photos.archives import ARCHIVE
+from florafauna.photos.archives import ARCHIVE, Archive
 from florafauna.photos.crops import box_text, name_of
 from florafauna.photos.kinds import EXTENSIONS, printable
 from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
@@ -69,13 +69,15 @@ class Photo(NamedTuple):
 class Inputs:
     """The rows in the given order, and the sources that their photos are read from.
 
-    `results` is the detector's file that they are of, if it is in MegaDetector's format; `boxes` how boxes are cut.
+    `results` is the detector's file that they are of, if it is in MegaDetector's format; `boxes` how boxes are cut;
+    `linked` are links to folders, which are not searched.
     """
 
     photos: Sequence[Photo]
     sources: list[Source]
     results: Path | None = None
     boxes: BoxParams = WHOLE_PHOTOS
+    linked: Sequence[Path] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -91,17 +93,44 @@ def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Input
 
     A table of paths has a column path (or one of its synonyms, or `id_column`); paths are relative to the table's
     folder if the first is found there, else to the working directory. A listed file that is missing becomes a row with
-    an error. `UserError` for an argument that names nothing.
+    an error. `UserError` for an argument that names nothing, and where two photos would have one name.
     """
     photos: dict[str, Photo] = {}
     sources: list[Source] = []
     folders: dict[str, int] = {}
     for argument in arguments:
         for photo in _named(argument, sources, folders, id_column):
-            photos.setdefault(photo.name, photo)
+            known = photos.setdefault(photo.name, photo)
+            if known != photo and _file_of(known, sources) != _file_of(photo, sources):
+                one, other = (_file_of(each, sources) for each in (known, photo))
+                raise UserError(
+                    f"{one} and {other} would both be '{photo.name}' in the result; predict one after the other."
+                )
+    searched = [source for number, source in enumerate(sources) if number not in folders.values()]
+    linked = [path for source in searched for path in _linked_folders(source)]
     if not photos:
-        raise UserError(f"there is no photo in {', '.join(arguments)}.")
-    return Inputs([*photos.values()], sources)
+        raise UserError(f"there is no photo in {', '.join(arguments)}{not_searched(linked)}.")
+    return Inputs([*photos.values()], sources, linked=linked)
+
+
+def not_searched(linked: Sequence[Path]) -> str:
+    """What is said of links to folders, "" where there is none."""
+    if not linked:
+        return ""
+    links = "1 link to a folder is" if len(linked) == 1 else f"{len(linked)} links to folders are"
+    return f"; {links} not searched: name {printable(linked[0].as_posix())} itself among PHOTOS for what it leads to"
+
+
+def _linked_folders(source: Source) -> list[Path]:
+    if not isinstance(source, FolderSource):
+        return []
+    return [source.root / other.path for other in source.refused() if other.reason == "linked_folder"]
+
+
+def _file_of(photo: Photo, sources: Sequence[Source]) -> str:
+    """Where a photo lies, whatever it is called."""
+    source = sources[photo.source]
+    return str((source.root / photo.path).resolve()) if isinstance(source, FolderSource | Archive) else photo.name
 
 
 def _named(argument: str, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
@@ -110,11 +139,12 @@ def _named(argument: str, sources: list[Source], folders: dict[str, int], id_col
         sources.append(source)
         yield from _of_source(source, len(sources) - 1, source.url)
         return
-    for path in _expanded(argument):
+    for path in expanded(argument):
         yield from _below(path, sources, folders, id_column)
 
 
-def _expanded(argument: str) -> list[Path]:
+def expanded(argument: str) -> list[Path]:
+    """The files and folders that an argument names, by their name or by a glob."""
     if os.path.lexists(argument):
         return [Path(argument)]
     matches = sorted(glob.iglob(_pattern(argument), recursive=True)) if glob.has_magic(argument) else []  # noqa: PTH207 absolute, too
@@ -185,6 +215,11 @@ def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path, str
         raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")
     if not paths:
         raise UserError(f"{table} lists no photo in its column '{column}'.")
+    if "".join(boxes_of(rows).get("_box", [])):
+        raise UserError(
+            f"{table} has boxes; name the folder of its photos with --photos, or, for whole photos, take out the "
+            "columns of boxes."
+        )
     base = table.parent if _file(table.parent, paths[0]).exists() or not _file(Path(), paths[0]).exists() else Path()
     sequences = rows.loc[rows[column] != "", sequence] if column and sequence else [""] * len(paths)
     for path, of_sequence in zip(paths, sequences, strict=True):

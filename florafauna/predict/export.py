@@ -28,6 +28,7 @@ from florafauna.pixels.store import PixelStore
 from florafauna.predict._onnx_file import KEY as SEAL_KEY
 from florafauna.predict._onnx_file import UNSEALED, seal
 from florafauna.predict.answers import Answers
+from florafauna.predict.request import refuse_no_file
 from florafauna.predict.with_onnx import FILE, KEY, LOGITS, PIXELS, open_session
 from florafauna.scores.calibration import softmax
 
@@ -109,6 +110,8 @@ def _describe(bundle: Bundle, folder: Path, out: Path) -> None:
 def _refuse_out(out: Path, alone: bool) -> None:
     if alone and out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file, or a folder whose name does not end in .onnx.")
+    if alone or not out.exists():
+        refuse_no_file(out)
     if not alone and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder, or a file that ends in .onnx.")
     if not alone and (out / "model.safetensors").exists():

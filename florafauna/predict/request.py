@@ -68,8 +68,10 @@ class PredictionRequest:
                     f"--out {out}: no format is known for the extension '{out.suffix}'; "
                     "use .csv, .parquet, .jsonl or .json, or choose one with --format."
                 )
-        if out.is_dir() and not on_ray:
-            raise UserError(f"--out {out} is a folder; name a file.")
+        if not on_ray:
+            refuse_no_file(out)
+        if submission is None and submission_label != "index":
+            raise UserError("--submission-label is for --submission; leave it out.")
         if root is None and len(photos) == 1 and photos[0].lower().endswith(".json") and not Path(photos[0]).is_dir():
             root = Path(photos[0]).parent
         if root is not None and len(photos) != 1:
@@ -94,6 +96,16 @@ class PredictionRequest:
     def part(self) -> Path:
         """The file of finished batches, until all are finished."""
         return self.out.with_name(self.out.name + ".part")
+
+
+def refuse_no_file(out: Path) -> None:
+    """`UserError` where `out` is no place for a file of this machine, which is written beside it and then takes it."""
+    if is_url(out):
+        raise UserError(f"--out {out} is a URL; name a file of this machine, and copy it to where it should go.")
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file.")
+    if out.exists() and not out.is_file():
+        raise UserError(f"--out {out} is a device or a pipe and would be replaced; name a file.")
 
 
 def _refuse_on_ray(out: Path, form: str | None, **others: object) -> None:

@@ -12,13 +12,16 @@ import numpy as np
 from florafauna.base.errors import UserError, plain_line
 from florafauna.base.files import fingerprint
 from florafauna.base.progress import track
+from florafauna.photos.archives import Archive
 from florafauna.photos.settings import BoxParams
+from florafauna.photos.sources import FolderSource
 from florafauna.pixels.centre import PREDICTION_BATCH, Resize
 from florafauna.predict._detected import find_detected
 from florafauna.predict._events import find_events
-from florafauna.predict._inputs import Inputs, Photo, find_inputs
+from florafauna.predict._inputs import Inputs, Photo, expanded, find_inputs, not_searched
 from florafauna.predict._outputs import moment, write
 from florafauna.predict._part import Part, Row
+from florafauna.predict._remote import is_url
 from florafauna.predict._result import Result
 from florafauna.predict.answers import Answers
 from florafauna.predict.decoding import DecodedPhoto, Decoder, Preprocessor, decode_all
@@ -126,6 +129,8 @@ def announce(request: PredictionRequest, inputs: Inputs, info: dict[str, Any], a
         say(f"{name} was trained on whole photos and is shown boxes, cut with {padding} of their side around them")
     if answers.remark:
         say(answers.remark)
+    if left_out := not_searched(inputs.linked):
+        say(f"{', '.join(request.photos)}{left_out}")
 
 
 def conclude(request: PredictionRequest, total: int, failed: int) -> int:
@@ -236,9 +241,14 @@ def _without_zone(request: PredictionRequest, part: Part) -> int:
 
 
 def _refuse_overwriting(request: PredictionRequest, inputs: Inputs) -> None:
-    """The result must not replace a photo or a table of photos."""
+    """The result must not replace a photo, an archive or a table of photos."""
+    if not request.out.exists():
+        return
     out = request.out.resolve()
-    for path in (*map(Path, request.photos), *(Path(photo.name) for photo in inputs.photos)):
+    roots = [source.root if isinstance(source, FolderSource | Archive) else None for source in inputs.sources]
+    given = (path for argument in request.photos if not is_url(argument) for path in expanded(argument))
+    photos = ((roots[photo.source], photo.path) for photo in inputs.photos if photo.path.endswith(out.name))
+    for path in (*given, *filter(None, roots), *(root / path for root, path in photos if root is not None)):
         if path.name == out.name and path.resolve() == out:
             raise UserError(f"--out {request.out} is among PHOTOS and would be overwritten; name another file.")
 

@@ -455,6 +455,14 @@ def test_best_is_the_model_that_the_comparison_names(
         (["few", "--out", "o.json", "--submission", "a,b", "--format", "megadetector"], "leave out --format"),
         (["few", "again", "--out", "o.csv", "--submission", "a,b"], "would both be"),
         (["few/*-1000.jpg", "--out", "few/../few/fern-1000.jpg", "--format", "csv"], "would be overwritten"),
+        (["lists/*.csv", "--out", "lists/b.csv"], "would be overwritten"),
+        (["lists/b.csv", "--out", "lists/fern-1000.jpg", "--format", "csv"], "would be overwritten"),
+        (["lists/b.csv", "again/b.csv", "--out", "o.csv"], "would both be 'fern-1000.jpg'"),
+        (["boxes.csv", "--out", "o.csv"], "boxes.csv has boxes"),
+        (["linked", "--out", "o.csv"], "1 link to a folder is not searched: name linked/few itself"),
+        (["few", "--out", "s3://bucket/o.csv"], "is a URL"),
+        pytest.param(["few", "--out", "pipe", "--format", "csv"], "is a device or a pipe", marks=needs_posix),
+        (["few", "--out", "o.csv", "--submission-label", "name"], "is for --submission"),
         (["few", "--out", "o.csv", "--timezone", "+02:00"], "is for --format camtrap-dp"),
         (["few", "--out", "o.csv", "--format", "camtrap-dp", "--timezone", "Mars/North"], "Mars/North is unknown"),
     ],
@@ -472,6 +480,14 @@ def test_bad_input_is_one_sentence(
     Path("empty").mkdir()
     Path("list.csv").write_text("number\n1\n")
     shutil.copytree("few", "again")
+    shutil.copytree("few", "lists")
+    for folder in ("lists", "again"):
+        Path(folder, "b.csv").write_text("path\nfern-1000.jpg\n")
+    Path("boxes.csv").write_text("path,bbox_x,bbox_y,bbox_width,bbox_height\nfew/fern-1000.jpg,0,0,0.5,0.5\n")
+    Path("linked").mkdir()
+    Path("linked/few").symlink_to(few, target_is_directory=True)
+    if "pipe" in arguments:
+        os.mkfifo("pipe")
     given = [] if "--bundle" in arguments else ["--bundle", str(bundle)]
     with pytest.raises(SystemExit) as ended:
         main(["predict", *arguments, *given])
