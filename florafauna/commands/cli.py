@@ -80,7 +80,11 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         help="one answer for photos that belong together, too: `sequence`, or `folder,60` for those of one folder that "
         "follow each other within 60 s by EXIF",
     )
-    parser.add_argument("--timezone", metavar="ZONE", help="for EXIF times without one, in camtrap-dp: Europe/Berlin")
+    parser.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="for EXIF times without one, in camtrap-dp: Europe/Berlin, or --timezone=-05:00",
+    )
     parser.add_argument(
         "--verbatim", action="store_true", help="CSV for programs: no ' before text that starts like a formula"
     )
