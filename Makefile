@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL: # the checks follow one another, also where MAKEFLAGS has -j
 .PHONY: help setup run test test-quick test-faults test-gpu browser lint clean ci ci-pull ci-scores ci-repro ci-drop ci-report ci-comment
 
 help: ## list the targets

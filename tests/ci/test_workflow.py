@@ -57,6 +57,20 @@ def test_actionlint(workflow: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_checks_follow_one_another_also_with_j(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho begun $3\nsleep 0.1\necho ended $3\n")
+    python.chmod(0o755)
+    (tmp_path / ".venv/.ready").touch()
+    done = subprocess.run(["make", "-s", "-j4", "ci"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    steps = ("pull", "scores", "repro", "drop", "report")
+    assert done.stdout.splitlines() == [f"{word} {step}" for step in steps for word in ("begun", "ended")]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_everything_it_runs_is_a_make_target_of_one_step(steps: list[dict[str, Any]], tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, tmp_path / name)
