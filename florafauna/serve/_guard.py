@@ -1,5 +1,6 @@
 """What every request must look like, and the security headers of every response."""
 
+import asyncio
 import ipaddress
 import json
 import re
@@ -39,20 +40,25 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        answered = False
+
         async def send_guarded(message: MutableMapping[str, Any]) -> None:
+            nonlocal answered
+            answered = True
             if message["type"] == "http.response.start":
                 added = [(name.encode(), value.encode()) for name, value in ANSWER_HEADERS.items()]
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         refused = self._refused(scope)
-        if refused is None:
-            await self._app(scope, receive, send_guarded)
+        if refused is not None:
+            await _answer(send_guarded, 403, refused, "forbidden")
             return
-        body = json.dumps({"error": refused, "reason": "forbidden"}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send_guarded({"type": "http.response.start", "status": 403, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        try:
+            await self._app(scope, receive, send_guarded)
+        except asyncio.CancelledError:  # the server has been told to end, and a photo is still arriving
+            if not answered:
+                await _answer(send_guarded, 503, "The server has been ended.", "")
 
     def _refused(self, scope: Scope) -> str | None:
         headers: dict[str, list[str]] = {}
@@ -78,3 +84,10 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+async def _answer(send: Send, status: int, error: str, reason: str) -> None:
+    body = json.dumps({"error": error, "reason": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -11,6 +11,7 @@ from florafauna.base.errors import UserError, plain_line
 from florafauna.predict.scorer import load_scorer
 from florafauna.serve._app import Service, make_app
 
+GRACE = 2  # seconds for photos that are arriving when the server is told to end
 TRAIN, CACHE = Path("data/processed/train"), Path(".florafauna/neighbours")
 
 
@@ -23,7 +24,12 @@ def serve(bundle: Path, host: str, port: int) -> None:
     with contextlib.closing(_bound(host, port)) as listening:
         service = Service(load_scorer(bundle), TRAIN, CACHE)
         config = uvicorn.Config(
-            make_app(service, host), log_level="warning", access_log=False, server_header=False, proxy_headers=False
+            make_app(service, host),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE,
         )
         shown = f"[{host}]" if ":" in host else host
         at = f"http://{shown}:{listening.getsockname()[1]}"

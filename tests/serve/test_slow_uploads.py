@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,15 +22,18 @@ SOON = 20.0  # seconds, far below the time that a slow photo is given
 SHORT = 3.0  # seconds that a photo is given where the limit itself is tested
 
 
-def served(bundle: Path, root: Path, seconds: float = 60, held: int | None = None) -> Iterator[int]:
+def served(
+    bundle: Path, root: Path, seconds: float = 60, held: int | None = None, ended: bool = False
+) -> Iterator[int]:
     """The port of a `florafauna serve` that runs in `root` and gives each photo so many seconds to arrive.
 
-    `held` is how many bytes of unfinished photos it holds, if not as many as usual.
+    `held` is how many bytes of unfinished photos it holds, if not as many as usual. If `ended`, it is told to end, and does.
     """
     code = "import sys, florafauna.serve._app as app\napp.UPLOAD_SECONDS = float(sys.argv.pop(1))\n"
     code += f"app.HELD = {held}\n" if held is not None else ""
     code += "from florafauna.commands.cli import main\nraise SystemExit(main(sys.argv[1:]))"
-    command = [quick(), "-c", code, str(seconds), "serve", "--bundle", str(bundle), "--port", "0"]
+    python = sys.executable if ended else quick()
+    command = [python, "-c", code, str(seconds), "serve", "--bundle", str(bundle), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -37,6 +41,9 @@ def served(bundle: Path, root: Path, seconds: float = 60, held: int | None = Non
         assert found
         try:
             yield int(found[1])
+            if ended:
+                process.terminate()
+                assert process.wait(60) in (0, -15)
         finally:
             process.kill()
 
@@ -61,8 +68,9 @@ def photo(photos: Path) -> bytes:
 
 
 def test_slow_uploads_keep_nobody_waiting(bundle: Path, tmp_path: Path, photo: bytes) -> None:
-    for port in served(bundle, tmp_path, 600):
-        with ExitStack() as slow:
+    """Nor the server, which is told to end while they are under way."""
+    with ExitStack() as slow:
+        for port in served(bundle, tmp_path, 600, ended=True):
             for _ in range(MANY):
                 slow.enter_context(sent(port, 1000, b"\xff"))
             time.sleep(0.5)
