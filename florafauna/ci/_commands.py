@@ -50,7 +50,9 @@ def require_revision(root: Path, revision: str) -> None:
     """`UserError` unless this clone has `revision`."""
     if run(root, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").code:
         name = revision.removeprefix("origin/")
+        # a clone of one branch would fetch another without keeping its name
+        to = name if name == revision else f"refs/remotes/{revision}"
         raise UserError(
-            f"this clone has no '{revision}' to compare with; run `git fetch origin {name}` "
+            f"this clone has no '{revision}' to compare with; run `git fetch origin {name}:{to}` "
             "or name another branch with BASE=..."
         )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from ci.test_docs import block
 from helpers.project import RATE, REPOSITORY, Project
 from helpers.team import Origin, Runner, locked, objects, proposed, publish
 
+from florafauna.base.errors import UserError
 from florafauna.bundle.info import read_info, write_info
+from florafauna.ci._commands import require_revision
 
 MODELS = ("efficientnet", "convnext", "vit")
 CHECKS = ("pull", "scores", "repro", "drop")
@@ -259,6 +262,25 @@ def test_a_failed_step_is_one_sentence_on_stderr(runner: Runner, monkeypatch: py
     assert (done.code, done.out) == (1, "")
     (line,) = done.err.splitlines()
     assert line.startswith("florafauna: this clone has no 'origin/develop' to compare with; run `git fetch origin dev")
+
+
+@pytest.mark.parametrize("base", ["main", "origin/main"])
+def test_what_fetches_the_branch_to_compare_with_does_so(tmp_path: Path, base: str) -> None:
+    """In a clone of another branch, where `git fetch origin main` would give nothing that name."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for command in (
+        [*git, "init", "-q", "-b", "main", str(there)],
+        [*git, "-C", str(there), "commit", "-q", "--allow-empty", "-m", "scores"],
+        [*git, "-C", str(there), "branch", "change"],
+        [*git, "clone", "-q", "--depth", "1", "--branch", "change", there.as_uri(), str(here)],
+    ):
+        subprocess.run(command, check=True)
+    with pytest.raises(UserError) as refused:
+        require_revision(here, base)
+    command = str(refused.value).split("`")[1].split()
+    subprocess.run(command, cwd=here, check=True)
+    require_revision(here, base)
 
 
 def test_a_lock_file_with_a_merge_conflict(runner: Runner) -> None:
