@@ -49,7 +49,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="format of the labels (default: data.format)")
     parser.add_argument("--label", metavar="RANK", help="species, genus, family, ... (default: data.label)")
     parser.add_argument("--groups", type=_names, metavar="A,B", help="columns whose equal values stay together")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: params.yaml")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="other settings (default: params.yaml)"
+    )
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -73,7 +75,12 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, help="default: by the extension of OUT")
     parser.add_argument("--top", type=_positive, default=5, metavar="K", help="labels per photo (default: 5)")
     parser.add_argument("--submission", type=_names, metavar="ID,LABEL", help="write these two columns and no others")
-    parser.add_argument("--submission-label", choices=("index", "name"), default="index", help="default: index")
+    parser.add_argument(
+        "--submission-label",
+        choices=("index", "name"),
+        default="index",
+        help="the class's number or name (default: index)",
+    )
     parser.add_argument(
         "--events",
         metavar="HOW",
@@ -181,7 +188,9 @@ def _export(options: argparse.Namespace) -> int:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_serve)
     _add_bundle(parser, "models/NAME, or what `export` wrote")
-    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, for this machine only")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, for this machine only)"
+    )
     parser.add_argument("--port", type=_port, default=8765, metavar="N", help="default: 8765; 0: any free port")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from florafauna.base.errors import UserError
-from florafauna.labels.columns import SYNONYMS, boxes_of, named
+from florafauna.labels.columns import SYNONYMS, boxes_of, has_path, named, standard_paths
 from florafauna.labels.found import find_photos
 from florafauna.labels.labels import LabelFiles
 from florafauna.labels.tabular import is_table, read_table
@@ -207,23 +207,30 @@ def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path, str
     source = FolderSource(table.parent)
     files = LabelFiles.open(table, table.parent, source)
     rows = read_table(files, table.name)
-    names = [*SYNONYMS["path"], *([id_column] if id_column else [])]
-    column = next(iter(named(names, list(rows.columns))), None)
+    given = _paths(table, rows, id_column)
     sequence = next(iter(named(SYNONYMS["sequence"], list(rows.columns))), None)
-    paths = [path for path in rows[column] if path] if column else _without_heading(table, rows)
+    paths = [path for path in given if path] if given is not None else _without_heading(table, rows)
     if paths is None:
         raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")
     if not paths:
-        raise UserError(f"{table} lists no photo in its column '{column}'.")
+        raise UserError(f"{table} lists no photo in its column of paths.")
     if "".join(boxes_of(rows).get("_box", [])):
         raise UserError(
             f"{table} has boxes; name the folder of its photos with --photos, or, for whole photos, take out the "
             "columns of boxes."
         )
     base = table.parent if _file(table.parent, paths[0]).exists() or not _file(Path(), paths[0]).exists() else Path()
-    sequences = rows.loc[rows[column] != "", sequence] if column and sequence else [""] * len(paths)
+    sequences = rows.loc[given != "", sequence] if given is not None and sequence else [""] * len(paths)
     for path, of_sequence in zip(paths, sequences, strict=True):
         yield path, _file(base, path), of_sequence
+
+
+def _paths(table: Path, rows: pd.DataFrame, id_column: str | None) -> pd.Series | None:
+    """The column of paths, which Timelapse divides into two, or that of identifiers; None where there is neither."""
+    if has_path(list(rows.columns)):
+        return standard_paths(rows, str(table), [])
+    ids = named((id_column,) if id_column else (), list(rows.columns))
+    return rows[ids[0]] if ids else None
 
 
 def _without_heading(table: Path, rows: pd.DataFrame) -> list[str] | None:
@@ -239,6 +246,8 @@ def _file(base: Path, path: str) -> Path:
     file = base / path
     if file.exists() or not file.name:
         return file
+    if "\\" in path:  # of Windows
+        return _file(base, path.replace("\\", "/"))
     suffixes = {suffix for known in EXTENSIONS.values() for suffix in known}
     near = [
         each for suffix in suffixes for each in (suffix, suffix.upper()) if file.with_name(file.name + each).exists()

@@ -29,6 +29,7 @@ from florafauna.predict._onnx_file import KEY as SEAL_KEY
 from florafauna.predict._onnx_file import UNSEALED, seal
 from florafauna.predict.answers import Answers
 from florafauna.predict.request import refuse_no_file
+from florafauna.predict.scorer import is_exported
 from florafauna.predict.with_onnx import FILE, KEY, LOGITS, PIXELS, open_session
 from florafauna.scores.calibration import softmax
 
@@ -67,6 +68,8 @@ def export_onnx(folder: Path, out: Path, val: Path = Path("data/processed/val"))
     """
     alone = out.suffix.lower() == ".onnx"
     _refuse_out(out, alone)
+    if is_exported(folder):
+        raise UserError(f"{folder} was exported already; name the bundle that it was exported from.")
     bundle = load_bundle(folder)
     size = sum(tensor.numel() * tensor.element_size() for tensor in bundle.model.state_dict().values())
     if size > LARGEST_BYTES:

@@ -232,7 +232,12 @@ def test_a_missing_extra_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("chosen", "out", "words"),
-    [("BUNDLE", "BUNDLE", "contains a bundle"), ("absent", "o", "holds no bundle.json"), ("BUNDLE", "f", "is a file")],
+    [
+        ("BUNDLE", "BUNDLE", "contains a bundle"),
+        ("absent", "o", "holds no bundle.json"),
+        ("BUNDLE", "f", "is a file"),
+        ("a.onnx", "o", "was exported already"),
+    ],
 )
 def test_bad_input_of_an_export_is_one_sentence(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], chosen: str, out: str, words: str

@@ -410,6 +410,19 @@ def test_plain_lists_and_ids_without_an_extension_find_their_photos(run: Run, fe
     assert rows["Label"].notna().all()
 
 
+def test_timelapse_s_table_and_windows_paths_find_their_photos(run: Run, few: Path, tmp_path: Path) -> None:
+    shutil.copytree(few, tmp_path / "again")
+    names = sorted(path.name for path in few.iterdir())[:2]
+    places = [(folder, name) for folder in ("few", "again") for name in names]
+    (tmp_path / "t.csv").write_text("File,RelativePath\n" + "".join(f"{name},{folder}\n" for folder, name in places))
+    (tmp_path / "w.csv").write_text("path\n" + "".join(f"{folder}\\{name}\n" for folder, name in places))
+    for table in ("t.csv", "w.csv"):
+        assert run(tmp_path / table, "--out", tmp_path / "o.csv") == 0
+        rows = pd.read_csv(tmp_path / "o.csv")
+        assert rows["path"].str.replace("\\", "/").tolist() == [f"{folder}/{name}" for folder, name in places]
+        assert rows["label_1"].notna().all()
+
+
 @pytest.mark.parametrize("by", ["index", "name"])
 def test_submission_has_two_columns(run: Run, few: Path, bundle: Path, tmp_path: Path, by: str) -> None:
     names = sorted(path.name for path in few.iterdir())
