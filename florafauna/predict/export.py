@@ -142,8 +142,9 @@ def _write_model(bundle: Bundle, path: Path) -> None:
             assert program is not None
             proto = program.model_proto
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"torch cannot write {bundle.info['architecture']['name']} as ONNX: {reason}") from None
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        name = bundle.info["architecture"]["name"]
+        raise UserError(f"torch cannot write {name} as ONNX ({reason}); use the bundle with torch.") from None
     _strip(proto)
     onnx.helper.set_model_props(proto, _properties(bundle))
     proto.doc_string = _about(bundle)
