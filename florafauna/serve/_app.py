@@ -166,7 +166,7 @@ def _message(text: str, status: int, headers: Mapping[str, str] | None = None) -
 
 
 def _add_asset(app: FastAPI, path: str, content: bytes, media_type: str) -> None:
-    @app.get(path)
+    @app.api_route(path, methods=["GET", "HEAD"])
     def asset() -> Response:
         return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
 

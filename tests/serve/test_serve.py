@@ -239,6 +239,7 @@ def test_requests_of_other_sites_and_under_other_names_are_refused(server: Serve
         assert server.ask("/", Host=f"{name}:{port}")[0] == 200
     assert "access-control-allow-origin" not in server.ask("/about", Origin=server.url)[1]
     assert "script-src 'self'" in server.ask("/")[1]["content-security-policy"]
+    assert server.ask("/", method="HEAD")[0] == 200
 
 
 @pytest.mark.parametrize(
