@@ -172,8 +172,8 @@ def _below(path: Path, sources: list[Source], folders: dict[str, int], id_column
         sources.append(source)
         yield from _of_source(source, len(sources) - 1, path.as_posix())
     elif is_table(path.name):
-        for name, listed, sequence in _listed(path, id_column):
-            yield _single(name, name, listed, sources, folders)._replace(sequence=sequence)
+        for name, identifier, listed, sequence in _listed(path, id_column):
+            yield _single(name, identifier, listed, sources, folders)._replace(sequence=sequence)
     else:
         yield _single(path.as_posix(), path.name, path, sources, folders)
 
@@ -202,13 +202,16 @@ def _single(name: str, identifier: str, path: Path, sources: list[Source], folde
     return Photo(printable(name), printable(identifier), folders[folder], path.name)
 
 
-def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path, str]]:
-    """Path as given, file and sequence (or "") of each line."""
+def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, str, Path, str]]:
+    """Path as given, identifier (or the path), file and sequence (or "") of each line."""
     source = FolderSource(table.parent)
     files = LabelFiles.open(table, table.parent, source)
     rows = read_table(files, table.name)
-    given = _paths(table, rows, id_column)
-    sequence = next(iter(named(SYNONYMS["sequence"], list(rows.columns))), None)
+    columns = list(rows.columns)
+    identifier = next(iter(named((id_column,) if id_column else (), columns)), None)
+    sequence = next(iter(named(SYNONYMS["sequence"], columns)), None)
+    # Timelapse divides paths into two columns
+    given = standard_paths(rows, str(table), []) if has_path(columns) else rows.get(identifier)
     paths = [path for path in given if path] if given is not None else _without_heading(table, rows)
     if paths is None:
         raise UserError(f"{table} has no column of paths; name it 'path' (its columns are {', '.join(rows.columns)}).")
@@ -220,17 +223,11 @@ def _listed(table: Path, id_column: str | None) -> Iterator[tuple[str, Path, str
             "columns of boxes."
         )
     base = table.parent if _file(table.parent, paths[0]).exists() or not _file(Path(), paths[0]).exists() else Path()
-    sequences = rows.loc[given != "", sequence] if given is not None and sequence else [""] * len(paths)
-    for path, of_sequence in zip(paths, sequences, strict=True):
-        yield path, _file(base, path), of_sequence
-
-
-def _paths(table: Path, rows: pd.DataFrame, id_column: str | None) -> pd.Series | None:
-    """The column of paths, which Timelapse divides into two, or that of identifiers; None where there is neither."""
-    if has_path(list(rows.columns)):
-        return standard_paths(rows, str(table), [])
-    ids = named((id_column,) if id_column else (), list(rows.columns))
-    return rows[ids[0]] if ids else None
+    rows = rows[given != ""] if given is not None else pd.DataFrame({"path": paths})
+    ids = rows[identifier] if identifier else paths
+    sequences = rows[sequence] if sequence else [""] * len(paths)
+    for path, of_photo, of_sequence in zip(paths, ids, sequences, strict=True):
+        yield path, of_photo, _file(base, path), of_sequence
 
 
 def _without_heading(table: Path, rows: pd.DataFrame) -> list[str] | None:
