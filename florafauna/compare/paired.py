@@ -31,6 +31,7 @@ from florafauna.compare._verdict import (
 )
 from florafauna.scores.bootstrap import (
     DEFAULT,
+    ROUNDED,
     Floats,
     Resampling,
     Truth,
@@ -173,11 +174,11 @@ class _Difference:
         return equivalence_p(self.value, self.of_photos, self.photos, margin, self.of_seeds, self.freedom)
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """The percentile interval, widened for training seeds and for few groups."""
+        """The percentile interval, widened for training seeds and, by Student's t, for few groups."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        quantile = float(student.ppf(tails[1], self.freedom)) if self.of_seeds else float(norm.ppf(tails[1]))
+        quantile = float(student.ppf(tails[1], self.freedom))
         drawn = float(self.resampled.var())
-        if drawn < 1e-20:  # the same predictions, but for rounding
+        if drawn < ROUNDED:  # the same predictions, but for rounding
             half = quantile * self.of_seeds**0.5
             return self.value - half, self.value + half
         widen = ((self.of_photos + self.of_seeds) / drawn) ** 0.5 * quantile / float(norm.ppf(tails[1]))
@@ -210,7 +211,7 @@ def _difference(
 ) -> _Difference:
     groups, photos = len(sizes), float(sizes.sum() ** 2 / (sizes**2).sum())
     variance = float(resampled.var()) * groups / max(groups - 1, 1)
-    if variance < 1e-20:  # the same predictions, but for rounding
+    if variance < ROUNDED:  # the same predictions, but for rounding
         variance = 0.0
     of_seeds = [each.seed_variance for each in models]
     freedoms = [max(photos - 1, 1), *(max(each.seeds - 1, 1) for each in models)]
