@@ -60,12 +60,14 @@ class Candidate:
 class Question:
     """What is asked of a comparison: the margin within which models are practically the same, and how to resample.
 
-    `collection` is what the test photos are part of; without it no number of photos to collect is given.
+    `collection` is what the test photos are part of; without it no number of photos to collect is given. `called` is
+    what the photos are called in sentences.
     """
 
     margin: float
     how: Resampling = DEFAULT
     collection: Collection | None = None
+    called: str = "test photos"
 
 
 def compare_all(
@@ -112,6 +114,7 @@ def compare_all(
     corrected, corrected_same = holm(ps), holm(ps_same)
     given = Circumstances(
         photos=len(truth.targets),
+        called=question.called,
         margin=question.margin,
         costs={name: model.cost for name, model in everything.items()},
         once=[name for name, model in models.items() if model.seeds == 1],

@@ -135,9 +135,10 @@ def test_models_that_hardly_differ_are_the_same_and_the_cheaper_one_is_named() -
     )
     wide = only({"a": first, "b": second}, Truth(targets, CLASSES), asked(200, margin=0.0005))
     assert wide.finding == UNDECIDED
-    free = {name: Candidate(predicted) for name, predicted in (("a", first), ("b", second))}
-    (pair,) = compare_all(free, Truth(targets, CLASSES), asked(200)).pairs
-    assert pair.sentence.endswith("take either, they cost the same")
+    for cost, advice in (((1,), ": take either, they cost the same"), ((), "")):
+        alike = {name: Candidate(predicted, cost) for name, predicted in (("a", first), ("b", second))}
+        (pair,) = compare_all(alike, Truth(targets, CLASSES), asked(200)).pairs
+        assert pair.sentence.endswith(f", within 1 point{advice}")
 
 
 def test_a_lead_below_the_margin_that_is_sure_is_practically_none() -> None:
@@ -295,6 +296,8 @@ def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:
     assert close.headline == (
         "best, chosen on the validation photos, is better than bad and not distinguishable from twin on 600 test photos"
     )
+    of_all = verdict({"best": best, "bad": bad, "twin": twin}, targets, called="photos")
+    assert of_all.headline == close.headline.replace("test photos", "photos")
     assert close.notes == ["They could have shown a difference of 1.5 points"]
     assert verdict({"best": best}, targets).verdict == "best is the only model"
 
@@ -319,6 +322,9 @@ def test_the_verdict_takes_the_cheapest_of_what_is_practically_the_same() -> Non
         "big, chosen on the validation photos, is better than bad and practically the same as small, within 1 point: "
         "take small, the cheaper"
     )
+    bad = {"bad": several["bad"], "like it": several["bad"], "big": several["big"]}
+    found = compare_all(bad, Truth(targets, CLASSES), asked(300))
+    assert found.headline.endswith("and practically the same as like it, within 1 point"), "big is better than both"
 
 
 def test_a_model_that_was_trained_once_speaks_for_its_checkpoint_alone() -> None:
