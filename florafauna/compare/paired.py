@@ -61,13 +61,15 @@ class Question:
     """What is asked of a comparison: the margin within which models are practically the same, and how to resample.
 
     `collection` is what the test photos are part of; without it no number of photos to collect is given. `called` is
-    what the photos are called in sentences.
+    what the photos are called in sentences. `possible` is how many pairs there might have been, where the best model is
+    the best of several on these very photos: the highest score is ahead of the others by luck, too.
     """
 
     margin: float
     how: Resampling = DEFAULT
     collection: Collection | None = None
     called: str = "test photos"
+    possible: int = 0
 
 
 def compare_all(
@@ -111,7 +113,8 @@ def compare_all(
         value, drawn = points[first] - points[second], resampled[first] - resampled[second]
         differences.append(_difference(value, drawn, net, np.bincount(codes), both))
     ps, ps_same = [each.p for each in differences], [each.p_within(question.margin) for each in differences]
-    corrected, corrected_same = holm(ps), holm(ps_same)
+    unasked = [1.0] * max(question.possible - len(names), 0)
+    corrected, corrected_same = holm([*ps, *unasked]), holm([*ps_same, *unasked])
     given = Circumstances(
         photos=len(truth.targets),
         called=question.called,
@@ -122,7 +125,7 @@ def compare_all(
     )
     pairs = []
     for at, (first, second) in enumerate(names):
-        each, level = differences[at], (1 - confidence) / len(names)
+        each, level = differences[at], (1 - confidence) / (len(names) + len(unasked))
         low, high = each.interval(confidence)
         better = low > 0 and each.net.sum() > 0 and corrected[at] <= 1 - confidence
         pair = ModelPair(

@@ -11,6 +11,7 @@ from florafauna.base.progress import track
 from florafauna.compare.paired import holm
 from florafauna.folds.draw import grouped_folds
 from florafauna.scores.bootstrap import (
+    ROUNDED,
     SCORES,
     Floats,
     Resampling,
@@ -102,7 +103,11 @@ def gains(curve: LearningCurve, photos: Photos, how: Resampling, name: str) -> G
         squares += (difference**2).sum(axis=1)
     of_photos = squares / how.resamples - (total / how.resamples) ** 2
     of_draws = by_draw[:, :, 0].var(axis=0, ddof=1) / len(by_draw)
-    error = np.sqrt(np.maximum(of_photos + of_draws, 1e-12))
+    variance = of_photos + of_draws
+    # where no photo's answer has changed, one might have: its score is not known to the last digit
+    counted = np.bincount(photos.targets, minlength=len(photos.labels))
+    one_photo = 1 / np.maximum([len(photos.targets), *counted], 1)
+    error = np.where(variance > ROUNDED, np.sqrt(np.maximum(variance, 0)), one_photo)
     value, half_width = value[:, 0], float(norm.ppf((1 + how.confidence) / 2))
     p = norm.sf(value / error)
     found = [

@@ -72,6 +72,17 @@ def test_a_winner_among_equal_models_is_named_in_at_most_5_percent(grouped: bool
     assert named[2] > 0  # or the test could not tell a careful comparison from one that never decides
 
 
+def test_the_best_of_several_on_the_same_photos_is_corrected_for_all_pairs() -> None:
+    targets = np.arange(300) % CLASSES
+    wrong = (targets + 1) % CLASSES
+    second = np.where(np.arange(300) < 12, wrong, targets)
+    first = np.where(np.arange(300) == 299, wrong, targets)  # 12 photos against 1: p = 0.0034
+    once, of_ten = (only({"a": first, "b": second}, Truth(targets, CLASSES), asked(300, possible=n)) for n in (0, 45))
+    assert (once.finding, of_ten.finding) == (BETTER, UNDECIDED)
+    assert of_ten.p_holm == pytest.approx(45 * once.p_holm)
+    assert of_ten.smallest_difference > once.smallest_difference
+
+
 def test_the_interval_of_a_difference_covers_it_with_few_groups() -> None:
     """Six walks, on each of which either model has its own luck."""
     rng, groups, covered = np.random.default_rng(5), np.repeat(np.arange(6), 15), 0
