@@ -159,6 +159,23 @@ def test_corrections_win_and_an_empty_label_takes_a_photo_out(tmp_path: Path, co
     assert_counts_add_up(dataset)
 
 
+@pytest.mark.parametrize(
+    ("photo", "reason"), [("a.jpg", "label_conflict"), ("b.jpg", "no_label"), ("c.jpg", "unlisted")]
+)
+def test_a_label_for_a_photo_that_is_left_out_is_refused_and_its_removal_is_not(
+    tmp_path: Path, corrections: Path, photo: str, reason: str
+) -> None:
+    write(tmp_path / "photos", {f"{name}.jpg": blob(number) for number, name in enumerate("abcdefghi")})
+    listed = "".join(f"{name}.jpg,{'ash' if name < 'g' else 'elm'}\n" for name in "defghi")
+    (tmp_path / "labels.csv").write_text(f"path,label\na.jpg,ash\na.jpg,elm\nb.jpg,\n{listed}")
+    data = DataParams(root=str(tmp_path / "photos"), labels=str(tmp_path / "labels.csv"))
+    corrections.write_text(f"path,label\n{photo},remove\n")
+    assert len(prepare(data, SplitParams(), corrections, workers=1).manifest) == 6
+    corrections.write_text(f"path,label\n{photo},ash\n")
+    with pytest.raises(UserError, match=rf"has a label for {photo}, which is left out \({reason}: .*remove this row"):
+        prepare(data, SplitParams(), corrections, workers=1)
+
+
 def test_the_same_picture_under_two_labels_names_both_files(tmp_path: Path, corrections: Path) -> None:
     photos = {f"{label}/{n}.jpg": blob(n + 50 * (label == "ash")) for label in ("ash", "beech") for n in range(8)}
     photos["beech/again.jpg"] = photos["ash/3.jpg"]
