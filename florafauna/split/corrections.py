@@ -56,8 +56,8 @@ def _refuse_without_effect(fixes: pd.DataFrame, omitted: pd.DataFrame, correctio
     if len(idle):
         path, reason, detail = idle.iloc[0][["path", "reason", "detail"]]
         raise UserError(
-            f"{corrections} has a label for {path}, which is left out ({reason}: {detail}); give it that one label where "
-            "data.labels has its labels, and remove this row."
+            f"{corrections} has a label for {path}, which is left out ({reason}: {detail}); give it that one "
+            "label where data.labels has its labels, and remove this row."
         )
 
 

@@ -68,6 +68,15 @@ def test_line_breaks_within_quotes(make_photos: MakePhotos, label_file: Write) -
     assert column(photos, "note")["a.jpg"] == 'one\r\ntwo, "three"'
 
 
+def test_unknown_individuals_are_not_one(make_photos: MakePhotos, label_file: Write) -> None:
+    rows = "a.jpg,fox,NA,NA\nb.jpg,fox,Unknown,NA\nc.jpg,NA,F7,NA\n"
+    photos = read_photos(make_photos("a.jpg", "b.jpg", "c.jpg"), label_file(f"path,label,individual,note\n{rows}"))
+    assert column(photos, "individual") == {"a.jpg": "", "b.jpg": "", "c.jpg": "F7"}
+    assert set(column(photos, "note").values()) == {"NA"}
+    assert labels(photos)["c.jpg"] == "NA"
+    assert "2 values of individual are none, for example 'NA'; they were left empty" in photos.notes
+
+
 def test_json_lines_end_where_the_line_ends(make_photos: MakePhotos, label_file: Write) -> None:
     rows = '{"path": "a.jpg", "label": "deer", "note": "one\u2028two"}\n{"path": "b.jpg", "label": "fox"}\n'
     photos = read_photos(make_photos("a.jpg", "b.jpg"), label_file(rows, "labels.jsonl"))
