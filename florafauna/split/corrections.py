@@ -65,7 +65,7 @@ def _read(path: Path) -> pd.DataFrame:
     """The rows (path, label, by) of a table of corrections, one a photo; `by` is PERSON or MODEL."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+            header, *rows = [row for row in csv.reader(file) if any(map(str.strip, row))] or [[]]  # Excel's are empty
     except FileNotFoundError:
         raise UserError(f"{path} is missing; make it with the single line `path,label`.") from None
     except (csv.Error, ValueError) as error:

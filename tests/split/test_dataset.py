@@ -148,7 +148,7 @@ def test_new_sites_and_later_photos_are_a_second_test_set(tmp_path: Path, correc
 def test_corrections_win_and_an_empty_label_takes_a_photo_out(tmp_path: Path, corrections: Path) -> None:
     write(tmp_path / "photos", {f"{label}/{n}.jpg": blob(n + 50 * (label == "ash"))
                                 for label in ("ash", "beech") for n in range(12)})  # fmt: skip
-    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,remove\nash/3.jpg,\n")
+    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,remove\nash/3.jpg,\n,\n,\n")
     dataset = prepare(
         DataParams(root=str(tmp_path / "photos"), labels=str(tmp_path / "photos")), SplitParams(), corrections
     )
