@@ -45,7 +45,8 @@ def correct(
         corrected=suspected.where(changed, table["corrected"]),
     )
     removed = corrected["label"].str.strip().isin(REMOVE)
-    gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
+    by = (suspected[removed] == MODEL).map({True: ", on a model's advice", False: ""})
+    gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}" + by)
     return rows_where(corrected, ~removed).reset_index(drop=True), pd.concat([omitted, gone])
 
 

@@ -329,6 +329,8 @@ def test_labels_that_a_model_advised_are_marked_and_counted(tmp_path: Path, corr
     marked = dataset.manifest.set_index("path")["corrected"]
     assert dict(marked[marked != ""]) == {"ash/0.jpg": "model", "ash/1.jpg": "person"}
     assert dataset.facts["corrected"] == {"by_a_person": 1, "on_a_models_advice": ["ash/0.jpg"]}
+    (detail,) = dataset.quarantine["detail"]
+    assert detail.endswith("corrections.csv, on a model's advice"), "photos taken out favour the model, too"
 
 
 def test_the_manifest_keeps_a_column_that_is_left_out_by(tmp_path: Path, corrections: Path) -> None:
