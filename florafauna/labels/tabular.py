@@ -155,7 +155,7 @@ def parse(data: bytes, name: str, delimiter: str, quote: str | None, skip: int =
 
 def _refuse_open_quote(rows: pd.DataFrame, data: bytes, quote: str | None, name: str) -> None:
     """Arrow takes all that follows a quotation mark that is not closed for one value, without a word."""
-    if quote is None or not rows.size or "\n" not in (last := rows.iloc[-1, -1]):
+    if quote is None or not rows.size or "\n" not in (last := str(rows.iloc[-1, -1])):
         return
     mark = quote.encode()
     if data.count(mark) % 2 and not data.rstrip().endswith(mark):
