@@ -132,3 +132,15 @@ def test_where_no_answer_changed_no_gain_is_ruled_out() -> None:
     of_class = gains(curve, photos, QUICK, "oak").classes
     assert [gain.value for gain in of_class] == [0, 0]
     assert [-gain.low for gain in of_class] == pytest.approx([1.96 / 20, 1.96 / 4], rel=0.01)
+
+
+def test_the_interval_of_a_gain_covers_it_with_few_groups() -> None:
+    """Six walks, on each of which either share of the photos has its own luck, the same in both draws."""
+    rng, walk, covered = np.random.default_rng(2), np.repeat(np.arange(6), 12), 0
+    photos = Photos(np.arange(72) % 2, names(walk), ["a", "b"])
+    for _ in range(200):
+        right = rng.random((4, 72)) < rng.normal(0.7, 0.15, (4, 6))[:, walk]
+        predicted = np.tile(np.where(right, photos.targets, 1 - photos.targets), (2, 1, 1))
+        gain = gains(LearningCurve(predicted, np.arange(4.0)), photos, Resampling(100), "oak").weighted_f1
+        covered += gain.low <= 0 <= gain.high
+    assert covered >= 200 * 0.92
