@@ -9,7 +9,7 @@ from rich.table import Table
 from florafauna.base.errors import UserError, one_sentence_on_error
 from florafauna.base.files import read_json
 
-COLUMNS = ("model", "weighted F1", "95 % interval", "accuracy", "parameters", "trained", "training", "photos/s")
+COLUMNS = ("model", "weighted F1", "interval", "accuracy", "parameters", "trained", "training", "photos/s")
 
 
 def table(root: Path = Path()) -> tuple[Table, str]:

@@ -26,4 +26,4 @@ def compare_on_all(models: Sequence[Model], params: EvaluateParams) -> Compariso
     candidates = {each.name: Candidate(found[each.name].predicted, each.cost.size) for each in models}
     photos = len(first.photos)
     how = Resampling(params.resamples, params.seed, params.confidence)
-    return compare_all(candidates, first.truth, Question(params.margin, how, Collection(photos, photos)))
+    return compare_all(candidates, first.truth, Question(params.margin, how, Collection(photos, photos), "photos"))

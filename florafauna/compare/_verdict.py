@@ -56,12 +56,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What sentences name beside the models: test photos, margin, what was collected, and what each model costs.
+    """What sentences name beside the models: photos and what these are called, margin, what was collected, costs.
 
     `once` are the models that were trained with one seed.
     """
 
     photos: int
+    called: str
     margin: float
     costs: Mapping[str, Cost]
     once: Sequence[str]
@@ -74,8 +75,8 @@ def sentence(pair: ModelPair, given: Circumstances) -> str:
     if pair.finding == BETTER:
         return f"{first} is better than {second} {_by(pair)}"
     if pair.finding == SAME:
-        return f"{first} and {second} are practically the same, {_within(given)}: {_take([first, second], given)}"
-    unlike = f"{first} and {second} are not distinguishable on {given.photos:,} test photos"
+        return f"{first} and {second} are practically the same, {_within(given)}{_take([first, second], given)}"
+    unlike = f"{first} and {second} are not distinguishable on {given.photos:,} {given.called}"
     return "; ".join([f"{unlike}, which {_could_show([pair])}", *_to_collect([pair], given)])
 
 
@@ -103,9 +104,9 @@ def verdict(models: Sequence[str], pairs: Sequence[ModelPair], given: Circumstan
         says = [f"worse than {name} {_by(found[name])}" for name in ahead]
         says += [f"better than {_and(beaten)}"] if beaten else []
         says += [f"practically the same as {_and(same)}, {_within(given)},"] if same else []
-        says += [f"not distinguishable from {_and(alike)} on {given.photos:,} test photos"] if alike else []
+        says += [f"not distinguishable from {_and(alike)} on {given.photos:,} {given.called}"] if alike else []
         headline = f"{best}, chosen on the validation photos, is {_and(says).rstrip(',')}"
-        headline += f": {_take([best, *same], given)}" if same else ""
+        headline += _take([best, *same], given) if same and not ahead else ""
     if alike:
         unclear = [found[name] for name in alike]
         notes.append("; ".join([f"They {_could_show(unclear)}", *_to_collect(unclear, given)]))
@@ -144,11 +145,13 @@ def _to_collect(pairs: Sequence[ModelPair], given: Circumstances) -> list[str]:
 
 
 def _take(names: Sequence[str], given: Circumstances) -> str:
-    """Which of models that are practically the same to take."""
+    """Which of models that are practically the same to take; "" where their costs are not known."""
     cheapest = min(names, key=lambda name: given.costs[name])
+    if not given.costs[cheapest]:
+        return ""
     if all(given.costs[name] == given.costs[cheapest] for name in names):
-        return "take either, they cost the same"
-    return f"take {cheapest}, the {'cheaper' if len(names) == 2 else 'cheapest'}"
+        return f": take {'either' if len(names) == 2 else 'any'}, they cost the same"
+    return f": take {cheapest}, the {'cheaper' if len(names) == 2 else 'cheapest'}"
 
 
 def _within(given: Circumstances) -> str:

@@ -50,7 +50,8 @@ def _answers(folder: Path) -> pd.DataFrame:
     predictions = read_predictions(folder / LOGITS)
     val, test = predictions.part("val"), predictions.part("test")
     files = pd.Series([split_name(name)[0] for name in test.photos["path"]], dtype=str)
-    of_photos = replace(test, photos=test.photos.assign(sequence=files, path=files))
+    photos = test.photos.drop(columns="location", errors="ignore").assign(sequence=files, path=files)
+    of_photos = replace(test, photos=photos)
     pooled: Predictions | None = by_event(of_photos, fit_temperature(val.logits, val.targets))
     shown = of_photos if pooled is None else pooled
     photos = shown.photos

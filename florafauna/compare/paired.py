@@ -31,6 +31,7 @@ from florafauna.compare._verdict import (
 )
 from florafauna.scores.bootstrap import (
     DEFAULT,
+    ROUNDED,
     Floats,
     Resampling,
     Truth,
@@ -59,12 +60,16 @@ class Candidate:
 class Question:
     """What is asked of a comparison: the margin within which models are practically the same, and how to resample.
 
-    `collection` is what the test photos are part of; without it no number of photos to collect is given.
+    `collection` is what the test photos are part of; without it no number of photos to collect is given. `called` is
+    what the photos are called in sentences. `possible` is how many pairs there might have been, where the best model is
+    the best of several on these very photos: the highest score is ahead of the others by luck, too.
     """
 
     margin: float
     how: Resampling = DEFAULT
     collection: Collection | None = None
+    called: str = "test photos"
+    possible: int = 0
 
 
 def compare_all(
@@ -108,9 +113,11 @@ def compare_all(
         value, drawn = points[first] - points[second], resampled[first] - resampled[second]
         differences.append(_difference(value, drawn, net, np.bincount(codes), both))
     ps, ps_same = [each.p for each in differences], [each.p_within(question.margin) for each in differences]
-    corrected, corrected_same = holm(ps), holm(ps_same)
+    unasked = [1.0] * max(question.possible - len(names), 0)
+    corrected, corrected_same = holm([*ps, *unasked]), holm([*ps_same, *unasked])
     given = Circumstances(
         photos=len(truth.targets),
+        called=question.called,
         margin=question.margin,
         costs={name: model.cost for name, model in everything.items()},
         once=[name for name, model in models.items() if model.seeds == 1],
@@ -118,7 +125,7 @@ def compare_all(
     )
     pairs = []
     for at, (first, second) in enumerate(names):
-        each, level = differences[at], (1 - confidence) / len(names)
+        each, level = differences[at], (1 - confidence) / (len(names) + len(unasked))
         low, high = each.interval(confidence)
         better = low > 0 and each.net.sum() > 0 and corrected[at] <= 1 - confidence
         pair = ModelPair(
@@ -173,11 +180,11 @@ class _Difference:
         return equivalence_p(self.value, self.of_photos, self.photos, margin, self.of_seeds, self.freedom)
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """The percentile interval, widened for training seeds and for few groups."""
+        """The percentile interval, widened for training seeds and, by Student's t, for few groups."""
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        quantile = float(student.ppf(tails[1], self.freedom)) if self.of_seeds else float(norm.ppf(tails[1]))
+        quantile = float(student.ppf(tails[1], self.freedom))
         drawn = float(self.resampled.var())
-        if drawn < 1e-20:  # the same predictions, but for rounding
+        if drawn < ROUNDED:  # the same predictions, but for rounding
             half = quantile * self.of_seeds**0.5
             return self.value - half, self.value + half
         widen = ((self.of_photos + self.of_seeds) / drawn) ** 0.5 * quantile / float(norm.ppf(tails[1]))
@@ -210,7 +217,7 @@ def _difference(
 ) -> _Difference:
     groups, photos = len(sizes), float(sizes.sum() ** 2 / (sizes**2).sum())
     variance = float(resampled.var()) * groups / max(groups - 1, 1)
-    if variance < 1e-20:  # the same predictions, but for rounding
+    if variance < ROUNDED:  # the same predictions, but for rounding
         variance = 0.0
     of_seeds = [each.seed_variance for each in models]
     freedoms = [max(photos - 1, 1), *(max(each.seeds - 1, 1) for each in models)]

@@ -11,7 +11,7 @@ from florafauna.labels._boxes import box_texts
 from florafauna.labels._words import both
 from florafauna.labels.labels import Labels, NoLabelsError
 from florafauna.labels.tabular import among
-from florafauna.labels.taxonomy import NO_ANIMAL, RANKS, are_species_names, binomial, with_ranks_of_names
+from florafauna.labels.taxonomy import NO_ANIMAL, NO_LABEL, RANKS, are_species_names, binomial, with_ranks_of_names
 from florafauna.photos.kinds import printable
 
 # The first name is the standard one and wins over the others. Case, blanks, underscores and hyphens do not matter, but
@@ -37,7 +37,9 @@ SYNONYMS = {
 IN_TWO = (("RelativePath", "File"), ("Directory", "FileName"))
 # Identifiers by which tables without paths name photos: the photo is named so
 IDS = ("image_id", "photo_id", "media_id", "id", "gbifID")
-# Columns that hold photos together: where two could be it, neither is taken as such.
+# Photos that share a value there belong together: what is written where there is none, NA or unknown, is no value.
+TOGETHER = ("location", "observer", "occurrence", "sequence", "individual")
+# Columns of these: where two could be it, neither is taken as such.
 UNCLEAR = ("location", "sequence")
 
 # The names of the label, those on one line being names of the same thing; a table with two lines of them is ambiguous.
@@ -74,6 +76,8 @@ def standardise(table: pd.DataFrame, name: str, photos: Sequence[str]) -> Labels
     rest = [column for column in table.columns if column not in (*taken, "path")]
     table = table[rest].assign(path=path)
     renamed, notes = _standard_names(table, name)
+    table, more = _without_unknown(table, renamed)
+    notes += more
     label = _label_column(table, name)
     if label is None:
         return _one_hot(table.rename(columns=renamed), name, notes)
@@ -161,6 +165,18 @@ def _standard_names(table: pd.DataFrame, name: str) -> tuple[dict[str, str], tup
         elif found:
             names[found[0]] = standard
     return names, tuple(notes)
+
+
+def _without_unknown(table: pd.DataFrame, renamed: dict[str, str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table with what names no value left empty in the columns TOGETHER, and notes on that."""
+    notes = []
+    for column, standard in renamed.items():
+        unknown = among(table[column].str.strip().str.lower(), set(NO_LABEL)) if standard in TOGETHER else None
+        if unknown is not None and unknown.any():
+            first = table.loc[unknown, column].iloc[0]
+            notes.append(f"{unknown.sum()} values of {column} are none, for example '{first}'; they were left empty")
+            table = table.assign(**{column: table[column].mask(unknown, "")})
+    return table, tuple(notes)
 
 
 def _label_column(table: pd.DataFrame, name: str) -> str | None:

@@ -140,7 +140,7 @@ def parse(data: bytes, name: str, delimiter: str, quote: str | None, skip: int =
                 invalid_row_handler=refuse,
             ),
             convert_options=pa.csv.ConvertOptions(
-                column_types={f"f{number}": pa.string() for number in range(_width(data, delimiter, quote))},
+                column_types={f"f{number}": pa.string() for number in range(_width(data, name, delimiter, quote))},
                 strings_can_be_null=False,
                 check_utf8=False,
             ),
@@ -148,22 +148,47 @@ def parse(data: bytes, name: str, delimiter: str, quote: str | None, skip: int =
     except pa.ArrowInvalid as error:
         detail = lengths[0] if lengths else str(error).splitlines()[0]
         raise UserError(f"{name} cannot be read as a table: {detail}.") from None
-    return table.slice(skip).to_pandas().astype(str).reset_index(drop=True)
+    rows = table.slice(skip).to_pandas().astype(str).reset_index(drop=True)
+    _refuse_open_quote(rows, data, quote, name)
+    return rows
 
 
-def _width(data: bytes, delimiter: str, quote: str | None) -> int:
-    lines = io.StringIO(_first_lines(data).lstrip("\r\n"), newline="")
+def _refuse_open_quote(rows: pd.DataFrame, data: bytes, quote: str | None, name: str) -> None:
+    """Arrow takes all that follows a quotation mark that is not closed for one value, without a word."""
+    if quote is None or not rows.size or "\n" not in (last := str(rows.iloc[-1, -1])):
+        return
+    mark = quote.encode()
+    if data.count(mark) % 2 and not data.rstrip().endswith(mark):
+        start = last.splitlines()[0]
+        raise UserError(f"{name} has a quotation mark before '{start}' that is not closed; close it, or remove it.")
+
+
+def _width(data: bytes, name: str, delimiter: str, quote: str | None) -> int:
+    text = _first_lines(data).lstrip("\r\n")
     if quote is None:
-        return lines.readline().count(delimiter) + 1
-    return len(next(csv.reader(lines, delimiter=delimiter, quotechar=quote), []))
+        return text.partition("\n")[0].count(delimiter) + 1
+    return len(_first_row(text, name, delimiter, quote))
+
+
+def _first_row(text: str, name: str, delimiter: str, quote: str = '"') -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote), [])
+    except csv.Error as error:
+        raise UserError(f"{name} has no header that can be read ({error}); close its quotation marks.") from None
 
 
 def _checked(table: pd.DataFrame, header: list[str], keep: Collection[str] | None, name: str) -> pd.DataFrame:
-    """The table under its header's names; columns without a name (an index that pandas wrote) are dropped."""
+    """The table under its header's names; columns without a name (an index that pandas wrote) are dropped.
+
+    So are rows without any value, such as Excel writes below a table.
+    """
     twice = [column for column, count in Counter(header).items() if count > 1 and column]
     if twice:
         raise UserError(f"{name} has two columns named '{twice[0]}'; rename one of them.")
     table.columns = pd.Index(header)
+    bare = table.index[table[table.columns[0]] == ""] if header[0] else table.index[:0]
+    bare = bare[(table.loc[bare] == "").all(axis=1)]
+    table = table.drop(index=bare).reset_index(drop=True) if len(bare) else table
     return table[[column for column in header if column and (keep is None or column in keep)]]
 
 
@@ -182,7 +207,7 @@ def _read_parquet(data: bytes, name: str, keep: Collection[str] | None) -> pd.Da
 def _read_json_lines(text: str, name: str, keep: Collection[str] | None) -> pd.DataFrame:
     """A table of one JSON object a line, as Hugging Face's metadata.jsonl; nested values are not text."""
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # other line breaks may stand in a text
         row = parse_json(line, f"{name}: line {number}", "export it again") if line.strip() else {}
         rows += [{str(key): value_as_text(value) for key, value in row.items()}] if row else []
     table = pd.DataFrame(rows, dtype=str).fillna("")
@@ -199,12 +224,15 @@ def value_as_text(value: Any) -> str:
 
 
 def _as_text(column: pa.ChunkedArray) -> pd.Series | None:
-    """The values as text, integers without a decimal point; None for nested values, which no table of text has."""
+    """The values as text, integers without a decimal point; None for values that no table of text has."""
     if pa.types.is_nested(column.type):
         return None
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz))
-    return column.cast(pa.string()).fill_null("").to_pandas().astype(str)
+    try:
+        return column.cast(pa.string()).fill_null("").to_pandas().astype(str)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes of pictures, durations
+        return None
 
 
 def _is_json_lines(path: str) -> bool:
@@ -227,5 +255,5 @@ def _header(text: str, name: str) -> tuple[list[str], str]:
         raise UserError(f"{name} is empty; it needs a header and rows.")
     unquoted = "".join(first.split('"')[::2])
     delimiter = max(DELIMITERS, key=lambda mark: (unquoted.count(mark), -DELIMITERS.index(mark)))
-    header = next(csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=delimiter))
+    header = _first_row(text.lstrip("\r\n"), name, delimiter)
     return [column.strip() for column in header], delimiter

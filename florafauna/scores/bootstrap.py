@@ -28,6 +28,8 @@ Ints = npt.NDArray[np.int64]
 SCORES = ("weighted_f1", "macro_f1", "accuracy", "balanced_accuracy")
 ENOUGH = 5  # photos of a class that macro F1 and balanced accuracy count: the F1 of fewer is noise
 
+ROUNDED = 1e-20  # a variance below it is rounding: groups are alike, or there is only one
+
 _CHUNK = 250_000  # weights held at a time: 2 MB stay in the cache (64 MB take 1.5 to 3.5 times as long)
 
 
@@ -174,7 +176,7 @@ def score_intervals(
     # Resamples lose rare classes, so they vary too little; leaving out one group at a time shows the variance.
     bootstrapped = resampled.var(axis=1) * units / max(units - 1, 1)
     variance = np.maximum(bootstrapped, (units - 1) / units * (deviations**2).sum(axis=1))
-    effective = np.where(variance > 0, point * (1 - point) / np.maximum(variance, 1e-300), equal)
+    effective = np.where(variance > ROUNDED, point * (1 - point) / np.maximum(variance, ROUNDED), equal)
     freedom = _freedom(deviations, equal, units)
     if units == len(codes):  # in means over classes, the photos of rare ones are few and weigh much, even alone
         freedom[[SCORES.index(name) for name in ("weighted_f1", "accuracy")]] = equal - 1
@@ -228,7 +230,7 @@ def _shares_of_groups(right: Floats, of: Floats, confidence: float) -> list[Inte
     deviations = _share(right - share[:, None] * of, photos[:, None] - of)
     variance = (deviations**2).sum(axis=1) * _share(groups - 1, groups)
     # A class that is always (or never) correct shows no variance: then the number of its groups is used.
-    effective = np.where(variance > 0, share * (1 - share) / np.maximum(variance, 1e-300), equal)
+    effective = np.where(variance > ROUNDED, share * (1 - share) / np.maximum(variance, ROUNDED), equal)
     freedom = np.where(equal == photos, np.inf, _freedom(deviations, equal, groups))
     low, high = _wilson(share, np.clip(effective, np.minimum(groups, 1), photos), _quantile(freedom, confidence))
     return [

@@ -36,9 +36,15 @@ def pooled(logits: np.ndarray, temperature: float, blank: np.ndarray) -> np.ndar
 
 
 def events_of(photos: pd.DataFrame) -> pd.Series:
-    """The event of each photo: its sequence, else a burst that nobody declared, else the photo itself."""
+    """The event of each photo: its sequence, else a burst that nobody declared, else the photo itself.
+
+    Cameras number their sequences each from 1, so a sequence is one of its site where that is known.
+    """
     burst = photos["group"].where(photos["group"].str.startswith(BURST), "")
-    event = photos["sequence"].where(photos["sequence"] != "", burst) if "sequence" in photos else burst
+    if "sequence" not in photos:
+        return burst.where(burst != "", photos["path"])
+    site = photos["location"] + " " if "location" in photos else ""
+    event = (site + photos["sequence"]).where(photos["sequence"] != "", burst)
     return event.where(event != "", photos["path"])
 
 

@@ -108,7 +108,7 @@ def read_predictions(path: Path) -> Predictions:
             runs = [_column(number) for number in range(len(present) - len(columns) - (COVERED in present))]
             covered, shape = [COVERED] * (COVERED in present), (len(photos), len(labels))
             logits, *of_seeds = _read_logits(file, [*runs, *covered], shape)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} is missing; run `dvc repro` or `dvc pull {path}`.") from None
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
         raise UserError(f"{path} has no predictions ({error}); run `dvc checkout {path}` or `dvc repro`.") from None

@@ -1,11 +1,12 @@
 """What the screening has found."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from florafauna.compare.paired import BETTER, SAME, UNDECIDED, ModelPair
 from florafauna.scores.bootstrap import Interval, Truth
-from florafauna.screen._heads import SOLVED, Photos
+from florafauna.screen._heads import HEADS, SOLVED, Photos
 from florafauna.screen._learning import Gains, LearningCurve
 from florafauna.screen.settings import ScreenParams
 
@@ -56,6 +57,15 @@ class Findings:
 def title(backbone: str, head: str) -> str:
     """A backbone under a head in words; the solved head goes without saying."""
     return backbone if head == SOLVED else f"{backbone}, {head}"
+
+
+def possible_pairs(backbones: int) -> int:
+    """How many pairs there are of a solved head, any of which may turn out the best, and another row.
+
+    >>> possible_pairs(2)
+    5
+    """
+    return math.comb(backbones, 2) + (len(HEADS) - 1) * backbones**2
 
 
 def scored(row: Row) -> dict[str, Any]:

@@ -5,19 +5,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from florafauna.base.progress import track
 from florafauna.compare.paired import holm
 from florafauna.folds.draw import grouped_folds
 from florafauna.scores.bootstrap import (
+    ROUNDED,
     SCORES,
     Floats,
     Resampling,
     Truth,
+    group_codes,
     group_counts,
     points_of,
     resample_weights,
+    summed_freedom,
     weighted_f1_of,
 )
 from florafauna.screen._heads import Photos, rounds, solved_among
@@ -100,14 +103,22 @@ def gains(curve: LearningCurve, photos: Photos, how: Resampling, name: str) -> G
         difference = _f1s(counts[full] @ weights.T) - _f1s(counts[half] @ weights.T) - value
         total += difference.sum(axis=1)
         squares += (difference**2).sum(axis=1)
+    sizes = np.bincount(group_codes(truth.groups, len(truth.targets)))
     of_photos = squares / how.resamples - (total / how.resamples) ** 2
+    of_photos *= len(sizes) / max(len(sizes) - 1, 1)
     of_draws = by_draw[:, :, 0].var(axis=0, ddof=1) / len(by_draw)
-    error = np.sqrt(np.maximum(of_photos + of_draws, 1e-12))
-    value, half_width = value[:, 0], float(norm.ppf((1 + how.confidence) / 2))
-    p = norm.sf(value / error)
+    equal = sizes.sum() ** 2 / (sizes**2).sum()  # groups of equal size that would be worth as much
+    freedom = summed_freedom([of_photos, of_draws], [max(equal - 1, 1), len(by_draw) - 1])
+    variance = of_photos + of_draws
+    # where no photo's answer has changed, one might have: its score is not known to the last digit
+    counted = np.bincount(photos.targets, minlength=len(photos.labels))
+    one_photo = 1 / np.maximum([len(photos.targets), *counted], 1)
+    error = np.where(variance > ROUNDED, np.sqrt(np.maximum(variance, 0)), one_photo)
+    value, half_width = value[:, 0], student.ppf((1 + how.confidence) / 2, freedom) * error
+    p = student.sf(value / error, freedom)
     found = [
-        Gain(float(each), float(each - half_width * e), float(each + half_width * e), float(one))
-        for each, e, one in zip(value, error, [p[0], *holm(p[1:].tolist())], strict=True)
+        Gain(float(each), float(each - half), float(each + half), float(one))
+        for each, half, one in zip(value, half_width, [p[0], *holm(p[1:].tolist())], strict=True)
     ]
     f1 = _f1s(counts[full].sum(axis=1)[:, None])[1:, 0]
     return Gains(found[0], found[1:], f1, _sentence(name, found[0], found[1:], photos.labels, 1 - how.confidence))

@@ -9,7 +9,7 @@ from florafauna.compare.report import figures
 from florafauna.compare.report.environment import environment
 from florafauna.compare.report.figures import Estimate, Line, Plot, x_axis, y_axis
 from florafauna.scores.classification import rounded
-from florafauna.screen._findings import SCORES, Findings, scored
+from florafauna.screen._findings import SCORES, Findings, possible_pairs, scored
 from florafauna.screen._heads import SOLVED
 from florafauna.screen._learning import Gain
 
@@ -31,6 +31,7 @@ def write_report(path: Path, findings: Findings) -> None:
         .render(
             found=findings,
             scored=lambda row: rounded(scored(row)),
+            possible=possible_pairs(len(rows)),
             groups=len(set(findings.photos.groups)),
             forest=figures.forest([_estimate(scored(row), row.backbone) for row in rows]),
             cost_plots=[figures.cost_plot(names, f1s, "Weighted F1", title, values) for title, values in costs.items()],

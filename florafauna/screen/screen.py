@@ -20,7 +20,7 @@ from florafauna.scores.bootstrap import Resampling, Truth, points_of, score_inte
 from florafauna.scores.classification import rounded
 from florafauna.scores.score import METRIC_DIGITS
 from florafauna.scores.settings import EvaluateParams
-from florafauna.screen._findings import SCORES, Findings, Row, headline, scored, title
+from florafauna.screen._findings import SCORES, Findings, Row, headline, possible_pairs, scored, title
 from florafauna.screen._heads import HEADS, SOLVED, Photos, cross_validated, rounds
 from florafauna.screen._learning import SHARES, gains, learning_curve
 from florafauna.screen._page import write_report
@@ -85,7 +85,8 @@ def compare_backbones(
     best = max(backbones, key=lambda each: _points(truth, predicted[each.name, SOLVED])["weighted_f1"])
     candidates = {title(*key): Candidate(each) for key, each in predicted.items()}
     alone = {best.name: candidates.pop(best.name)}
-    pairs = compare_all(alone, truth, Question(evaluate.margin, how), with_best=candidates).pairs
+    question = Question(evaluate.margin, how, possible=possible_pairs(len(backbones)))
+    pairs = compare_all(alone, truth, question, with_best=candidates).pairs
     rows = _rows(best.name, {each.name: each.about for each in backbones}, predicted, pairs, truth, how)
     curve = learning_curve(torch.from_numpy(best.matrix), photos, params.folds, params.draws, params.seed, device)
     solved = [row.pair for row in rows if row.head == SOLVED and row.pair is not None]

@@ -11,6 +11,8 @@ from florafauna.photos.crops import split_name
 
 CORRECTIONS = Path("data/corrections.csv")
 REMOVE = ("remove", "")  # labels that take a photo out
+# Why a photo is omitted before any is looked at, all for want of one label: another label here would change nothing
+UNLABELLED = ("label_conflict", "ambiguous_box", "no_label", "no_animal", "unlisted")
 PERSON, MODEL = "person", "model"  # who suspected the label: the third column, as the report writes it, may say model
 
 
@@ -24,7 +26,7 @@ def correct(
 
     A label in `corrections` is `confirmed`, also where it is the one that the photo had. Where it is another,
     `corrected` says on whose suspicion: test labels that are corrected on a model's advice favour that model.
-    `UserError` for a file that cannot be read or names a photo that is in neither.
+    `UserError` for a file that cannot be read, names a photo that is in neither, or gives a label to one of UNLABELLED.
     """
     fixes = _read(corrections)
     fixes = fixes[fixes["path"].map(lambda name: bool(split_name(name)[1])).astype(bool) == of_boxes]
@@ -33,6 +35,7 @@ def correct(
     unknown = fixes.loc[~fixes["path"].isin(pd.concat([table["path"], omitted["path"]])), "path"]
     if len(unknown):
         raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
+    _refuse_without_effect(fixes, omitted, corrections)
     by_path = fixes.set_index("path")
     labels, suspected = (table["path"].map(by_path[name]) for name in ("label", "by"))
     changed = labels.notna() & (labels != table["label"])
@@ -42,15 +45,28 @@ def correct(
         corrected=suspected.where(changed, table["corrected"]),
     )
     removed = corrected["label"].str.strip().isin(REMOVE)
-    gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}")
+    by = (suspected[removed] == MODEL).map({True: ", on a model's advice", False: ""})
+    gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}" + by)
     return rows_where(corrected, ~removed).reset_index(drop=True), pd.concat([omitted, gone])
+
+
+def _refuse_without_effect(fixes: pd.DataFrame, omitted: pd.DataFrame, corrections: Path) -> None:
+    """What else the source says of an omitted photo, such as its group, is not known, so it is not taken back here."""
+    given = fixes[~fixes["label"].str.strip().isin(REMOVE)]
+    idle = omitted[omitted["reason"].isin(UNLABELLED) & omitted["path"].isin(given["path"])]
+    if len(idle):
+        path, reason, detail = idle.iloc[0][["path", "reason", "detail"]]
+        raise UserError(
+            f"{corrections} has a label for {path}, which is left out ({reason}: {detail}); give it that one "
+            "label where data.labels has its labels, and remove this row."
+        )
 
 
 def _read(path: Path) -> pd.DataFrame:
     """The rows (path, label, by) of a table of corrections, one a photo; `by` is PERSON or MODEL."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+            header, *rows = [row for row in csv.reader(file) if any(map(str.strip, row))] or [[]]  # Excel's are empty
     except FileNotFoundError:
         raise UserError(f"{path} is missing; make it with the single line `path,label`.") from None
     except (csv.Error, ValueError) as error:

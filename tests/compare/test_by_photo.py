@@ -46,6 +46,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole", 0.6, 0)
     with pytest.raises(UserError, match="are the same predictions"):
         compare_by_photo(whole, whole)
+    with pytest.raises(UserError, match=r"logits.parquet is missing; run"):
+        compare_by_photo(whole, whole / LOGITS)
     others = write(tmp_path / "others", 0.9, 0)
     table = pd.read_parquet(others / LOGITS)
     renamed = Predictions("m", LABELS, table[PHOTO].assign(path="x" + table["path"]), np.stack(table["logits"]))

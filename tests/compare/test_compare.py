@@ -199,6 +199,7 @@ def test_the_table_for_the_terminal_lists_models_and_ensemble(
     Console(width=200, file=printed).print(made)
     lines = printed.getvalue().splitlines()
     assert verdict == comparison["verdict"]
+    assert "95" not in "".join(str(column.header) for column in made.columns), "evaluate.confidence may be another"
     for name, row in comparison["models"].items():
         (line,) = [line for line in lines if f" {name} " in line]
         for text in (

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helpers.photos_view import column, labels, reasons
 
@@ -94,6 +95,12 @@ def test_inaturalist_2021(make_photos: MakePhotos, fixture_of: Fixture) -> None:
     ]  # fmt: skip
     assert photos.table.loc[1, ["licence", "datetime", "latitude"]].tolist() == ["No Rights Reserved", "", ""]
     assert list(read_photos(root, files, rank="family").table["label"]) == ["Lumbricidae", "Asteraceae"]
+
+
+def test_coco_without_licences(make_photos: MakePhotos, fixture_of: Fixture) -> None:
+    files = fixture_of("inaturalist_2021.json")
+    files.write_text(json.dumps(json.loads(files.read_text()) | {"licenses": None}))
+    assert len(read_photos(make_photos(*INATURALIST_2021), files).table) == 2
 
 
 @pytest.mark.parametrize(
@@ -291,6 +298,15 @@ def test_camtrap_dp(make_photos: MakePhotos, fixture_of: Fixture) -> None:
     }
     assert labels(read_photos(root, files, rank="family"))["media/m6.jpg"] == "Ardeidae"
     assert labels(read_photos(root, files / "datapackage.json")) == labels(photos)
+
+
+def test_an_event_without_an_end_does_not_label_all_that_follows(make_photos: MakePhotos, fixture_of: Fixture) -> None:
+    files = fixture_of("camtrap_dp")
+    observations = pd.read_csv(files / "observations.csv", dtype=str, keep_default_na=False)
+    observations.assign(eventEnd="").to_csv(files / "observations.csv", index=False)
+    found = labels(read_photos(make_photos(*CAMTRAP), files))
+    assert found["media/m1.jpg"] == "Anas platyrhynchos"
+    assert "media/m3.jpg" not in found
 
 
 def test_camtrap_dp_with_its_media(make_photos: MakePhotos, fixture_of: Fixture) -> None:

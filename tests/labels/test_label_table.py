@@ -51,12 +51,14 @@ def test_values_stay_as_they_are_written(make_photos: MakePhotos, label_file: Wr
         b'"path","label","note"\n"a.jpg","deer",""\n\n',
         b"note, label ,path\n,deer,a.jpg",
         b",path,label,note\n0,a.jpg,deer,\n",
+        b"path;label;note;;\r\na.jpg;deer;;;\r\n;;;;\r\n;;;;\r\n",
     ],
-    ids=["byte order mark", "CRLF", "semicolons", "tabs", "quoted", "spaced header", "index of pandas"],
+    ids=["byte order mark", "CRLF", "semicolons", "tabs", "quoted", "spaced header", "index of pandas", "empty cells"],
 )
 def test_spellings_of_csv(make_photos: MakePhotos, label_file: Write, data: bytes) -> None:
     photos = read_photos(make_photos("a.jpg"), label_file(data))
     assert photos.table.to_dict("records") == [{"path": "a.jpg", "label": "deer", "note": ""}]
+    assert photos.omitted.empty
 
 
 def test_line_breaks_within_quotes(make_photos: MakePhotos, label_file: Write) -> None:
@@ -64,6 +66,21 @@ def test_line_breaks_within_quotes(make_photos: MakePhotos, label_file: Write) -
     photos = read_photos(make_photos("a.jpg", "b.jpg"), table)
     assert labels(photos) == {"a.jpg": "deer", "b.jpg": "fox"}
     assert column(photos, "note")["a.jpg"] == 'one\r\ntwo, "three"'
+
+
+def test_unknown_individuals_are_not_one(make_photos: MakePhotos, label_file: Write) -> None:
+    rows = "a.jpg,fox,NA,NA\nb.jpg,fox,Unknown,NA\nc.jpg,NA,F7,NA\n"
+    photos = read_photos(make_photos("a.jpg", "b.jpg", "c.jpg"), label_file(f"path,label,individual,note\n{rows}"))
+    assert column(photos, "individual") == {"a.jpg": "", "b.jpg": "", "c.jpg": "F7"}
+    assert set(column(photos, "note").values()) == {"NA"}
+    assert labels(photos)["c.jpg"] == "NA"
+    assert "2 values of individual are none, for example 'NA'; they were left empty" in photos.notes
+
+
+def test_json_lines_end_where_the_line_ends(make_photos: MakePhotos, label_file: Write) -> None:
+    rows = '{"path": "a.jpg", "label": "deer", "note": "one\u2028two"}\n{"path": "b.jpg", "label": "fox"}\n'
+    photos = read_photos(make_photos("a.jpg", "b.jpg"), label_file(rows, "labels.jsonl"))
+    assert labels(photos) == {"a.jpg": "deer", "b.jpg": "fox"}
 
 
 def test_gzip_and_parquet(make_photos: MakePhotos, label_file: Write, tmp_path: Path) -> None:
@@ -78,6 +95,7 @@ def test_gzip_and_parquet(make_photos: MakePhotos, label_file: Write, tmp_path: 
             "datetime": pd.to_datetime(["2020-01-02 03:04:05", None]),
             "captive": [True, False],
             "box": [[1, 2], [3, 4]],
+            "picture": [b"\xff\xd8", None],
         }
     )
     frame.to_parquet(tmp_path / "labels.parquet")
@@ -104,6 +122,8 @@ def test_gzip_and_parquet(make_photos: MakePhotos, label_file: Write, tmp_path: 
         (b"path,label\nz.jpg,x\n", "none of the 1 photos that it lists lies below .*'z.jpg', the root 'a.jpg'"),
         (b"path,label\na.jpg,\n", "no photo with a label is left below .*1 no_label"),
         (b"path,label\n", "no photo with a label is left .*1 unlisted"),
+        (b'path,label\na.jpg,"deer\nb.jpg,fox\n', "a quotation mark before 'deer' that is not closed"),
+        (b'path,"label\n' + 20_000 * b"a.jpg,deer\n", "no header that can be read .* close its quotation marks"),
     ],
 )
 def test_what_is_wrong_with_a_table_in_one_sentence(

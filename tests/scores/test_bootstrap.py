@@ -138,6 +138,16 @@ def test_all_right_is_not_certain_and_less_so_for_fewer_groups() -> None:
     assert 0.5 < groups.low < photos.low < 0.97
 
 
+@pytest.mark.parametrize("groups", [1, 2, 20])
+def test_groups_that_are_all_alike_do_not_make_certain(groups: int) -> None:
+    """Their scores vary by rounding alone, as those of a site do whose photos are one group."""
+    targets = np.tile([0, 0, 0, 1, 1, 1, 1], groups)
+    predictions = np.tile([0, 0, 1, 1, 1, 1, 0], groups)
+    for resamples in (100, 1000):
+        found = score_intervals(Truth(targets, 2, np.arange(7 * groups) // 7), predictions, Resampling(resamples))
+        assert all(each.high - each.low > 0.3 for each in found.values())
+
+
 def test_photos_of_one_group_that_agree_widen_the_interval() -> None:
     targets, predictions = draw(1, 60, 3, 0.8)
     copies = [np.repeat(each, 5) for each in (targets, predictions, np.arange(60))]

@@ -69,3 +69,15 @@ def test_blanks_are_left_out_and_events_of_two_species_too() -> None:
     assert events.photos[["path", "label"]].to_numpy().tolist() == [["burst=1", "fox"], ["c", "Blank"]]
     assert softmax(events.logits)[0] == pytest.approx([0.2, 0.7, 0.1], abs=1e-5)
     assert events.predicted.tolist() == [1, 0]
+
+
+def test_two_cameras_that_count_from_1_have_two_events() -> None:
+    photos = pd.DataFrame(
+        {"path": list("abcd"), "split": "test", "held_out": "", "group": "", "cluster": "", "label": "fox"}
+    )
+    photos = photos.assign(target=0, sequence="1", location=["north", "north", "south", "south"])
+    logits = np.array([[3.0, 0.0], [1.0, 0.0], [0.0, 5.0], [0.0, 4.0]], dtype=np.float32)
+    for table, expected in ((photos, [0, 1]), (photos.drop(columns="location"), [1])):
+        events = by_event(Predictions("vit", ["fox", "owl"], table, logits), 1.0)
+        assert events is not None
+        assert events.predicted.tolist() == expected

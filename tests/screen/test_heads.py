@@ -9,7 +9,7 @@ from sklearn.preprocessing import normalize
 
 from florafauna.scores.bootstrap import Resampling
 from florafauna.screen._heads import HEADS, Fold, Head, Photos, cross_validated, nearest_mean, rounds, solved_among
-from florafauna.screen._learning import SHARES, gains, learning_curve
+from florafauna.screen._learning import SHARES, LearningCurve, gains, learning_curve
 
 CPU = torch.device("cpu")
 QUICK = Resampling(resamples=300)
@@ -124,3 +124,23 @@ def test_noise_is_called_noise() -> None:
     assert found.sentence.startswith("Whether more photos would help is within noise: ")
     assert "of the classes" not in found.sentence
     assert found.weighted_f1.low < found.weighted_f1.value < found.weighted_f1.high
+
+
+def test_where_no_answer_changed_no_gain_is_ruled_out() -> None:
+    photos = Photos(np.repeat([0, 1], [20, 4]), names(np.arange(24)), ["common", "rare"])
+    curve = LearningCurve(np.tile(np.zeros(24, dtype=np.int64), (2, 4, 1)), np.array([3.0, 6.0, 12.0, 24.0]))
+    of_class = gains(curve, photos, QUICK, "oak").classes
+    assert [gain.value for gain in of_class] == [0, 0]
+    assert [-gain.low for gain in of_class] == pytest.approx([1.96 / 20, 1.96 / 4], rel=0.01)
+
+
+def test_the_interval_of_a_gain_covers_it_with_few_groups() -> None:
+    """Six walks, on each of which either share of the photos has its own luck, the same in both draws."""
+    rng, walk, covered = np.random.default_rng(2), np.repeat(np.arange(6), 12), 0
+    photos = Photos(np.arange(72) % 2, names(walk), ["a", "b"])
+    for _ in range(200):
+        right = rng.random((4, 72)) < rng.normal(0.7, 0.15, (4, 6))[:, walk]
+        predicted = np.tile(np.where(right, photos.targets, 1 - photos.targets), (2, 1, 1))
+        gain = gains(LearningCurve(predicted, np.arange(4.0)), photos, Resampling(100), "oak").weighted_f1
+        covered += gain.low <= 0 <= gain.high
+    assert covered >= 200 * 0.92

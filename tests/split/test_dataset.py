@@ -148,7 +148,7 @@ def test_new_sites_and_later_photos_are_a_second_test_set(tmp_path: Path, correc
 def test_corrections_win_and_an_empty_label_takes_a_photo_out(tmp_path: Path, corrections: Path) -> None:
     write(tmp_path / "photos", {f"{label}/{n}.jpg": blob(n + 50 * (label == "ash"))
                                 for label in ("ash", "beech") for n in range(12)})  # fmt: skip
-    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,remove\nash/3.jpg,\n")
+    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,remove\nash/3.jpg,\n,\n,\n")
     dataset = prepare(
         DataParams(root=str(tmp_path / "photos"), labels=str(tmp_path / "photos")), SplitParams(), corrections
     )
@@ -157,6 +157,23 @@ def test_corrections_win_and_an_empty_label_takes_a_photo_out(tmp_path: Path, co
     assert not {"ash/2.jpg", "ash/3.jpg"} & set(labels.index)
     assert dataset.quarantine.set_index("path").at["ash/2.jpg", "reason"] == "removed"
     assert_counts_add_up(dataset)
+
+
+@pytest.mark.parametrize(
+    ("photo", "reason"), [("a.jpg", "label_conflict"), ("b.jpg", "no_label"), ("c.jpg", "unlisted")]
+)
+def test_a_label_for_a_photo_that_is_left_out_is_refused_and_its_removal_is_not(
+    tmp_path: Path, corrections: Path, photo: str, reason: str
+) -> None:
+    write(tmp_path / "photos", {f"{name}.jpg": blob(number) for number, name in enumerate("abcdefghi")})
+    listed = "".join(f"{name}.jpg,{'ash' if name < 'g' else 'elm'}\n" for name in "defghi")
+    (tmp_path / "labels.csv").write_text(f"path,label\na.jpg,ash\na.jpg,elm\nb.jpg,\n{listed}")
+    data = DataParams(root=str(tmp_path / "photos"), labels=str(tmp_path / "labels.csv"))
+    corrections.write_text(f"path,label\n{photo},remove\n")
+    assert len(prepare(data, SplitParams(), corrections, workers=1).manifest) == 6
+    corrections.write_text(f"path,label\n{photo},ash\n")
+    with pytest.raises(UserError, match=rf"has a label for {photo}, which is left out \({reason}: .*remove this row"):
+        prepare(data, SplitParams(), corrections, workers=1)
 
 
 def test_the_same_picture_under_two_labels_names_both_files(tmp_path: Path, corrections: Path) -> None:
@@ -312,6 +329,8 @@ def test_labels_that_a_model_advised_are_marked_and_counted(tmp_path: Path, corr
     marked = dataset.manifest.set_index("path")["corrected"]
     assert dict(marked[marked != ""]) == {"ash/0.jpg": "model", "ash/1.jpg": "person"}
     assert dataset.facts["corrected"] == {"by_a_person": 1, "on_a_models_advice": ["ash/0.jpg"]}
+    (detail,) = dataset.quarantine["detail"]
+    assert detail.endswith("corrections.csv, on a model's advice"), "photos taken out favour the model, too"
 
 
 def test_the_manifest_keeps_a_column_that_is_left_out_by(tmp_path: Path, corrections: Path) -> None:

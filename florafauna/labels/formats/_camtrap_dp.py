@@ -111,7 +111,10 @@ def _observed(media: pd.DataFrame, observations: pd.DataFrame) -> pd.DataFrame:
 
 
 def _media_of_events(media: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """A row for each event and each medium of its deployment with eventStart ≤ timestamp ≤ eventEnd."""
+    """A row for each event and each medium of its deployment with eventStart ≤ timestamp ≤ eventEnd.
+
+    An event without an end is a moment: its label is not that of all later media.
+    """
     moments = (
         pd.DataFrame(
             {"deployment": media["deploymentID"], "mediaID": media["mediaID"], "time": _time(media["timestamp"])}
@@ -122,8 +125,9 @@ def _media_of_events(media: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     pieces = [events.iloc[:0]]
     for deployment, group in events.groupby("deployment", sort=True):
         there = moments[moments["deployment"] == deployment]
-        first = there["time"].searchsorted(_time(group["eventStart"]), "left")
-        last = there["time"].searchsorted(_time(group["eventEnd"]), "right")
+        start, end = _time(group["eventStart"]), _time(group["eventEnd"])
+        first = there["time"].searchsorted(start, "left")
+        last = there["time"].searchsorted(end.fillna(start), "right")
         counts = np.maximum(last - first, 0)
         picked = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         pieces.append(group.loc[group.index.repeat(counts)].assign(mediaID=there["mediaID"].to_numpy()[picked]))

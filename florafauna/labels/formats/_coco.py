@@ -107,7 +107,9 @@ def _images(document: dict[str, Any], name: str) -> pd.DataFrame:
         raise UserError(f"{name}: image '{images.loc[images['file_name'] == '', 'id'].iloc[0]}' has no file_name.")
     _refuse_repeated(images["id"], f"{name}: two images")
     if "license" in given:
-        licences = _frame([entry for entry in document.get("licenses", []) if isinstance(entry, dict)], ("id", "name"))
+        listed = document.get("licenses")
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        licences = _frame(entries, ("id", "name"))
         names = dict(zip(licences["id"], licences["name"], strict=True))
         images["licence"] = [names.get(value, value) for value in images.pop("license")]
     if "date" in given and "datetime" in given:
