@@ -21,7 +21,7 @@ from florafauna.base.metrics import weighted_f1
 from florafauna.base.split_names import SPLITS
 from florafauna.bundle.bundle import Bundle, load_trained, predict_together
 from florafauna.crossval.crossval import CrossValidation
-from florafauna.folds.draw import grouped_folds
+from florafauna.folds.draw import grouped_folds, one_part
 from florafauna.folds.out_of_fold import COLUMNS, FINAL, FINAL_LOGITS, OutOfFold
 from florafauna.model.compute import for_inference
 from florafauna.model.ranks import by_first
@@ -132,7 +132,7 @@ def _fold(job: CrossValidation, whole: PixelStore, out: np.ndarray, keys: pd.Ser
         raise UserError("a fold leaves one group of photos to train on; raise evaluate.folds, or join fewer photos.")
     parts = min(max(2, round((~out).sum() / len(whole) / share)), groups)
     chosen_by = np.zeros(len(whole), dtype=bool)
-    chosen_by[~out] = grouped_folds(whole.targets[~out], keys[~out].tolist(), parts, SEED + 1) == 0
+    chosen_by[~out] = one_part(whole.targets[~out], keys[~out].tolist(), parts, SEED + 1)
     folder = job.scratch / "folds" / job.name
     return Fold(
         _select([whole], ~out & ~chosen_by, folder / "train"),
