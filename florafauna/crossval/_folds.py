@@ -184,7 +184,7 @@ def _remembered(file: Path, wanted: np.ndarray) -> Scored | None:
         with np.load(file) as saved:
             rows = {name: row for row, name in enumerate(saved["names"].tolist())}
             logits, facts = saved["logits"], json.loads(str(saved["facts"]))
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, BadZipFile):  # as numpy and zipfile take damage
         return None
     chosen = [rows.get(name) for name in wanted.tolist()]
     return None if None in chosen else Scored(logits[chosen], facts)
