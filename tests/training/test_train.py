@@ -21,6 +21,7 @@ from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.bundle import load_trained, predict_logits
 from florafauna.model.settings import ModelParams
 from florafauna.photos.sources import open_source
+from florafauna.pixels.selection import write_selection
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import PixelFeed
@@ -300,6 +301,16 @@ def test_mixed_targets_are_shares_of_two_classes(place: Place) -> None:
         assert ((batch.targets > 0).sum(1) <= 2).all()
         assert (batch.targets.max(1).values < 0.999).any()
         assert all(not targets.targets.is_floating_point() for targets in feed.validation())
+
+
+def test_of_an_odd_number_of_photos_one_is_left_out_where_pairs_are_mixed(place: Place, tmp_path: Path) -> None:
+    """timm refuses the batch by an AssertionError."""
+    write_selection([PixelStore(place.train)], np.arange(TRAIN) < TRAIN - 1, tmp_path)
+    model_params = params("test_vit", augment={"mixup": 1.0}, batch_size=TRAIN + 4)
+    model, _ = place.built(model_params)
+    photos = replace(place.photos(model, model_params), train=PixelStore(tmp_path))
+    (batch,) = PixelFeed(photos, model, model).training(0, 0)
+    assert len(batch.targets) == TRAIN - 2
 
 
 def test_the_averaged_weights_are_scored_and_kept(place: Place, tmp_path: Path) -> None:
