@@ -32,6 +32,7 @@ from florafauna.training._feeds import Photos, choose_feed
 from florafauna.training._loss import loss_of
 from florafauna.training._parallel import mean_of, share, together, unsynced, with_common_batch_norms
 from florafauna.training._parts import Parts
+from florafauna.training._refusals import refuse_photos, refuse_policy
 from florafauna.training._result import describe, timing, write_checked
 from florafauna.training._resume import (
     COMPILING,
@@ -60,7 +61,6 @@ from florafauna.training.trainable import (
     policy_table,
     set_training_modes,
     start_head,
-    trains_only_the_head,
 )
 
 SECONDS_BETWEEN_SAVES = 300.0
@@ -115,10 +115,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
     groups = parameter_groups(model, params)
-    if params.optimizer == "lbfgs" and not trains_only_the_head(model):
-        raise UserError(
-            f"models.{job.name}.optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd."
-        )
+    refuse_policy(job.name, model, params)
     _say(job, f"{params.architecture.name}, {compute.precision} on {hardware()}, {len(train_store)} photos")
     print(format_policy(policy_table(model, groups, params.rate)), flush=True)
     model = with_common_batch_norms(compute.place(model))
@@ -132,11 +129,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     ):
         # --- data ---
         photos = Photos(train_store, val_store, params, data_config(model, params), compute)
-        if photos.batch_size < 2 * ranks():
-            raise UserError(
-                f"models.{job.name}.batch_size ({photos.batch_size}) is shared by {ranks()} processes, and each needs "
-                "two photos; raise it, or set FLORAFAUNA_GPUS to fewer."
-            )
+        refuse_photos(job.name, photos)
         for size in {photos.data.train_size, photos.data.test_size}:
             try_out(model, size, params.architecture.name)
         weights_sha256, features = sha256_file(job.initial), job.scratch / "features"

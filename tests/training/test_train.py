@@ -186,6 +186,24 @@ def test_half_precision_without_a_gpu_is_refused(place: Place, tmp_path: Path) -
         place.trained(tmp_path, params(precision="fp16"))
 
 
+def test_a_new_classifier_that_would_never_be_trained_is_refused(place: Place, tmp_path: Path) -> None:
+    """From a head of zeros no gradient comes back, so that nothing at all would change."""
+    values: dict[str, Any] = {"trainable": ("blocks.5", "norm"), "epochs": 1, "warmup_epochs": 0}
+    for head_init in ("zero", "normal"):
+        with pytest.raises(UserError, match=r"newts\.trainable leaves out the new classifier \(head\), .*add head"):
+            place.trained(tmp_path, params("test_vit", head_init=head_init, **values))
+    place.trained(tmp_path, params("test_vit", head_init="probe", **values))
+
+
+def test_photos_that_are_stored_too_small_are_said(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for size, said in ((SIDE, False), (SIDE + 8, True)):
+        how = params("test_convnext", epochs=1, warmup_epochs=0, train_size=size)
+        place.trained(tmp_path / f"{size}", how)
+        assert (f"enlarged to {size} pixels, since image.store_size is {SIDE}" in capsys.readouterr().out) == said
+
+
 # what every option does
 
 
