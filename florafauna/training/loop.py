@@ -197,12 +197,12 @@ def fit(parts: Parts) -> State:
         with averaged(model, parts.average):
             logits, targets = validate(parts)
             if not np.isfinite(logits).all():  # the last step broke the weights after its loss had been computed
-                _refuse_nan(job, state.step, parts.optimizer.param_groups[0]["lr"])
+                _refuse_nan(job, state.step, _last_rate(parts, state))
             predictions = logits.argmax(1)
             row = Epoch(
                 epoch=state.epoch + 1,
                 step=state.step,
-                lr=parts.optimizer.param_groups[0]["lr"] / parts.optimizer.param_groups[0]["lr_scale"],
+                lr=_last_rate(parts, state),
                 train_loss=train_loss,
                 val_loss=float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))),
                 val_accuracy=accuracy(targets, predictions),
@@ -230,7 +230,6 @@ def train_epoch(parts: Parts, state: State) -> float:
     """Train from where `state` stands to the end of its epoch; returns the mean loss of the epoch's batches."""
     job, params, compute, optimizer = parts.job, parts.job.params, parts.compute, parts.optimizer
     total = parts.feed.batches_per_epoch
-    steps_per_epoch = -(-total // params.accumulate)
     loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=compute.device)
     broken_at = torch.tensor(-1, device=compute.device)
     start = saved = time.monotonic()
@@ -239,7 +238,7 @@ def train_epoch(parts: Parts, state: State) -> float:
     for batch in track(batches, f"{job.name} epoch {state.epoch + 1}", total - state.batch):
         part_of = f" of {rank()}" if rank() else ""
         torch.manual_seed(rng_key(params.seed, state.epoch, f"batch {state.batch}{part_of}"))  # dropout and drop path
-        rate = rate_at(state.step, steps_per_epoch, state.scores, params)
+        rate = rate_at(state.step, _steps_per_epoch(parts), state.scores, params)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
 
@@ -275,7 +274,7 @@ def train_epoch(parts: Parts, state: State) -> float:
                 _save(parts, state)
                 start = saved = now
     broken = int(together(broken_at, ReduceOp.MAX))
-    _refuse_nan(job, broken, rate_at(max(0, state.step - 1), steps_per_epoch, state.scores, params))
+    _refuse_nan(job, broken, _last_rate(parts, state))
     state.seconds += time.monotonic() - start
     return float(mean_of(loss_sum)) / total
 
@@ -347,6 +346,17 @@ def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compu
         return torch.optim.SGD(groups, lr=0.0)  # for the saved state; it never steps
     options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
     return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
+
+
+def _steps_per_epoch(parts: Parts) -> int:
+    return -(-parts.feed.batches_per_epoch // parts.job.params.accumulate)
+
+
+def _last_rate(parts: Parts, state: State) -> float:
+    """Of the step before; not read from the optimizer, which a run that was killed after that step has not run."""
+    if parts.job.params.optimizer == "lbfgs":
+        return 0.0
+    return rate_at(max(0, state.step - 1), _steps_per_epoch(parts), state.scores, parts.job.params)
 
 
 def _save(parts: Parts, state: State) -> None:
