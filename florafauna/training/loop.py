@@ -322,7 +322,7 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
         wise = {"share": mean.share, "val_weighted_f1": {f"{share:g}": score for share, score in mean.tried.items()}}
     info = describe(job.name, model, initial, sha256_file(job.initial), photos)
     found = {"best_epoch": best.epoch, "l2": state.l2, "val": val, "wise": wise}
-    by_first(lambda: write_checked(job.out, model, info | found, photos, state.history))
+    by_first(lambda: write_checked(job.out, model, info | found, parts.feed, state.history))
     _say(
         job,
         f"best epoch {best.epoch}: val weighted F1 {val['weighted_f1']:.4f}, as logged; {state.seconds:.1f} s in "
