@@ -193,15 +193,15 @@ def test_a_photo_on_the_boundary_of_two_classes_does_not_end_a_training(place: P
     def whole() -> torch.Tensor:
         return logits_by(lambda: (model(images) for images, _ in feed.photos.validation_images()))
 
-    flipped = 0
     bias = classifier.bias.detach().clone()
     for between in ((behind() + whole()) / 2).tolist():
         with torch.no_grad():
             classifier.bias.copy_(bias + torch.tensor([0.0, between[0] - between[1], -100.0]))
         logged, found = (weighted_f1(targets, logits().argmax(1)) for logits in (behind, whole))
-        flipped += logged != found
-        write_checked(tmp_path / "out", model, info | {"val": {"weighted_f1": logged}}, feed, [])
-    assert flipped
+        if logged != found:
+            write_checked(tmp_path / "out", model, info | {"val": {"weighted_f1": logged}}, feed, [])
+            return
+    pytest.fail("all answers are the same, which shows nothing")
 
 
 # head_init

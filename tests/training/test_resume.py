@@ -94,7 +94,7 @@ def test_the_rate_of_an_epoch_is_known_where_only_its_validation_was_left(
 ) -> None:
     """No step of it is run again, which would tell the optimizer."""
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", -1.0)
-    model_params = params("test_vit", epochs=2, warmup_epochs=0)
+    model_params = params("test_vit", epochs=1, warmup_epochs=0, batch_size=15)
     histories = []
     for folder, killed in ((tmp_path / "unkilled", False), (tmp_path / "killed", True)):
         if killed:

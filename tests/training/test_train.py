@@ -25,6 +25,7 @@ from florafauna.pixels.selection import write_selection
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import PixelFeed
+from florafauna.training._refusals import refuse_photos
 from florafauna.training._resume import State
 from florafauna.training.loop import train, train_epoch
 
@@ -195,12 +196,10 @@ def test_a_new_classifier_that_would_never_be_trained_is_refused(place: Place, t
     place.trained(tmp_path, params("test_vit", head_init="probe", **values))
 
 
-def test_photos_that_are_stored_too_small_are_said(
-    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_photos_that_are_stored_too_small_are_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = place.built(params("test_convnext"))
     for size, said in ((SIDE, False), (SIDE + 8, True)):
-        how = params("test_convnext", epochs=1, warmup_epochs=0, train_size=size)
-        place.trained(tmp_path / f"{size}", how)
+        refuse_photos("newts", place.photos(model, params("test_convnext", train_size=size)))
         assert (f"enlarged to {size} pixels, since image.store_size is {SIDE}" in capsys.readouterr().out) == said
 
 
