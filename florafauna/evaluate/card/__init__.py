@@ -102,9 +102,10 @@ def _trained(params: dict[str, Any]) -> str:
     trainable = params["trainable"]
     if trainable == "all":
         return "all layers"
-    if trainable == "head":
+    norms = ["all normalisation layers"] if params["norms"] == "all" else []
+    if trainable == "head" and not norms:
         return "the classifier alone"
-    *first, last = trainable
+    *first, last = [*(["the classifier"] if trainable == "head" else trainable), *norms]
     return f"{', '.join(first)} and {last}" if first else str(last)
 
 
