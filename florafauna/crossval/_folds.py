@@ -55,6 +55,11 @@ class Scored:
 
 def out_of_fold(job: CrossValidation) -> OutOfFold:
     """The logits of every photo that is not held out, each by a model that saw neither it nor its group."""
+    if job.how.final == "all" and job.params.schedule == "plateau":
+        raise UserError(
+            f"evaluate.final: all also trains on the photos whose score models.{job.name}.schedule: plateau waits for; "
+            "use cosine or constant, or final: split."
+        )
     scratch = job.scratch / "folds" / job.name
     stores = [PixelStore(folder) for folder in job.stores]
     inside = np.concatenate([(store.table("held_out")["held_out"] == "").to_numpy() for store in stores])
