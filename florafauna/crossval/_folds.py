@@ -21,7 +21,7 @@ from florafauna.base.metrics import weighted_f1
 from florafauna.base.split_names import SPLITS
 from florafauna.bundle.bundle import Bundle, load_trained, predict_together
 from florafauna.crossval.crossval import CrossValidation
-from florafauna.folds.draw import grouped_folds
+from florafauna.folds.draw import grouped_folds, one_part
 from florafauna.folds.out_of_fold import COLUMNS, FINAL, FINAL_LOGITS, OutOfFold
 from florafauna.model.compute import for_inference
 from florafauna.model.ranks import by_first
@@ -55,6 +55,11 @@ class Scored:
 
 def out_of_fold(job: CrossValidation) -> OutOfFold:
     """The logits of every photo that is not held out, each by a model that saw neither it nor its group."""
+    if job.how.final == "all" and job.params.schedule == "plateau":
+        raise UserError(
+            f"evaluate.final: all also trains on the photos whose score models.{job.name}.schedule: plateau waits for; "
+            "use cosine or constant, or final: split."
+        )
     scratch = job.scratch / "folds" / job.name
     stores = [PixelStore(folder) for folder in job.stores]
     inside = np.concatenate([(store.table("held_out")["held_out"] == "").to_numpy() for store in stores])
@@ -132,7 +137,7 @@ def _fold(job: CrossValidation, whole: PixelStore, out: np.ndarray, keys: pd.Ser
         raise UserError("a fold leaves one group of photos to train on; raise evaluate.folds, or join fewer photos.")
     parts = min(max(2, round((~out).sum() / len(whole) / share)), groups)
     chosen_by = np.zeros(len(whole), dtype=bool)
-    chosen_by[~out] = grouped_folds(whole.targets[~out], keys[~out].tolist(), parts, SEED + 1) == 0
+    chosen_by[~out] = one_part(whole.targets[~out], keys[~out].tolist(), parts, SEED + 1)
     folder = job.scratch / "folds" / job.name
     return Fold(
         _select([whole], ~out & ~chosen_by, folder / "train"),
@@ -184,7 +189,7 @@ def _remembered(file: Path, wanted: np.ndarray) -> Scored | None:
         with np.load(file) as saved:
             rows = {name: row for row, name in enumerate(saved["names"].tolist())}
             logits, facts = saved["logits"], json.loads(str(saved["facts"]))
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, BadZipFile):  # as numpy and zipfile take damage
         return None
     chosen = [rows.get(name) for name in wanted.tolist()]
     return None if None in chosen else Scored(logits[chosen], facts)

@@ -55,3 +55,19 @@ def grouped_folds(targets: np.ndarray, groups: Sequence[str], folds: int, seed: 
         load[classes[at], chosen] += photos[at]
         fold_of[at] = chosen
     return fold_of[group_of]
+
+
+def one_part(targets: np.ndarray, groups: Sequence[str], parts: int, seed: int = 0) -> np.ndarray:
+    """Which photos are in one of so many parts, boolean (photos,): those that a checkpoint is chosen by.
+
+    Drawn as folds are, but that a class of one group stays out of it, or there would be nothing to learn it from;
+    unless nothing else was drawn.
+
+    >>> one_part(np.array([0, 0, 1, 1, 2]), ["a", "b", "c", "d", "e"], parts=2, seed=1).tolist()
+    [True, False, False, True, False]
+    """
+    drawn = grouped_folds(targets, groups, parts, seed) == 0
+    names = pd.Series(np.asarray(groups, dtype=object))
+    alone = names[(names.groupby(np.asarray(targets)).transform("nunique") == 1).to_numpy()]
+    kept = drawn & ~names.isin(alone).to_numpy()
+    return kept if kept.any() else drawn

@@ -42,6 +42,13 @@ TAKEN = {
     "comparison": "metrics/comparison.json compares the models",
     "ensemble": "plots and report have an ensemble of all models",
 }
+# timm's policy strings; its own parser passes over sections that it does not know, or fails on them in the first epoch.
+NUMBER = r"\d+(\.\d+)?"
+POLICY = re.compile(
+    rf"rand(-(m\d+|n\d+|p{NUMBER}|mstd{NUMBER}|mmax\d+|inc[01]|t(weights|3aw|3a)))*"
+    rf"|augmix(-(m\d+|w\d+|d\d+|a{NUMBER}|b[01]|mstd{NUMBER}))*"
+    rf"|(originalr?|v0r?|3a)(-mstd{NUMBER})?"
+)
 IDENTITY = ("architecture", "weights")  # what a model is; never shared through `training`
 
 
@@ -71,7 +78,7 @@ class Augment(Strict):
                 raise ValueError(f"{name} must be [smaller, larger], not [{low}, {high}]")
         if self.scale[1] > 1:
             raise ValueError(f"scale is a share of the photo's area and cannot exceed 1, not {self.scale[1]}")
-        if self.rand_augment is not None and not re.match(r"(rand|augmix|original|3a|v0)", self.rand_augment):
+        if self.rand_augment is not None and not POLICY.fullmatch(self.rand_augment):
             raise ValueError(
                 f"rand_augment takes a timm policy such as rand-m9-mstd0.5-inc1, not {shown(self.rand_augment)}"
             )
@@ -173,9 +180,9 @@ class ModelParams(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.schedule == "plateau" and self.plateau_patience >= self.patience:
+        if self.schedule == "plateau" and self.plateau_patience + 1 >= self.patience:
             raise ValueError(
-                f"plateau_patience ({self.plateau_patience}) must be below patience ({self.patience}): "
+                f"plateau_patience ({self.plateau_patience}) must be at least 2 below patience ({self.patience}): "
                 "training would stop before the rate ever falls"
             )
         if self.schedule == "cosine" and self.patience < min(LEAST_PATIENCE_UNDER_COSINE, self.epochs):
@@ -189,6 +196,8 @@ class ModelParams(Strict):
             raise ValueError("layer_decay below 1 has no effect with trainable: head; remove one of the two")
         if isinstance(self.trainable, tuple) and not self.trainable:
             raise ValueError("trainable is an empty list, so nothing would be trained; use all, head or module paths")
+        if self.batch_size % 2 and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError(f"batch_size ({self.batch_size}) must be even under mixup and cutmix, which mix pairs")
         if self.views and (self.augment.mixup or self.augment.cutmix):
             raise ValueError("views cannot be cycled under mixup or cutmix, which mix other photos in every epoch")
         if self.loss == "logit_adjusted" and self.class_weighting != "none":
@@ -203,6 +212,8 @@ class ModelParams(Strict):
         """What the loop alone uses (rate, schedule, epochs, batch size, …) may be shared and is passed over."""
         if self.trainable == "all":
             raise ValueError("optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd")
+        if self.norms == "all":
+            raise ValueError("norms: all trains more than the head, which optimizer: lbfgs solves alone; remove one")
         if self.augment.mixup or self.augment.cutmix:
             raise ValueError("optimizer: lbfgs solves for fixed views and cannot mix photos; set mixup and cutmix to 0")
         if self.wise is not None:

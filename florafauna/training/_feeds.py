@@ -124,8 +124,9 @@ class Photos:
 
     @property
     def batch_size(self) -> int:
-        """Photos in a training batch; never more than there are."""
-        return min(self.params.batch_size, len(self.train))
+        """Photos in a training batch; never more than there are, and an even number where pairs of them are mixed."""
+        augment, most = self.params.augment, min(self.params.batch_size, len(self.train))
+        return most - most % 2 if augment.mixup or augment.cutmix else most
 
     @property
     def batches_per_epoch(self) -> int:

@@ -32,6 +32,7 @@ from florafauna.training._feeds import Photos, choose_feed
 from florafauna.training._loss import loss_of
 from florafauna.training._parallel import mean_of, share, together, unsynced, with_common_batch_norms
 from florafauna.training._parts import Parts
+from florafauna.training._refusals import refuse_photos, refuse_policy
 from florafauna.training._result import describe, timing, write_checked
 from florafauna.training._resume import (
     COMPILING,
@@ -60,7 +61,6 @@ from florafauna.training.trainable import (
     policy_table,
     set_training_modes,
     start_head,
-    trains_only_the_head,
 )
 
 SECONDS_BETWEEN_SAVES = 300.0
@@ -115,10 +115,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     model = build(params, initial.tensors, initial.overlay, len(train_store.labels))
     freeze(model, params.trainable, params.norms)
     groups = parameter_groups(model, params)
-    if params.optimizer == "lbfgs" and not trains_only_the_head(model):
-        raise UserError(
-            f"models.{job.name}.optimizer: lbfgs solves the head alone; set trainable: head, or use adam, adamw or sgd."
-        )
+    refuse_policy(job.name, model, params)
     _say(job, f"{params.architecture.name}, {compute.precision} on {hardware()}, {len(train_store)} photos")
     print(format_policy(policy_table(model, groups, params.rate)), flush=True)
     model = with_common_batch_norms(compute.place(model))
@@ -132,11 +129,7 @@ def train_once(job: TrainingJob) -> tuple[dict[str, Any], Path]:
     ):
         # --- data ---
         photos = Photos(train_store, val_store, params, data_config(model, params), compute)
-        if photos.batch_size < 2 * ranks():
-            raise UserError(
-                f"models.{job.name}.batch_size ({photos.batch_size}) is shared by {ranks()} processes, and each needs "
-                "two photos; raise it, or set FLORAFAUNA_GPUS to fewer."
-            )
+        refuse_photos(job.name, photos)
         for size in {photos.data.train_size, photos.data.test_size}:
             try_out(model, size, params.architecture.name)
         weights_sha256, features = sha256_file(job.initial), job.scratch / "features"
@@ -204,12 +197,12 @@ def fit(parts: Parts) -> State:
         with averaged(model, parts.average):
             logits, targets = validate(parts)
             if not np.isfinite(logits).all():  # the last step broke the weights after its loss had been computed
-                _refuse_nan(job, state.step, parts.optimizer.param_groups[0]["lr"])
+                _refuse_nan(job, state.step, _last_rate(parts, state))
             predictions = logits.argmax(1)
             row = Epoch(
                 epoch=state.epoch + 1,
                 step=state.step,
-                lr=parts.optimizer.param_groups[0]["lr"] / parts.optimizer.param_groups[0]["lr_scale"],
+                lr=_last_rate(parts, state),
                 train_loss=train_loss,
                 val_loss=float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))),
                 val_accuracy=accuracy(targets, predictions),
@@ -237,7 +230,6 @@ def train_epoch(parts: Parts, state: State) -> float:
     """Train from where `state` stands to the end of its epoch; returns the mean loss of the epoch's batches."""
     job, params, compute, optimizer = parts.job, parts.job.params, parts.compute, parts.optimizer
     total = parts.feed.batches_per_epoch
-    steps_per_epoch = -(-total // params.accumulate)
     loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=compute.device)
     broken_at = torch.tensor(-1, device=compute.device)
     start = saved = time.monotonic()
@@ -246,7 +238,7 @@ def train_epoch(parts: Parts, state: State) -> float:
     for batch in track(batches, f"{job.name} epoch {state.epoch + 1}", total - state.batch):
         part_of = f" of {rank()}" if rank() else ""
         torch.manual_seed(rng_key(params.seed, state.epoch, f"batch {state.batch}{part_of}"))  # dropout and drop path
-        rate = rate_at(state.step, steps_per_epoch, state.scores, params)
+        rate = rate_at(state.step, _steps_per_epoch(parts), state.scores, params)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
 
@@ -282,7 +274,7 @@ def train_epoch(parts: Parts, state: State) -> float:
                 _save(parts, state)
                 start = saved = now
     broken = int(together(broken_at, ReduceOp.MAX))
-    _refuse_nan(job, broken, rate_at(max(0, state.step - 1), steps_per_epoch, state.scores, params))
+    _refuse_nan(job, broken, _last_rate(parts, state))
     state.seconds += time.monotonic() - start
     return float(mean_of(loss_sum)) / total
 
@@ -330,7 +322,7 @@ def _finish(parts: Parts, state: State, initial: InitialWeights, photos: Photos)
         wise = {"share": mean.share, "val_weighted_f1": {f"{share:g}": score for share, score in mean.tried.items()}}
     info = describe(job.name, model, initial, sha256_file(job.initial), photos)
     found = {"best_epoch": best.epoch, "l2": state.l2, "val": val, "wise": wise}
-    by_first(lambda: write_checked(job.out, model, info | found, photos, state.history))
+    by_first(lambda: write_checked(job.out, model, info | found, parts.feed, state.history))
     _say(
         job,
         f"best epoch {best.epoch}: val weighted F1 {val['weighted_f1']:.4f}, as logged; {state.seconds:.1f} s in "
@@ -354,6 +346,17 @@ def _optimizer(groups: list[dict[str, Any]], params: ModelParams, compute: Compu
         return torch.optim.SGD(groups, lr=0.0)  # for the saved state; it never steps
     options: dict[str, Any] = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
     return OPTIMIZERS[params.optimizer](groups, lr=params.rate, fused=compute.on_gpu, **options)
+
+
+def _steps_per_epoch(parts: Parts) -> int:
+    return -(-parts.feed.batches_per_epoch // parts.job.params.accumulate)
+
+
+def _last_rate(parts: Parts, state: State) -> float:
+    """Of the step before; not read from the optimizer, which a run that was killed after that step has not run."""
+    if parts.job.params.optimizer == "lbfgs":
+        return 0.0
+    return rate_at(max(0, state.step - 1), _steps_per_epoch(parts), state.scores, parts.job.params)
 
 
 def _save(parts: Parts, state: State) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from timm.data import resolve_model_data_config
@@ -69,9 +70,13 @@ def start_head(model: nn.Module, head_init: str, seed: int) -> None:
 
 
 def data_config(model: nn.Module, params: ModelParams) -> DataConfig:
-    """Normalisation, interpolation and crop from timm's data config; sizes from params where given."""
+    """Normalisation, interpolation and crop from timm's data config; sizes from params where given.
+
+    Without a `train_size` it is the `img_size` that the architecture is made for, which timm's data config ignores.
+    """
     config = resolve_model_data_config(model)
-    train_size = params.train_size or int(config["input_size"][-1])
+    made_for = params.architecture.arguments.get("img_size") or config["input_size"]
+    train_size = params.train_size or int(np.ravel(made_for)[-1])
     return DataConfig(
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),

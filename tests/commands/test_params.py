@@ -234,14 +234,16 @@ def test_the_params_of_an_unknown_model_are_refused_with_the_known_names(tmp_pat
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schedule": "plateau", "plateau_patience": 5, "patience": 5}, "before the rate ever falls"),
+        ({"schedule": "plateau", "plateau_patience": 4, "patience": 5}, "before the rate ever falls"),
         ({"schedule": "cosine", "patience": 2}, "at least 5"),
         ({"epochs": 3, "warmup_epochs": 3}, "must be below epochs"),
         ({"trainable": "head", "layer_decay": 0.9}, "no effect with trainable: head"),
         ({"trainable": []}, "nothing would be trained"),
         ({"views": 2, "augment": {"mixup": 0.2}}, "views cannot be cycled"),
+        ({"batch_size": 31, "augment": {"cutmix": 1.0}}, "must be even under mixup and cutmix"),
         ({"views": 16}, "would never be used"),
         ({"optimizer": "lbfgs"}, "lbfgs solves the head alone; set trainable: head"),
+        ({"optimizer": "lbfgs", "trainable": "head", "norms": "all"}, "trains more than the head"),
         ({"optimizer": "lbfgs", "trainable": "head", "augment": {"cutmix": 1.0}}, "cannot mix photos"),
         ({"optimizer": "lbfgs", "trainable": "head", "wise": "auto"}, "mean with the start"),
         ({"loss": "logit_adjusted", "class_weighting": "balanced"}, "both make up for rare classes"),
@@ -251,6 +253,10 @@ def test_the_params_of_an_unknown_model_are_refused_with_the_known_names(tmp_pat
         ({"augment": {"scale": [1.0, 0.5]}}, "[smaller, larger]"),
         ({"augment": {"scale": [0.5, 2.0]}}, "cannot exceed 1"),
         ({"augment": {"rand_augment": "strong"}}, "rand-m9"),
+        ({"augment": {"rand_augment": "randaugment"}}, "rand-m9"),
+        ({"augment": {"rand_augment": "rand-m9.5"}}, "rand-m9"),
+        ({"augment": {"rand_augment": "rand-mhigh"}}, "rand-m9"),  # which timm would pass over
+        ({"augment": {"rand_augment": "v0-m9"}}, "rand-m9"),
         ({"train_size": 128}, "raise image.store_size"),
         ({"test_size": 65}, "raise image.store_size"),
         ({"weights": "weights/vit.safetensors"}, "under data/weights/"),
@@ -274,12 +280,13 @@ def test_a_split_leaves_photos_to_train_on() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"schedule": "plateau", "plateau_patience": 4, "patience": 5},
+        {"schedule": "plateau", "plateau_patience": 3, "patience": 5},
         {"schedule": "constant", "patience": 1},
         {"schedule": "cosine", "patience": 3, "epochs": 3},  # a short run has no use for more
         {"weights": "data/weights/a/vit.safetensors"},
         {"weights": {"file": "data/weights/vit.safetensors", "mean": [0.5, 0.5, 0.5]}},
         {"train_size": 64, "test_size": 64},
+        {"batch_size": 31},
         {"augment": {"scale": [1.0, 1.0]}},
         {"optimizer": "lbfgs", "trainable": "head", "views": 30},  # which has no epochs to cycle them over
         {"optimizer": "lbfgs", "trainable": ["head"], "rate": 1e-5, "schedule": "constant"},  # shared with others

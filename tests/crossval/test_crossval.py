@@ -177,6 +177,18 @@ def test_damaged_logits_are_not_taken_for_right(place: Place, tmp_path: Path) ->
         read_out_of_fold(tmp_path / "out")
 
 
+def test_a_remembered_fold_that_is_damaged_is_trained_again(tmp_path: Path) -> None:
+    file, names = tmp_path / "fold.npz", np.array(["a"])
+    _folds._remember(file, names, _folds.Scored(np.zeros((1, 3), dtype=np.float32), {}))
+    assert _folds._remembered(file, names) is not None
+    whole = file.read_bytes()
+    flipped = (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(600, 720))
+    for damaged in (b"", whole[:50], *flipped):
+        file.write_bytes(damaged)
+        found = _folds._remembered(file, names)
+        assert found is None or not found.logits.any()
+
+
 def test_without_folds_the_stage_says_so_and_trains_nothing(place: Place, tmp_path: Path) -> None:
     cross_validate(job(place, tmp_path, FoldParams()))
     assert read_out_of_fold(tmp_path / "out") is None

@@ -10,6 +10,7 @@ from helpers.ranks import train_by
 from helpers.tiny import Place, params
 from safetensors.torch import load_file
 
+from florafauna.base.errors import UserError
 from florafauna.bundle.bundle import load_bundle, predict_logits
 from florafauna.bundle.info import read_info, read_training
 from florafauna.crossval.crossval import cross_validate
@@ -78,3 +79,9 @@ def test_a_head_that_is_solved_for_keeps_the_l2_that_the_folds_chose(place: Plac
     cross_validate(job(place, tmp_path, ALL, solved))
     chosen = [run["l2"] for run in found_in(tmp_path / "out").facts["runs"]]
     assert read_training(tmp_path / "out" / FINAL)["l2"] == pytest.approx(10 ** np.mean(np.log10(chosen)))
+
+
+def test_a_rate_that_falls_by_the_score_of_photos_that_are_trained_on_is_refused(place: Place, tmp_path: Path) -> None:
+    """Their score goes on rising, and so the rate would stay where the folds' fell."""
+    with pytest.raises(UserError, match=r"newts\.schedule: plateau waits for; use cosine or constant"):
+        cross_validate(job(place, tmp_path, ALL, params(schedule="plateau")))

@@ -34,7 +34,8 @@ TRAINED: dict[str, Any] = {
     "weights": {"source": "hub", "name": "vit_base", "sha256": "ab" * 32, "licence": "apache-2.0", "seen": None},
     "photos": {"train": {"n": 1400, "sha256": SHA256}, "val": {"n": 400, "sha256": SHA256}},
     "best_epoch": 7,
-    "params": {"trainable": ["blocks.11", "head"], "optimizer": "adamw", "rate": 1e-4, "epochs": 10, "seed": 3},
+    "params": {"trainable": ["blocks.11", "head"], "norms": "tail", "optimizer": "adamw", "rate": 1e-4, "epochs": 10}
+    | {"seed": 3},
     "versions": {"florafauna": "0.1.0", "torch": "2.9.9"},
     "sha256": SHA256,
 }
@@ -228,3 +229,18 @@ def test_a_label_that_is_markup_stays_text(info: dict[str, Any]) -> None:
     assert front(card)["model-index"][0]["name"] == markup
     assert len(table(card, "| class |")) == 1
     assert "[x]" not in body.replace("\\[x\\]", "")
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({}, "Trained: blocks.11 and head, with adamw"),
+        ({"trainable": "all", "norms": "all"}, "Trained: all layers, with"),
+        ({"trainable": "head"}, "Trained: the classifier alone, with"),
+        ({"trainable": "head", "norms": "all"}, "Trained: the classifier and all normalisation layers, with"),
+        ({"norms": "all"}, "Trained: blocks.11, head and all normalisation layers, with"),
+    ],
+)
+def test_the_card_says_which_layers_were_trained(info: dict[str, Any], policy: dict[str, Any], words: str) -> None:
+    info["params"] |= policy
+    assert words in model_card(info)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from florafauna.base.errors import UserError
-from florafauna.folds.draw import grouped_folds
+from florafauna.folds.draw import grouped_folds, one_part
 
 
 def photos(seed: int, count: int = 400, classes: int = 8, bursts: int = 90) -> tuple[np.ndarray, list[str]]:
@@ -69,3 +69,15 @@ def test_added_photos_leave_nearly_all_others_in_their_folds() -> None:
 def test_too_few_groups_are_refused() -> None:
     with pytest.raises(UserError, match="3 groups of photos cannot be divided into 5 folds"):
         grouped_folds(np.zeros(9, int), ["a", "b", "c"] * 3, 5)
+
+
+def test_what_chooses_the_checkpoint_does_not_take_the_last_group_of_a_class() -> None:
+    """Without the fold that is left out, of a class with two groups there is one."""
+    targets, groups = photos(0)
+    targets, groups = np.append(targets, range(8, 28)), [*groups, *map(str, range(20))]
+    plain = grouped_folds(targets, groups, 5) == 0
+    assert set(targets) - set(targets[~plain]), "else nothing is shown"
+    chosen = one_part(targets, groups, 5)
+    assert not set(targets) - set(targets[~chosen])
+    assert not set(np.array(groups)[chosen]) & set(np.array(groups)[~chosen])
+    assert one_part(np.arange(4), list("abcd"), 2).any(), "where no class has two groups one is taken all the same"

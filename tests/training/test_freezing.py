@@ -281,3 +281,5 @@ def test_params_and_the_weights_overlay_win_over_timms_data_config() -> None:
     assert (data.train_size, data.test_size) == (48, 64)
     default = data_config(model, params(train_size=None))
     assert (default.train_size, default.test_size, default.interpolation) == (160, 160, "bicubic")
+    made_for = params("test_vit", train_size=None)
+    assert data_config(create(made_for.architecture, 3, {}), made_for).train_size == 32, "its img_size"

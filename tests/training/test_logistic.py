@@ -59,6 +59,17 @@ def test_the_l2_with_the_best_validation_score_is_chosen() -> None:
     assert optimum.weighted_f1 >= max(alone[l2] for l2 in tried) - 1 / 60, "a warm start ends near the same point"
 
 
+def test_a_rare_class_is_looked_for_at_weaker_l2_until_it_is_named() -> None:
+    """What tells it apart varies little, so that the first optima give all photos the frequent class."""
+    rng = np.random.default_rng(0)
+    targets = (np.arange(400) % 25 == 0).astype(np.int64)
+    x = torch.tensor(np.c_[0.02 * rng.normal(size=400) + 0.1 * targets, rng.normal(size=(400, 7))], dtype=torch.float32)
+    given = Samples([x], targets, CPU)
+    strong = solve(given, given, 2, l2s=logistic.L2[: 1 + logistic.PATIENCE])
+    assert not logistic.predict(given, strong.weight, strong.bias).any(), "else nothing is looked for"
+    assert solve(given, given, 2).weighted_f1 > 0.99
+
+
 @pytest.mark.parametrize(
     "values",
     [

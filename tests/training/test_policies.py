@@ -8,6 +8,7 @@ from PIL import Image
 from timm.data import auto_augment
 
 from florafauna.base.randomness import global_random_state
+from florafauna.model.settings import Augment
 from florafauna.training.augment._policies import Policy, jitter
 
 FILL = (124, 116, 104)
@@ -20,7 +21,11 @@ def picture(seed: int, side: int) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    "policy", ["rand-m9-mstd0.5-inc1", "rand-m9-n3-mstd101", "rand-m9-t3a", "original", "v0", "3a", "augmix-m3-w3"]
+    "policy",
+    [
+        *("rand-m9-mstd0.5-inc1", "rand-m9-n3-mstd101", "rand-m9-p0.8-mmax12-t3a", "original", "v0", "3a"),
+        *("augmix-m3-w3", "augmix-m5-w4-d2-a1.0-b1-mstd0.5", "originalr-mstd0.5"),
+    ],
 )
 def test_a_policy_is_timms(policy: str) -> None:
     options = {"translate_const": 14, "img_mean": FILL, "interpolation": Image.Resampling.NEAREST}
@@ -30,6 +35,7 @@ def test_a_policy_is_timms(policy: str) -> None:
         timms = auto_augment.augment_and_mix_transform(policy, options | {"translate_pct": 0.3})
     else:
         timms = auto_augment.auto_augment_transform(policy, options)
+    assert Augment(rand_augment=policy)
     changed = 0
     ours = Policy(policy, 32, FILL)
     for seed in range(80):

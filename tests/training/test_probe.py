@@ -1,6 +1,8 @@
 """The linear probe: what the classifier is given, its best head, and fine-tuning that starts from it."""
 
+import pickle
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import Feed, PixelFeed, choose_feed
 from florafauna.training._loss import Loss
-from florafauna.training.frozen._probe import classifier_features, put_head, solve_head
+from florafauna.training._result import describe, write_checked
+from florafauna.training.frozen._probe import NotLinearError, classifier_features, put_head, solve_head
 from florafauna.training.frozen.logistic import Samples, solve
 from florafauna.training.job import TrainingJob
 from florafauna.training.loop import train, train_once
@@ -163,6 +166,42 @@ def test_a_model_without_one_linear_head_is_refused(place: Place, tmp_path: Path
     feed = PixelFeed(place.photos(model, model_params), scaled, scaled)
     with pytest.raises(UserError, match="not those of one linear layer"):
         solve_head(feed, scaled, "weights", tmp_path)
+
+
+def test_the_refusal_reaches_the_other_processes_of_a_job() -> None:
+    """As pickle, which by default makes an error of its message."""
+    refusal = NotLinearError()
+    assert str(pickle.loads(pickle.dumps(refusal))) == str(refusal)
+
+
+def test_a_photo_on_the_boundary_of_two_classes_does_not_end_a_training(place: Place, tmp_path: Path) -> None:
+    """Behind a frozen prefix, which is folded and packed, its logits are rounded differently."""
+    model_params = params("test_efficientnet", trainable="head", views=1, head_init="random")
+    feed, model = fed(place, tmp_path, model_params)
+    start_head(model, "random", 0)
+    info = describe("newts", model, place.built(model_params)[1], "0" * 64, feed.photos)
+    classifier, targets = model.get_classifier(), PixelStore(place.val).targets
+
+    def logits_by(run: Callable[[], Iterator[torch.Tensor]]) -> torch.Tensor:
+        model.eval()
+        with torch.inference_mode():
+            return torch.cat(list(run()))
+
+    def behind() -> torch.Tensor:
+        return logits_by(lambda: (feed.logits(batch, training=False) for batch in feed.validation()))
+
+    def whole() -> torch.Tensor:
+        return logits_by(lambda: (model(images) for images, _ in feed.photos.validation_images()))
+
+    bias = classifier.bias.detach().clone()
+    for between in ((behind() + whole()) / 2).tolist():
+        with torch.no_grad():
+            classifier.bias.copy_(bias + torch.tensor([0.0, between[0] - between[1], -100.0]))
+        logged, found = (weighted_f1(targets, logits().argmax(1)) for logits in (behind, whole))
+        if logged != found:
+            write_checked(tmp_path / "out", model, info | {"val": {"weighted_f1": logged}}, feed, [])
+            return
+    pytest.fail("all answers are the same, which shows nothing")
 
 
 # head_init

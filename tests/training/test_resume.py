@@ -14,7 +14,10 @@ from safetensors import safe_open
 
 from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
+from florafauna.training import loop
 from florafauna.training._averaging import moving_tensors
+from florafauna.training._feeds import PixelFeed
+from florafauna.training._parts import Parts
 from florafauna.training._resume import STATE, State, load_state, save_state
 from florafauna.training.job import TrainingJob
 from florafauna.training.trainable import parameter_groups
@@ -84,6 +87,26 @@ def test_a_changed_rate_does_not_go_on_from_the_state_of_another_run(place: Plac
     assert run(fresh, None, NEVER) == 0
     assert "resuming after step" not in log(second).read_text()
     assert files(second) == files(fresh)
+
+
+def test_the_rate_of_an_epoch_is_known_where_only_its_validation_was_left(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step of it is run again, which would tell the optimizer."""
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", -1.0)
+    model_params = params("test_vit", epochs=1, warmup_epochs=0, batch_size=15)
+    histories = []
+    for folder, killed in ((tmp_path / "unkilled", False), (tmp_path / "killed", True)):
+        if killed:
+            loop.train_epoch(fresh(place, folder, model_params), State())
+        histories.append(loop.fit(fresh(place, folder, model_params)).history)
+    assert histories[0] == histories[1]
+
+
+def fresh(place: Place, folder: Path, model_params: ModelParams) -> Parts:
+    """A run that has just been started."""
+    model, _ = place.built(model_params)
+    return place.parts(folder, model, model_params, PixelFeed(place.photos(model, model_params), model, model))
 
 
 def flip(file: Path, place: int) -> None:

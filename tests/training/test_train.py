@@ -21,9 +21,11 @@ from florafauna.base.metrics import weighted_f1
 from florafauna.bundle.bundle import load_trained, predict_logits
 from florafauna.model.settings import ModelParams
 from florafauna.photos.sources import open_source
+from florafauna.pixels.selection import write_selection
 from florafauna.pixels.store import PixelStore
 from florafauna.preprocess._write import build_store
 from florafauna.training._feeds import PixelFeed
+from florafauna.training._refusals import refuse_photos
 from florafauna.training._resume import State
 from florafauna.training.loop import train, train_epoch
 
@@ -185,6 +187,22 @@ def test_half_precision_without_a_gpu_is_refused(place: Place, tmp_path: Path) -
         place.trained(tmp_path, params(precision="fp16"))
 
 
+def test_a_new_classifier_that_would_never_be_trained_is_refused(place: Place, tmp_path: Path) -> None:
+    """From a head of zeros no gradient comes back, so that nothing at all would change."""
+    values: dict[str, Any] = {"trainable": ("blocks.5", "norm"), "epochs": 1, "warmup_epochs": 0}
+    for head_init in ("zero", "normal"):
+        with pytest.raises(UserError, match=r"newts\.trainable leaves out the new classifier \(head\), .*add head"):
+            place.trained(tmp_path, params("test_vit", head_init=head_init, **values))
+    place.trained(tmp_path, params("test_vit", head_init="probe", **values))
+
+
+def test_photos_that_are_stored_too_small_are_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = place.built(params("test_convnext"))
+    for size, said in ((SIDE, False), (SIDE + 8, True)):
+        refuse_photos("newts", place.photos(model, params("test_convnext", train_size=size)))
+        assert (f"enlarged to {size} pixels, since image.store_size is {SIDE}" in capsys.readouterr().out) == said
+
+
 # what every option does
 
 
@@ -300,6 +318,16 @@ def test_mixed_targets_are_shares_of_two_classes(place: Place) -> None:
         assert ((batch.targets > 0).sum(1) <= 2).all()
         assert (batch.targets.max(1).values < 0.999).any()
         assert all(not targets.targets.is_floating_point() for targets in feed.validation())
+
+
+def test_of_an_odd_number_of_photos_one_is_left_out_where_pairs_are_mixed(place: Place, tmp_path: Path) -> None:
+    """timm refuses the batch by an AssertionError."""
+    write_selection([PixelStore(place.train)], np.arange(TRAIN) < TRAIN - 1, tmp_path)
+    model_params = params("test_vit", augment={"mixup": 1.0}, batch_size=TRAIN + 4)
+    model, _ = place.built(model_params)
+    photos = replace(place.photos(model, model_params), train=PixelStore(tmp_path))
+    (batch,) = PixelFeed(photos, model, model).training(0, 0)
+    assert len(batch.targets) == TRAIN - 2
 
 
 def test_the_averaged_weights_are_scored_and_kept(place: Place, tmp_path: Path) -> None:

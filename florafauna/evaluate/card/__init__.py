@@ -102,9 +102,12 @@ def _trained(params: dict[str, Any]) -> str:
     trainable = params["trainable"]
     if trainable == "all":
         return "all layers"
-    if trainable == "head":
+    trained = ["the classifier"] if trainable == "head" else list(trainable)
+    if params["norms"] == "all":
+        trained.append("all normalisation layers")
+    elif trainable == "head":
         return "the classifier alone"
-    *first, last = trainable
+    *first, last = trained
     return f"{', '.join(first)} and {last}" if first else str(last)
 
 

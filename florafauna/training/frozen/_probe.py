@@ -33,6 +33,10 @@ class NotLinearError(UserError):
             "probe cannot solve for it; use adamw and head_init: zero, or another architecture."
         )
 
+    def __reduce__(self) -> tuple[type["NotLinearError"], tuple[()]]:
+        """How it is sent to the other processes of a job: pickle would call it with its message."""
+        return type(self), ()
+
 
 def solve_head(
     feed: Feed,

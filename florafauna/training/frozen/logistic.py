@@ -22,7 +22,9 @@ from florafauna.model.compute import as_many_threads_as_pay
 from florafauna.training._loss import Loss
 
 L2 = tuple(10.0**-power for power in range(8))  # strongest first: each starts from the solution before it
-PATIENCE = 2  # values of L2 without a better validation score, after which weaker ones are not tried
+# Values of L2 without a better validation score, after which weaker ones are not tried. One that is so strong that all
+# photos are given the same class does not count: rare classes, or what differs little, appear at weaker ones.
+PATIENCE = 2
 STEPS = 300  # of L-BFGS for one value of L2, at most
 CHUNK = 8192  # rows of features in one product
 KEPT_BYTES = 1 << 30  # of converted features; where there are more, they are converted again in every step
@@ -166,8 +168,9 @@ def solve(
             )
             solution, steps = found.x, steps + int(found.nit)
             weight, bias = objective.head(solution)
-            score = weighted_f1(val.targets, predict(val, weight, bias))
-            waited += 1
+            predicted = predict(val, weight, bias)
+            score = weighted_f1(val.targets, predicted)
+            waited += len(np.unique(predicted)) > 1
             if best is None or score > best.weighted_f1:
                 without = float(found.fun) - objective.penalty(solution, l2)
                 best = Optimum(weight, bias, l2, score, without, steps=0, converged=found.status != 1, seconds=0.0)
