@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from florafauna.base.components import SEVERAL
 from florafauna.base.errors import UserError
 from florafauna.base.split_names import SPLIT_OF, split_of
 from florafauna.base.tables import repeated, rows_where, sorted_by
@@ -27,6 +28,10 @@ from florafauna.photos.settings import BoxParams
 
 STANDARD = ("location", "observer", "occurrence", "sequence", "individual", "datetime", "latitude", "longitude",
             "split", *RANKS, "licence", "weak")  # fmt: skip
+
+# What a photo has one of; of any other column it may have several values
+SINGLE = ("label", "location", "sequence", "datetime", "latitude", "longitude", "split", *RANKS, "licence", "weak",
+          "_reason", "_detail")  # fmt: skip
 
 # Labels given to a whole event, and by a machine: they count only where a photo has no other.
 WEAK = ("event", "machine")
@@ -185,7 +190,8 @@ def _with_ambiguous(omitted: pd.DataFrame, taken: frozenset[str]) -> pd.DataFram
 
 
 def _merge(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one photo and one label made one: its first value in each column, but no rank on which they disagree."""
+    """Rows of one photo and one label made one: its first value in each column, but no rank on which they disagree, and
+    SEVERAL individuals and the like: the photo has to stay with the others of each."""
     several = repeated(rows["path"])
     if not several.any():
         return rows
@@ -194,6 +200,11 @@ def _merge(rows: pd.DataFrame) -> pd.DataFrame:
     for rank in RANKS:
         if rank in merged.columns:
             merged[rank] = merged[rank].where(groups[rank].nunique() <= 1)
+    for name in merged.columns.difference(SINGLE):
+        disagree = groups[name].nunique() > 1
+        if disagree.any():
+            values = rows[rows["path"].isin(disagree.index[disagree]) & (rows[name] != "")].groupby("path")[name]
+            merged.loc[disagree, name] = values.agg(lambda texts: SEVERAL.join(sorted(set(texts))))
     return pd.concat([rows[~several], merged.fillna("").astype(str).reset_index()[list(rows.columns)]])
 
 

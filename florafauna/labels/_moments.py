@@ -17,7 +17,7 @@ def to_iso(texts: pd.Series) -> tuple[pd.Series, pd.Series]:
     """ISO 8601 texts (2020-05-30T02:57:37+02:00, 2020-05-30 or 2020-05), and which values were understood.
 
     In 03/04/2020 nobody can tell the month from the day, unless the other texts do: no month is greater than 12. What
-    they do not decide, or is in another notation, becomes "".
+    they do not decide, is in another notation, or may begin with the year (20-05-30), becomes "".
     """
     values = pd.Series(texts.unique(), dtype=str)
     parts = _year_first(values.str.strip()).str.extract(_MOMENT).fillna("")
@@ -39,6 +39,7 @@ def _year_first(values: pd.Series) -> pd.Series:
     month = parts[1].str.lower().map({name: f"{number:02}" for number, name in enumerate(_MONTHS, 1)}).fillna("")
     values = values.mask(month != "", _iso(parts[2], month, parts[0], parts[3]))
     parts = values.str.extract(_NUMBERS).fillna("")
+    parts[parts[1].eq("-") & parts[3].str.len().eq(2)] = ""  # may begin with the year
     first, second = (pd.to_numeric(parts[number]).fillna(0) for number in (0, 2))
     days_first, months_first = bool((first > 12).any()), bool((second > 12).any())
     day_first = (parts[1] == ".") | (days_first and not months_first)

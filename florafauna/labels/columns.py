@@ -1,7 +1,7 @@
 """The names that people's tables use for the standard columns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -76,7 +76,7 @@ def standardise(table: pd.DataFrame, name: str, photos: Sequence[str]) -> Labels
     rest = [column for column in table.columns if column not in (*taken, "path")]
     table = table[rest].assign(path=path)
     renamed, notes = _standard_names(table, name)
-    table, more = _without_unknown(table, renamed)
+    table, more = without_unknown(table, [column for column, standard in renamed.items() if standard in TOGETHER])
     notes += more
     label = _label_column(table, name)
     if label is None:
@@ -167,12 +167,12 @@ def _standard_names(table: pd.DataFrame, name: str) -> tuple[dict[str, str], tup
     return names, tuple(notes)
 
 
-def _without_unknown(table: pd.DataFrame, renamed: dict[str, str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table with what names no value left empty in the columns TOGETHER, and notes on that."""
+def without_unknown(table: pd.DataFrame, columns: Iterable[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The table with what names no value, NA or unknown, left empty in some columns, and notes on that."""
     notes = []
-    for column, standard in renamed.items():
-        unknown = among(table[column].str.strip().str.lower(), set(NO_LABEL)) if standard in TOGETHER else None
-        if unknown is not None and unknown.any():
+    for column in columns:
+        unknown = among(table[column].str.strip().str.lower(), set(NO_LABEL))
+        if unknown.any():
             first = table.loc[unknown, column].iloc[0]
             notes.append(f"{unknown.sum()} values of {column} are none, for example '{first}'; they were left empty")
             table = table.assign(**{column: table[column].mask(unknown, "")})

@@ -1,6 +1,7 @@
 """The split of every photo: given by the source, held out, or by its group; and what has to be taken out for it."""
 
 from dataclasses import dataclass
+from datetime import date
 
 import pandas as pd
 
@@ -34,6 +35,7 @@ def assign(
     """
     held_out = held_out_photos(table, params)
     given, notes = given_split(table, params)
+    unclear = _of_unclear_date(table[held_out == ""], params.after) if params.after is not None else ()
     inside = held_out == ""
     _refuse_one_class(table.loc[inside, "label"])
     given = given.mask(~inside, "test")
@@ -57,7 +59,7 @@ def assign(
         assigned,
         waivers(table.loc[inside, "label"], split[inside]),
         KeptPlaces.of(settings, table.loc[drawn, "sha256"], split[drawn]),
-        (*notes, *more, *kept_from_splits(table.loc[inside, ["label", "key"]], split[inside], known)),
+        (*notes, *unclear, *more, *kept_from_splits(table.loc[inside, ["label", "key"]], split[inside], known)),
     )
 
 
@@ -65,7 +67,7 @@ def held_out_photos(table: pd.DataFrame, params: SplitParams) -> pd.Series:
     """`location` or `time` for photos of the second test set; whole groups, since nothing crosses."""
     held_out = pd.Series("", index=table.index)
     if params.after is not None:
-        late = (table["datetime"] != "") & (table["datetime"].str[:10] >= params.after.isoformat())
+        late = _is_late(table["datetime"], params.after)
         held_out = held_out.mask(table["key"].isin(table.loc[late, "key"]), "time")
     if params.held_out_locations:
         unknown = sorted(set(params.held_out_locations) - set(table["location"]))
@@ -82,6 +84,23 @@ def held_out_photos(table: pd.DataFrame, params: SplitParams) -> pd.Series:
             "take the column that joins them out of data.groups."
         )
     return held_out
+
+
+def _is_late(moments: pd.Series, after: date) -> pd.Series:
+    """Whether photos are certainly of the day `after` or later; a year or month alone counts by its first day."""
+    days = moments.str[:10]
+    first = (days + "-01-01").str[:10]  # of 2020 and 2020-05
+    return (days != "") & (first >= after.isoformat())
+
+
+def _of_unclear_date(table: pd.DataFrame, after: date) -> tuple[str, ...]:
+    """A note on photos that may be later than is known."""
+    days = table["datetime"].str[:10]
+    last = days.mask(days.str.len() == 4, days + "-12-31").mask(days.str.len() == 7, days + "-31")
+    unclear = ((days == "") | (last >= after.isoformat())) & ~_is_late(table["datetime"], after)
+    if not unclear.any():
+        return ()
+    return (f"{unclear.sum()} photos have no date that says whether they are earlier than {after}, and are taken so",)
 
 
 def given_split(table: pd.DataFrame, params: SplitParams) -> tuple[pd.Series, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 
@@ -32,7 +33,9 @@ def correct(
     fixes = fixes[fixes["path"].map(lambda name: bool(split_name(name)[1])).astype(bool) == of_boxes]
     if fixes.empty:
         return table, omitted
-    unknown = fixes.loc[~fixes["path"].isin(pd.concat([table["path"], omitted["path"]])), "path"]
+    known = pd.concat([table["path"], omitted["path"]])
+    fixes = fixes.assign(path=_as_there(fixes["path"], known))
+    unknown = fixes.loc[~fixes["path"].isin(known), "path"]
     if len(unknown):
         raise UserError(f"{corrections} names {unknown.iloc[0]}, which is not among the photos; remove that row.")
     _refuse_without_effect(fixes, omitted, corrections)
@@ -48,6 +51,15 @@ def correct(
     by = (suspected[removed] == MODEL).map({True: ", on a model's advice", False: ""})
     gone = table.loc[removed, ["path", "label"]].assign(reason="removed", detail=f"taken out by {corrections}" + by)
     return rows_where(corrected, ~removed).reset_index(drop=True), pd.concat([omitted, gone])
+
+
+def _as_there(paths: pd.Series, known: pd.Series) -> pd.Series:
+    """Paths in the Unicode form of the photos': é may be one character or two, and no keyboard tells."""
+    lost = ~paths.isin(known) & ~paths.map(str.isascii).astype(bool)
+    if not lost.any():
+        return paths
+    spelt = {normalize("NFC", path): path for path in known if not path.isascii()}
+    return paths.where(~lost, [spelt.get(normalize("NFC", path), path) for path in paths])
 
 
 def _refuse_without_effect(fixes: pd.DataFrame, omitted: pd.DataFrame, corrections: Path) -> None:

@@ -17,6 +17,7 @@ from florafauna.base.files import atomic_path, write_json
 from florafauna.base.memory import return_large_blocks
 from florafauna.base.tables import parts_of, rows_where, sorted_by, spilled
 from florafauna.base.texts import Texts
+from florafauna.labels.columns import without_unknown
 from florafauna.labels.detections import read_detections
 from florafauna.labels.read import Photos, read_photos
 from florafauna.labels.taxonomy import RANKS
@@ -161,6 +162,7 @@ def examine_photos(
         table, out = correct(table, out, corrections)
     kept_columns = tuple(dict.fromkeys([*ALSO_KEPT, *([by] if by else [])]))
     table, line_notes = _on_one_line(table, ["label", *kept_columns, *data.groups])
+    table, unknown_notes = without_unknown(table, data.groups)
     source = open_source(Path(data.root))
     origin = str(Path(data.root).absolute())
     paths = table["path"].drop_duplicates() if "_box" in table.columns else table["path"]
@@ -187,7 +189,7 @@ def examine_photos(
         _listed([out, unreadable, conflicts]),
         pd.concat([unreadable, out[missing]]),
         listed + int(missing.sum()),
-        (*photos.notes, *line_notes),
+        (*photos.notes, *line_notes, *unknown_notes),
         kept_columns,
     )
 

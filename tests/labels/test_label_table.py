@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from florafauna.base.errors import UserError
 from florafauna.labels.read import FORMATS, read_photos
+from florafauna.split._grouping import join
 
 MakePhotos = Callable[..., Path]
 Write = Callable[..., Path]
@@ -75,6 +76,17 @@ def test_unknown_individuals_are_not_one(make_photos: MakePhotos, label_file: Wr
     assert set(column(photos, "note").values()) == {"NA"}
     assert labels(photos)["c.jpg"] == "NA"
     assert "2 values of individual are none, for example 'NA'; they were left empty" in photos.notes
+
+
+def test_a_photo_of_two_individuals_is_of_both(make_photos: MakePhotos, label_file: Write) -> None:
+    """Were it of the first alone, under data.groups the second could lie on the other side of the split."""
+    rows = "a.jpg,fox,Eve,S1,x\na.jpg,fox,Ada,S2,\na.jpg,fox,Ada,S1,y\nb.jpg,fox,Ada,S1,x\n"
+    table = label_file(f"path,label,individual,location,den\n{rows}")
+    photos = read_photos(make_photos("a.jpg", "b.jpg"), table)
+    assert column(photos, "individual") == {"a.jpg": "Ada | Eve", "b.jpg": "Ada"}
+    assert column(photos, "den") == {"a.jpg": "x | y", "b.jpg": "x"}
+    assert column(photos, "location") == {"a.jpg": "S1", "b.jpg": "S1"}
+    assert len(set(join(photos.table.assign(sha256=["0" * 64, "1" * 64]), ("den",), pd.Series(["", ""]))["key"])) == 1
 
 
 def test_json_lines_end_where_the_line_ends(make_photos: MakePhotos, label_file: Write) -> None:
@@ -289,6 +301,7 @@ def test_times_become_iso_8601(make_photos: MakePhotos, label_file: Write) -> No
         "2020": "2020",
         "": "",
         "30/05/2020": "2020-05-30",
+        "20-05-30": "",
         "2020-13-45": "",
         "soon": "",
     }
@@ -296,7 +309,7 @@ def test_times_become_iso_8601(make_photos: MakePhotos, label_file: Write) -> No
     rows = "".join(f'{name},x,"{value}"\n' for name, value in zip(names, given_and_expected, strict=True))
     photos = read_photos(make_photos(*names), label_file("path,label,timestamp\n" + rows))
     assert list(photos.table["datetime"]) == list(given_and_expected.values())
-    assert any("2 times of" in note and "'2020-13-45'" in note for note in photos.notes)
+    assert any("3 times of" in note and "'20-05-30'" in note for note in photos.notes)
 
 
 def test_an_unknown_format_and_a_missing_file(make_photos: MakePhotos, tmp_path: Path, label_file: Write) -> None:

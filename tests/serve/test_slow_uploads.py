@@ -27,7 +27,7 @@ def served(
 ) -> Iterator[int]:
     """The port of a `florafauna serve` that runs in `root` and gives each photo so many seconds to arrive.
 
-    `held` is how many bytes of unfinished photos it holds, if not as many as usual. If `ended`, it is told to end, and does.
+    `held` is how many bytes of unfinished photos it holds, if not as many as usual. If `ended`, it is told to end.
     """
     code = "import sys, florafauna.serve._app as app\napp.UPLOAD_SECONDS = float(sys.argv.pop(1))\n"
     code += f"app.HELD = {held}\n" if held is not None else ""

@@ -13,6 +13,7 @@ from florafauna.base.errors import UserError
 from florafauna.photos.settings import DataParams
 from florafauna.pixels.resize import resize
 from florafauna.preprocess.decode import decode
+from florafauna.split._assign import assign
 from florafauna.split.dataset import Dataset, prepare
 from florafauna.split.settings import SplitParams
 
@@ -145,16 +146,28 @@ def test_new_sites_and_later_photos_are_a_second_test_set(tmp_path: Path, correc
     assert set(manifest.loc[manifest["held_out"] == "", "split"]) == {"train", "val", "test"}
 
 
+def test_a_year_alone_is_held_out_by_its_first_day_and_what_is_unclear_is_said() -> None:
+    photos = pd.DataFrame({"label": ["ash", "beech"] * 15, "sha256": [f"{n:064x}" for n in range(30)]})
+    photos["key"] = photos["sha256"]
+    photos["datetime"] = ["2025", "2024", "2024-06", "", "2024-07-01T05:00:00", *["2023-01-01"] * 25]
+    assigned = assign(photos, SplitParams.model_validate({"after": "2024-07-01"}), ())
+    assert list(assigned.table["held_out"][:5]) == ["time", "", "", "", "time"]
+    assert (
+        "2 photos have no date that says whether they are earlier than 2024-07-01, and are taken so" in assigned.notes
+    )
+
+
 def test_corrections_win_and_an_empty_label_takes_a_photo_out(tmp_path: Path, corrections: Path) -> None:
     write(tmp_path / "photos", {f"{label}/{n}.jpg": blob(n + 50 * (label == "ash"))
                                 for label in ("ash", "beech") for n in range(12)})  # fmt: skip
-    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,remove\nash/3.jpg,\n,\n,\n")
+    (tmp_path / "photos/ash/4.jpg").rename(tmp_path / "photos/ash/e\u0301.jpg")  # é as macOS may write it
+    corrections.write_text("path,label\nash/1.jpg,beech\nash/2.jpg,remove\nash/3.jpg,\nash/é.jpg,remove\n,\n,\n")
     dataset = prepare(
         DataParams(root=str(tmp_path / "photos"), labels=str(tmp_path / "photos")), SplitParams(), corrections
     )
     labels = dataset.manifest.set_index("path")["label"]
     assert labels["ash/1.jpg"] == "beech"
-    assert not {"ash/2.jpg", "ash/3.jpg"} & set(labels.index)
+    assert not {"ash/2.jpg", "ash/3.jpg", "ash/e\u0301.jpg"} & set(labels.index)
     assert dataset.quarantine.set_index("path").at["ash/2.jpg", "reason"] == "removed"
     assert_counts_add_up(dataset)
 
