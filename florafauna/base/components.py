@@ -25,7 +25,7 @@ def components(links: Sequence[pd.Series]) -> np.ndarray:
         texts = values.iloc[present]
         if texts.dtype == "str" and texts.str.contains(SEVERAL, regex=False).any():
             each = texts.str.split(SEVERAL)
-            present, texts = np.repeat(present, each.str.len()), each.explode()
+            present, texts = np.repeat(present, each.map(len)), each.explode()
         codes, uniques = pd.factorize(texts)
         rows.append(present)
         nodes.append(codes + first)

@@ -200,7 +200,7 @@ def _merge(rows: pd.DataFrame) -> pd.DataFrame:
     for rank in RANKS:
         if rank in merged.columns:
             merged[rank] = merged[rank].where(groups[rank].nunique() <= 1)
-    for name in merged.columns.difference(SINGLE):
+    for name in merged.columns.difference([*SINGLE]):
         disagree = groups[name].nunique() > 1
         if disagree.any():
             values = rows[rows["path"].isin(disagree.index[disagree]) & (rows[name] != "")].groupby("path")[name]
