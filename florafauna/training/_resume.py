@@ -126,6 +126,10 @@ def load_state(
         number, _, key = name.partition(".")
         entries.setdefault(int(number), {})[key] = tensor.clone()  # not mapped: Windows keeps a file that is
     optimizer.load_state_dict(optimizer.state_dict() | {"state": entries})
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if value.dim() and value.shape == parameter.shape:  # in its memory format, which fused steps ask for
+                values[key] = torch.empty_like(parameter).copy_(value)
     scaler.load_state_dict(metadata["scaler"])
     return _state(metadata)
 

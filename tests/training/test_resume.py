@@ -11,6 +11,7 @@ import torch
 from helpers.machines import needs_posix, needs_proc
 from helpers.tiny import Place, params, train_until_killed
 from safetensors import safe_open
+from torch import nn
 
 from florafauna.bundle.bundle import load_trained
 from florafauna.model.settings import ModelParams
@@ -139,6 +140,33 @@ def test_a_damaged_state_is_said_once_and_the_training_starts_anew(place: Place,
     assert str(kept.get(damage, state)) in said
     assert "resumes after step" not in log(killed).read_text()
     assert files(killed) == files(unkilled)
+
+
+def test_a_fused_step_after_the_resumption_is_that_of_an_unkilled_training(place: Place, tmp_path: Path) -> None:
+    """As GPUs take it. Moments in another memory format than the weights are refused there, and mixed up on a CPU."""
+    model_params = params("test_efficientnet")
+    scaler, file = torch.amp.GradScaler("cpu", enabled=False), tmp_path / "state"
+    models = []
+    for resumed in (False, True):
+        model, _ = place.built(model_params)
+        optimizer = torch.optim.AdamW(parameter_groups(model, model_params), fused=True)
+        if resumed:
+            load_state(file, model, {}, optimizer, scaler)
+            assert all(values["exp_avg"].stride() == each.stride() for each, values in optimizer.state.items())
+        else:
+            step(model, optimizer, seed=0)
+            save_state(file, State(), moving_tensors(model), {}, optimizer, scaler)
+        step(model, optimizer, seed=1)
+        models.append(model)
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
+    optimizer.step()
 
 
 @needs_proc
