@@ -57,6 +57,11 @@ class Compute:
         return self.device.type != "cpu"
 
     @property
+    def float64_device(self) -> torch.device:
+        """Where float64 can be computed: on the device, but for Apple's GPUs, which lack it."""
+        return torch.device("cpu") if self.device.type == "mps" else self.device
+
+    @property
     def default_workers(self) -> int:
         """Processes that draw views: a GPU has to be fed; on a CPU they would compete with the training itself."""
         return min(8, usable_cores()) if self.on_gpu else 0

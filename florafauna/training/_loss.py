@@ -29,6 +29,11 @@ class Loss:
             logits, targets, weight=self.class_weights, label_smoothing=self.label_smoothing, reduction=reduction
         )
 
+    def to(self, device: torch.device) -> "Loss":
+        """The same for logits on another device."""
+        moved = (value if value is None else value.to(device) for value in (self.class_weights, self.log_prior))
+        return Loss(self.label_smoothing, *moved)
+
     def total_weight(self, targets: np.ndarray) -> float:
         """By what the sum over these class indices is divided for the mean."""
         if self.class_weights is None:

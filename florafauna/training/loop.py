@@ -230,7 +230,7 @@ def train_epoch(parts: Parts, state: State) -> float:
     """Train from where `state` stands to the end of its epoch; returns the mean loss of the epoch's batches."""
     job, params, compute, optimizer = parts.job, parts.job.params, parts.compute, parts.optimizer
     total = parts.feed.batches_per_epoch
-    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=compute.device)
+    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=compute.float64_device)
     broken_at = torch.tensor(-1, device=compute.device)
     start = saved = time.monotonic()
     set_training_modes(parts.model)
@@ -250,7 +250,7 @@ def train_epoch(parts: Parts, state: State) -> float:
                 logits = parts.feed.logits(batch, training=True)
             loss = parts.loss(logits.float(), batch.targets) * share(batch.targets, parts.loss.class_weights)
             parts.scaler.scale(loss / in_step).backward()
-        loss_sum += loss.detach()
+        loss_sum += loss.detach().to(loss_sum.device)
         broken_at.masked_fill_((broken_at < 0) & ~loss.detach().isfinite(), state.step)  # where() would copy, then wait
         state.batch += 1
 

@@ -20,6 +20,7 @@ from florafauna.model.compute import Compute, choose
 from florafauna.model.settings import ModelParams
 from florafauna.training._compiling import compiled_if_it_pays, decide, remembered
 from florafauna.training._feeds import PixelFeed, choose_feed
+from florafauna.training._loss import Loss
 from florafauna.training._parts import Parts
 from florafauna.training._resume import State
 from florafauna.training.loop import train_epoch
@@ -57,6 +58,20 @@ def test_freed_memory_is_used_again_without_asking_the_system() -> None:
         words = [quick(), "-c", FAULTS, how]
         faults[how] = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     assert faults["reuse"] < faults["plain"] / 5, "tensors of 64 MiB are else mapped anew, each"
+
+
+# float64
+
+
+def test_what_is_summed_in_float64_is_not_summed_on_an_apple() -> None:
+    """Its GPU has no float64: torch raises a TypeError."""
+    found = {name: Compute(torch.device(name), "fp32").float64_device.type for name in ("cpu", "cuda", "xpu", "mps")}
+    assert found == {"cpu": "cpu", "cuda": "cuda", "xpu": "xpu", "mps": "cpu"}
+    moved = Loss(0.1, class_weights=torch.ones(3), log_prior=torch.zeros(3)).to(torch.device("meta"))
+    assert moved.class_weights is not None
+    assert moved.log_prior is not None
+    assert (moved.label_smoothing, moved.class_weights.is_meta, moved.log_prior.is_meta) == (0.1, True, True)
+    assert Loss().to(torch.device("meta")) == Loss()
 
 
 # compile

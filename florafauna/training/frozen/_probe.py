@@ -51,15 +51,15 @@ def solve_head(
     Features are remembered in `cache`, as those of a frozen prefix are, or held in memory where that is not possible.
     Raises `NotLinearError` where the model has no one linear layer that gives its logits.
     """
-    classifier, photos = linear_classifier(model), feed.photos
+    classifier, photos, device = linear_classifier(model), feed.photos, feed.photos.compute.float64_device
     train, val = classifier_features(feed, model, weights_sha256, cache)
     return by_first(
         lambda: logistic.solve(
-            Samples([_matrix(features) for features in train], photos.train.targets, photos.compute.device),
-            Samples([_matrix(val)], photos.val.targets, photos.compute.device),
+            Samples([_matrix(features) for features in train], photos.train.targets, device),
+            Samples([_matrix(val)], photos.val.targets, device),
             len(photos.train.labels),
             has_bias=classifier.bias is not None,
-            loss=loss,
+            loss=loss.to(device),
             l2s=l2s,
         )
     )
