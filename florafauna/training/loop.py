@@ -1,5 +1,6 @@
 """The training loop, one for every model: what differs between models is data in params.yaml."""
 
+import gc
 import shutil
 import time
 from dataclasses import asdict, replace
@@ -88,6 +89,7 @@ def train(job: TrainingJob) -> None:
         if job.params.seeds > 1:
             _say(job, f"seed {params.seed}, {number + 1} of {job.params.seeds}")
         timing, folder = train_once(replace(job, params=params, out=out))
+        gc.collect()  # its photos and its model refer to themselves; their processes and memory are for the next one
         timings.append(timing)
         folders.append(folder)
     timing = timings[0] | {"seconds_of_seeds": [timing["seconds"] for timing in timings]}

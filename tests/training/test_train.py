@@ -1,6 +1,7 @@
 """One training from params to bundle: what is chosen, what is written, what is refused, and what every option does."""
 
 import json
+import multiprocessing
 import shutil
 import sys
 from dataclasses import replace
@@ -156,6 +157,7 @@ def test_workers_change_nothing_but_a_seed_does(place: Place, tmp_path: Path) ->
     assert (alone / "model.safetensors").read_bytes() == (helped / "model.safetensors").read_bytes()
     assert (alone / "history.csv").read_bytes() == (helped / "history.csv").read_bytes()
     assert not equal(weights(alone), weights(other))
+    assert not multiprocessing.active_children(), "else those of all seeds and folds would live on"
 
 
 # what is refused
