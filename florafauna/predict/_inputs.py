@@ -95,12 +95,13 @@ def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Input
     folder if the first is found there, else to the working directory. A listed file that is missing becomes a row with
     an error. `UserError` for an argument that names nothing, and where two photos would have one name.
     """
-    photos: dict[str, Photo] = {}
+    photos: dict[tuple[str, str], Photo] = {}
     sources: list[Source] = []
     folders: dict[str, int] = {}
     for argument in arguments:
         for photo in _named(argument, sources, folders, id_column):
-            known = photos.setdefault(photo.name, photo)
+            # a competition wants a row for each of its identifiers, also where two are of one photo
+            known = photos.setdefault((photo.name, photo.id if id_column else ""), photo)
             if known != photo and _file_of(known, sources) != _file_of(photo, sources):
                 one, other = (_file_of(each, sources) for each in (known, photo))
                 raise UserError(

@@ -443,10 +443,10 @@ def test_submission_has_two_columns(run: Run, few: Path, bundle: Path, tmp_path:
 
 def test_a_submission_has_the_ids_of_its_column_beside_paths(run: Run, few: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in few.iterdir())[:2]
-    table = "".join(f"{number},{name}\n" for number, name in enumerate(names))
+    table = "".join(f"{number},{name}\n" for number, name in enumerate([*names, names[0]]))
     (few / "test.csv").write_text(f"Image_ID,filename\n{table}")
     assert run(few / "test.csv", "--out", tmp_path / "s.csv", "--submission", "Image_ID,Label") == 0
-    assert pd.read_csv(tmp_path / "s.csv")["Image_ID"].tolist() == [0, 1]
+    assert pd.read_csv(tmp_path / "s.csv")["Image_ID"].tolist() == [0, 1, 2], "one photo has two"
 
 
 def test_best_is_the_model_that_the_comparison_names(
