@@ -88,18 +88,19 @@ class Inputs:
         return digest.hexdigest()
 
 
-def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Inputs:
+def find_inputs(arguments: Sequence[str], id_column: str | None = None, part: Path | None = None) -> Inputs:
     """The photos that the arguments name; folders, archives and URLs are searched, in sorted order.
 
     A table of paths has a column path (or one of its synonyms, or `id_column`); paths are relative to the table's
     folder if the first is found there, else to the working directory. A listed file that is missing becomes a row with
-    an error. `UserError` for an argument that names nothing, and where two photos would have one name.
+    an error. `part`, what an interrupted call has left, is no photo that a glob finds. `UserError` for an argument that
+    names nothing, and where two photos would have one name.
     """
     photos: dict[tuple[str, str], Photo] = {}
     sources: list[Source] = []
     folders: dict[str, int] = {}
     for argument in arguments:
-        for photo in _named(argument, sources, folders, id_column):
+        for photo in _named(argument, sources, folders, id_column, part):
             # a competition wants a row for each of its identifiers, also where two are of one photo
             known = photos.setdefault((photo.name, photo.id if id_column else ""), photo)
             if known != photo and _file_of(known, sources) != _file_of(photo, sources):
@@ -134,14 +135,17 @@ def _file_of(photo: Photo, sources: Sequence[Source]) -> str:
     return str((source.root / photo.path).resolve()) if isinstance(source, FolderSource | Archive) else photo.name
 
 
-def _named(argument: str, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
+def _named(
+    argument: str, sources: list[Source], folders: dict[str, int], id_column: str | None, part: Path | None
+) -> Iterator[Photo]:
     if is_url(argument):
         source = RemoteSource(argument)
         sources.append(source)
         yield from _of_source(source, len(sources) - 1, source.url)
         return
     for path in expanded(argument):
-        yield from _below(path, sources, folders, id_column)
+        if path != part:
+            yield from _below(path, sources, folders, id_column)
 
 
 def expanded(argument: str) -> list[Path]:

@@ -70,7 +70,7 @@ def checked_inputs(request: PredictionRequest, info: dict[str, Any] | None = Non
     `UserError` where the result could not be written, or there is none.
     """
     if request.root is None:
-        inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
+        inputs = find_inputs(request.photos, request.submission[0] if request.submission else None, request.part)
     else:
         boxes = BoxParams.model_validate((info or {}).get("boxes", {}))
         inputs = find_detected(Path(request.photos[0]), request.root, boxes)

@@ -441,6 +441,12 @@ def test_submission_has_two_columns(run: Run, few: Path, bundle: Path, tmp_path:
         assert (label if by == "name" else labels[int(label)]) == expected[name][0]
 
 
+def test_what_an_interrupted_call_left_is_no_photo_of_the_next(run: Run, few: Path, tmp_path: Path) -> None:
+    (few / "o.csv.part").touch()
+    assert run(few / "*", "--out", few / "o.csv") == 0
+    assert len(pd.read_csv(few / "o.csv")) == FEW
+
+
 def test_a_submission_has_the_ids_of_its_column_beside_paths(run: Run, few: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in few.iterdir())[:2]
     table = "".join(f"{number},{name}\n" for number, name in enumerate([*names, names[0]]))
