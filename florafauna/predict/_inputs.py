@@ -22,6 +22,7 @@ from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
 from florafauna.photos.sources import FolderSource, Source, open_source
 from florafauna.predict._remote import RemoteSource, is_url
 
+UNREAD_ARCHIVE = "unreadable: a damaged archive, or one within an archive; fetch it again, or unpack it"
 PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
 
 
@@ -195,6 +196,11 @@ def _of_source(source: Source, number: int, root: str) -> Iterator[Photo]:
         )
         for other in found.others
         if other.reason not in PASSED_OVER
+    ]
+    photos += [
+        Photo(prefix + path, PurePosixPath(path).name, number, path, UNREAD_ARCHIVE)
+        for path in found.files
+        if ARCHIVE.fullmatch(path) and path == printable(path)  # else it is among the others
     ]
     yield from sorted(photos, key=lambda photo: photo.path)
 

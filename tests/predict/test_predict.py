@@ -82,6 +82,7 @@ def spoil(folder: Path) -> None:
     (folder / "h.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
     (folder / "i.png").write_bytes(b"no picture")
     (folder / "j.png").write_bytes(damaged_png(whole))
+    (folder / "k.tar.gz").write_bytes(whole[:20])
     (folder / "z.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
 
@@ -95,7 +96,7 @@ def test_logits_are_those_of_evaluate(
     shutil.copytree(photos, tmp_path / "photos")
     spoil(tmp_path / "photos")
     inputs = find_inputs([str(tmp_path / "photos")])
-    assert len(inputs.photos) == PHOTOS + 7
+    assert len(inputs.photos) == PHOTOS + 8
     scorer = TorchScorer.of_bundle(load_bundle(bundle), CPU)
     decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, resize))
     scored = list(score_photos(scorer, decoder, inputs.photos, workers))
@@ -166,6 +167,7 @@ def test_a_file_that_cannot_be_read_is_a_row_with_the_reason(run: Run, few: Path
         "h.jpg": "truncated",
         "i.png": "not_an_image",
         "j.png": "corrupt",
+        "k.tar.gz": "unreadable",
         "z.heic": "unsupported",
         "gone.jpg": "missing_file",
     }
