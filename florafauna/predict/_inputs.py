@@ -22,6 +22,7 @@ from florafauna.photos.settings import WHOLE_PHOTOS, BoxParams
 from florafauna.photos.sources import FolderSource, Source, open_source
 from florafauna.predict._remote import RemoteSource, is_url
 
+UNREAD_ARCHIVE = "unreadable: a damaged archive, or one within an archive; fetch it again, or unpack it"
 PASSED_OVER = ("not_a_photo", "linked_folder", "not_a_file")
 
 
@@ -88,19 +89,21 @@ class Inputs:
         return digest.hexdigest()
 
 
-def find_inputs(arguments: Sequence[str], id_column: str | None = None) -> Inputs:
+def find_inputs(arguments: Sequence[str], id_column: str | None = None, part: Path | None = None) -> Inputs:
     """The photos that the arguments name; folders, archives and URLs are searched, in sorted order.
 
     A table of paths has a column path (or one of its synonyms, or `id_column`); paths are relative to the table's
     folder if the first is found there, else to the working directory. A listed file that is missing becomes a row with
-    an error. `UserError` for an argument that names nothing, and where two photos would have one name.
+    an error. `part`, what an interrupted call has left, is no photo that a glob finds. `UserError` for an argument that
+    names nothing, and where two photos would have one name.
     """
-    photos: dict[str, Photo] = {}
+    photos: dict[tuple[str, str], Photo] = {}
     sources: list[Source] = []
     folders: dict[str, int] = {}
     for argument in arguments:
-        for photo in _named(argument, sources, folders, id_column):
-            known = photos.setdefault(photo.name, photo)
+        for photo in _named(argument, sources, folders, id_column, part):
+            # a competition wants a row for each of its identifiers, also where two are of one photo
+            known = photos.setdefault((photo.name, photo.id if id_column else ""), photo)
             if known != photo and _file_of(known, sources) != _file_of(photo, sources):
                 one, other = (_file_of(each, sources) for each in (known, photo))
                 raise UserError(
@@ -133,14 +136,17 @@ def _file_of(photo: Photo, sources: Sequence[Source]) -> str:
     return str((source.root / photo.path).resolve()) if isinstance(source, FolderSource | Archive) else photo.name
 
 
-def _named(argument: str, sources: list[Source], folders: dict[str, int], id_column: str | None) -> Iterator[Photo]:
+def _named(
+    argument: str, sources: list[Source], folders: dict[str, int], id_column: str | None, part: Path | None
+) -> Iterator[Photo]:
     if is_url(argument):
         source = RemoteSource(argument)
         sources.append(source)
         yield from _of_source(source, len(sources) - 1, source.url)
         return
     for path in expanded(argument):
-        yield from _below(path, sources, folders, id_column)
+        if path != part:
+            yield from _below(path, sources, folders, id_column)
 
 
 def expanded(argument: str) -> list[Path]:
@@ -190,6 +196,11 @@ def _of_source(source: Source, number: int, root: str) -> Iterator[Photo]:
         )
         for other in found.others
         if other.reason not in PASSED_OVER
+    ]
+    photos += [
+        Photo(prefix + path, PurePosixPath(path).name, number, path, UNREAD_ARCHIVE)
+        for path in found.files
+        if ARCHIVE.fullmatch(path) and path == printable(path)  # else it is among the others
     ]
     yield from sorted(photos, key=lambda photo: photo.path)
 

@@ -70,7 +70,7 @@ def checked_inputs(request: PredictionRequest, info: dict[str, Any] | None = Non
     `UserError` where the result could not be written, or there is none.
     """
     if request.root is None:
-        inputs = find_inputs(request.photos, request.submission[0] if request.submission else None)
+        inputs = find_inputs(request.photos, request.submission[0] if request.submission else None, request.part)
     else:
         boxes = BoxParams.model_validate((info or {}).get("boxes", {}))
         inputs = find_detected(Path(request.photos[0]), request.root, boxes)
@@ -127,6 +127,8 @@ def announce(request: PredictionRequest, inputs: Inputs, info: dict[str, Any], a
     if request.root is not None and inputs.boxes.use == "whole":
         padding = f"{inputs.boxes.padding:.0%}"
         say(f"{name} was trained on whole photos and is shown boxes, cut with {padding} of their side around them")
+    if request.root is None and info.get("boxes", {}).get("use") == "crop":
+        say(f"{name} was trained on boxes and is shown whole photos; give a detector's file in their place")
     if answers.remark:
         say(answers.remark)
     if left_out := not_searched(inputs.linked):

@@ -100,7 +100,7 @@ def test_animals_are_classified_and_all_else_is_kept(run: Run, bundle: Path, cam
 
 
 def test_known_classes_keep_their_numbers_and_descriptions_are_those_of_the_taxonomy(
-    bundle: Path, camera: Path, tmp_path: Path
+    bundle: Path, camera: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = json.loads(camera.read_text())
     results["classification_categories"] = {"7": "moss", "9": "otter"}
@@ -120,6 +120,9 @@ def test_known_classes_keep_their_numbers_and_descriptions_are_those_of_the_taxo
     assert after["images"][0]["detections"][1] == results["images"][0]["detections"][1]
     assert "classifications" in after["images"][1]["detections"][0], "the threshold is that of training"
     assert not validate_batch_results(str(out))["validation_results"]["errors"]
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "camera"), "--bundle", str(other), "--out", str(tmp_path / "o.csv")]) == 0
+    assert "trained on boxes and is shown whole photos" in capsys.readouterr().err
 
 
 def test_tables_and_camtrap_dp_carry_boxes_and_what_the_detector_saw(run: Run, camera: Path, tmp_path: Path) -> None:

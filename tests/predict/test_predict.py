@@ -82,6 +82,7 @@ def spoil(folder: Path) -> None:
     (folder / "h.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
     (folder / "i.png").write_bytes(b"no picture")
     (folder / "j.png").write_bytes(damaged_png(whole))
+    (folder / "k.tar.gz").write_bytes(whole[:20])
     (folder / "z.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
 
@@ -95,7 +96,7 @@ def test_logits_are_those_of_evaluate(
     shutil.copytree(photos, tmp_path / "photos")
     spoil(tmp_path / "photos")
     inputs = find_inputs([str(tmp_path / "photos")])
-    assert len(inputs.photos) == PHOTOS + 7
+    assert len(inputs.photos) == PHOTOS + 8
     scorer = TorchScorer.of_bundle(load_bundle(bundle), CPU)
     decoder = Decoder(inputs.sources, Preprocessor.of_bundle(scorer.info, resize))
     scored = list(score_photos(scorer, decoder, inputs.photos, workers))
@@ -166,6 +167,7 @@ def test_a_file_that_cannot_be_read_is_a_row_with_the_reason(run: Run, few: Path
         "h.jpg": "truncated",
         "i.png": "not_an_image",
         "j.png": "corrupt",
+        "k.tar.gz": "unreadable",
         "z.heic": "unsupported",
         "gone.jpg": "missing_file",
     }
@@ -441,12 +443,18 @@ def test_submission_has_two_columns(run: Run, few: Path, bundle: Path, tmp_path:
         assert (label if by == "name" else labels[int(label)]) == expected[name][0]
 
 
+def test_what_an_interrupted_call_left_is_no_photo_of_the_next(run: Run, few: Path, tmp_path: Path) -> None:
+    (few / "o.csv.part").touch()
+    assert run(few / "*", "--out", few / "o.csv") == 0
+    assert len(pd.read_csv(few / "o.csv")) == FEW
+
+
 def test_a_submission_has_the_ids_of_its_column_beside_paths(run: Run, few: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in few.iterdir())[:2]
-    table = "".join(f"{number},{name}\n" for number, name in enumerate(names))
+    table = "".join(f"{number},{name}\n" for number, name in enumerate([*names, names[0]]))
     (few / "test.csv").write_text(f"Image_ID,filename\n{table}")
     assert run(few / "test.csv", "--out", tmp_path / "s.csv", "--submission", "Image_ID,Label") == 0
-    assert pd.read_csv(tmp_path / "s.csv")["Image_ID"].tolist() == [0, 1]
+    assert pd.read_csv(tmp_path / "s.csv")["Image_ID"].tolist() == [0, 1, 2], "one photo has two"
 
 
 def test_best_is_the_model_that_the_comparison_names(
