@@ -63,13 +63,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_predict)
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="PHOTOS",
-        help="folders, files, globs, zip or tar archives, a CSV of paths, or a detector's results",
-    )
-    _add_root(parser)
+    _add_inputs(parser)
     _add_bundle(parser, "models/NAME, or what `export` wrote")
     parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .jsonl or .json; with --on, a folder")
     parser.add_argument("--format", choices=FORMATS, help="default: by the extension of OUT")
@@ -132,13 +126,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_embed)
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="PHOTOS",
-        help="folders, files, globs, zip or tar archives, a CSV of paths, or a detector's results",
-    )
-    _add_root(parser)
+    _add_inputs(parser)
     _add_bundle(parser, "models/NAME")
     parser.add_argument("--out", type=Path, required=True, help="a .parquet file: columns path, embedding, error")
     parser.add_argument(
@@ -206,7 +194,13 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_root(parser: argparse.ArgumentParser) -> None:
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="PHOTOS",
+        help="folders, files, globs, zip or tar archives, a CSV of paths, or a detector's results",
+    )
     parser.add_argument(
         "--photos",
         type=Path,
