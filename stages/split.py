@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from florafauna.base.errors import one_sentence_on_error
+from florafauna.base.memory import return_large_blocks
 from florafauna.base.settings import read_section
 from florafauna.folds.settings import read_fold_params
 from florafauna.photos.settings import BoxParams, DataParams
@@ -10,6 +11,7 @@ from florafauna.split.dataset import prepare
 from florafauna.split.settings import SplitParams
 
 if __name__ == "__main__":
+    return_large_blocks()
     with one_sentence_on_error():
         places = Path("data/places.csv")
         dataset = prepare(

@@ -18,7 +18,7 @@ def return_freed_memory() -> None:
 
 
 def return_large_blocks() -> None:
-    """From now on, blocks of 4 MB and more are the system's again as soon as they are freed.
+    """From now on, blocks of 4 MB and more that this process frees are the system's again at once.
 
     glibc keeps those of up to 32 MB for later once one has been freed (mallopt(3)): half as much again as a split of a
     million photos needs. Not for training, in which blocks of equal size come and go.

@@ -26,7 +26,7 @@ ROWS = 1 << 16  # of a table that are written, or filtered, at a time
 
 def spilled(parts: Callable[[], Iterator[pd.DataFrame]], folder: Path | None = None) -> pd.DataFrame:
     """The rows of `parts()`, tables of equal columns, as one table whose text lies on the disk, in `folder` or where
-    the system keeps temporary files; in memory where there is no room. Rows are numbered from 0.
+    the system keeps temporary files; in memory where there is no room. Rows are numbered from 0. No value is missing.
 
     >>> table = pd.DataFrame({"path": ["b", "a"], "width": [4, 3]})
     >>> spilled(lambda: parts_of(table, np.array([False, True])))
@@ -41,7 +41,7 @@ def spilled(parts: Callable[[], Iterator[pd.DataFrame]], folder: Path | None = N
 
 def _on_disk(parts: Iterator[pd.DataFrame], folder: Path | None) -> pd.DataFrame:
     first = next(parts)
-    texts = [name for name in first.columns if isinstance(first[name].dtype, pd.StringDtype)]
+    texts = [*first.select_dtypes(["str", "object"])]
     others = [name for name in first.columns if name not in texts]
     schema = pa.schema([(name, pa.large_string()) for name in texts])
     with ExitStack() as files:

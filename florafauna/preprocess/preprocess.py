@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from florafauna.base.errors import UserError
-from florafauna.base.memory import return_large_blocks
 from florafauna.base.split_names import SPLITS
 from florafauna.base.tables import mapped_table, spilled
 from florafauna.base.taxonomy import ABOVE_SPECIES, ancestors_of
@@ -48,7 +47,6 @@ def preprocess(
     >>> manifest, root, out = Path("data/manifest.csv"), Path("data/raw"), Path("data/processed")  # doctest: +SKIP
     >>> preprocess(manifest, root, out, store_size=256, kept=Path(".florafauna/pixels"))  # doctest: +SKIP
     """
-    return_large_blocks()
     photos = _read(manifest, kept)
     classes = photos.group_by("target").aggregate([("label", "min"), ("label", "max")]).sort_by("target")
     labels = classes["label_min"].to_pylist()

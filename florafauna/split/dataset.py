@@ -14,7 +14,6 @@ from florafauna.audit.audit import Audit, audit
 from florafauna.audit.duplicates import cluster
 from florafauna.base.errors import UserError
 from florafauna.base.files import atomic_path, write_json
-from florafauna.base.memory import return_large_blocks
 from florafauna.base.tables import parts_of, rows_where, sorted_by, spilled
 from florafauna.base.texts import Texts
 from florafauna.labels.columns import without_unknown
@@ -117,7 +116,6 @@ def prepare(
     >>> data = DataParams(root="data/raw", labels="data/raw")  # doctest: +SKIP
     >>> prepare(data, SplitParams(), Path("data/corrections.csv")).manifest["split"].value_counts()  # doctest: +SKIP
     """
-    return_large_blocks()
     kept = read_places(places) if places is not None else None
     photos = read_with_boxes(data, boxes)
     photos = replace(photos, table=spilled(partial(parts_of, photos.table), cache))
