@@ -1,5 +1,6 @@
 """Ten and a hundred million photos, computed from what the other sections of RESULTS.md say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from benchmarks.generated import STORE_SIZE
 from benchmarks.growth import COUNTS, FURTHER
 from benchmarks.packing import FILES
+from benchmarks.predict import MODEL
 from benchmarks.results import Section, cores_of, found, number
 from florafauna.preprocess._write import STARTS_SHARD
 from florafauna.preprocess.decode import stored_size
@@ -57,7 +59,7 @@ def run() -> Section:
     adding = number(found("Packing", ["`dvc add data`"], f"{FILES:,} files")) / FILES * len(STARTS_SHARD) / 16
     stored = 3 * int(np.prod(stored_size(*ORIGINALS, SIDE)))
     speeds = {name: number(found("Training on a GPU", [f"{name}, bf16"], "photos/s")) for name in MODELS}
-    predicted = _core_seconds("Prediction", "512 drawn", "florafauna")
+    predicted = _core_seconds("Prediction", "512 drawn", "florafauna", [MODEL])
     rows = []
     for photos in PHOTOS:
         for stage, cost in (("split", split), ("preprocess", preprocess)):
@@ -103,9 +105,9 @@ def _square() -> float:
     return (seconds[1] - seconds[0] * whole / half) / (whole**2 - half * whole)
 
 
-def _core_seconds(section: str, photos: str, column: str) -> float:
-    """Seconds of one core for each drawn photo of ORIGINALS."""
-    return cores_of(section) / number(found(section, [f"{DRAWN}, {photos}"], column))
+def _core_seconds(section: str, photos: str, column: str, first: Sequence[str] = ()) -> float:
+    """Seconds of one core for each drawn photo of ORIGINALS; `first` are the cells before that of the photos."""
+    return cores_of(section) / number(found(section, [*first, f"{DRAWN}, {photos}"], column))
 
 
 def _per_photo(stage: str, what: str) -> float:
