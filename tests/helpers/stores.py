@@ -10,6 +10,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
+from florafauna.photos.sources import open_source
+from florafauna.preprocess._kept import KeptPixels
+from florafauna.preprocess._write import build_store
+from florafauna.preprocess.decode import decoder
 from florafauna.preprocess.preprocess import preprocess
 
 LABELS = ["daisy", "rose"]
@@ -35,6 +39,17 @@ def draw_photos(root: Path, count: int, first: int = 0) -> None:
         size = (90 + 7 * (number % 5), 70 + 11 * (number % 3))
         form = "PNG" if number % 4 == 0 else "JPEG"
         photograph(*size, seed=number).save(folder / f"{number:03d}.{form.lower()}", form)
+
+
+def draw_and_keep(folder: Path) -> Path:
+    """The root of 13 photos; the store of all but rose/100.png, which sorts between others, is in `folder`/kept."""
+    root = folder / "photos"
+    draw_photos(root, 12)
+    build_store(manifest_of(root), LABELS, open_source(root), folder / "out/train", 48)
+    with KeptPixels(folder / "kept", decoder(), 48) as kept:
+        kept.keep(folder / "out/train")
+    draw_photos(root, 1, first=100)
+    return root
 
 
 def manifest_of(root: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.stores import LABELS, bytes_of, damage, draw_photos, manifest_of, run_preprocess
+from helpers.stores import LABELS, bytes_of, damage, draw_and_keep, draw_photos, manifest_of, run_preprocess
 
 from florafauna.base.errors import UserError
 from florafauna.photos.sources import open_source
@@ -86,12 +86,7 @@ def test_kept_pixels_that_were_changed_are_said_once_and_decoded_again(
 
 def test_a_copied_photo_of_a_changed_kept_file_is_decoded_again(tmp_path: Path) -> None:
     """A new photo changes the shard that it falls into, whose other photos are copied."""
-    root = tmp_path / "photos"
-    draw_photos(root, 12)
-    build_store(manifest_of(root), LABELS, open_source(root), tmp_path / "out/train", 48)
-    with KeptPixels(tmp_path / "kept", decoder(), 48) as kept:
-        kept.keep(tmp_path / "out/train")
-    draw_photos(root, 1, first=100)
+    root = draw_and_keep(tmp_path)
     rows = manifest_of(root)
     for shard in tmp_path.glob("kept/*/shards/*"):
         damage(shard, "a bit flipped")

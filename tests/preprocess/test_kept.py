@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.drawn import CountingSource
 from helpers.machines import needs_posix
-from helpers.stores import LABELS, bytes_of, draw_photos, manifest_of, run_preprocess
+from helpers.stores import LABELS, bytes_of, draw_and_keep, draw_photos, manifest_of, run_preprocess
 
 from florafauna.photos.sources import open_source
 from florafauna.pixels.store import PixelStore
@@ -18,12 +18,7 @@ from florafauna.preprocess.decode import decoder
 
 
 def test_adding_a_photo_decodes_one_photo(tmp_path: Path) -> None:
-    root = tmp_path / "photos"
-    draw_photos(root, 12)
-    build_store(manifest_of(root), LABELS, open_source(root), tmp_path / "out/train", 48)
-    with KeptPixels(tmp_path / "kept", decoder(), 48) as kept:
-        kept.keep(tmp_path / "out/train")
-    draw_photos(root, 1, first=100)  # rose/100.png sorts between others
+    root = draw_and_keep(tmp_path)
     source, rows = CountingSource(root), manifest_of(root)
     with KeptPixels(tmp_path / "kept", decoder(), 48) as kept:
         assert build_store(rows, LABELS, source, tmp_path / "again/train", 48, kept) == 1
